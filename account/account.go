@@ -1,0 +1,136 @@
+package account
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// RoleAdmin is the role that documents A and C show as is_superuser and is_admin.
+const RoleAdmin = "admin"
+
+// Account is one person: the identity that all four documents share. Email is nil only after the email link was
+// removed, Username only until one is chosen.
+type Account struct {
+	ID              uuid.UUID
+	Email           *string
+	EmailVerified   bool
+	Username        *string
+	HasPassword     bool
+	Active          bool
+	Locked          bool
+	Roles           []string
+	PrimaryProvider string
+	TwoFactor       bool
+	PhoneNumber     *string
+	CountryCode     *string
+	PhoneVerified   bool
+	Profile         Profile
+	OnboardingDone  bool
+	CreatedAt       time.Time
+	UpdatedAt       time.Time
+}
+
+// Admin reports whether the account has the admin role.
+func (a Account) Admin() bool { return slices.Contains(a.Roles, RoleAdmin) }
+
+// DisplayUsername is the username, or the email of an account without one (contract X09).
+func (a Account) DisplayUsername() string {
+	switch {
+	case a.Username != nil:
+		return *a.Username
+	case a.Email != nil:
+		return *a.Email
+	default:
+		return ""
+	}
+}
+
+// Profile is how a person appears.
+type Profile struct {
+	FullName       *string
+	AvatarURL      *string
+	UserType       *string
+	AudioUsage     *string
+	ReferralSource *string
+}
+
+// Credits are the balances of an account.
+type Credits struct {
+	Balance            int64
+	PayAsYouGo         int64
+	LastResetAt        time.Time
+	NextResetAt        time.Time
+	TotalUsed          int64
+	TotalPurchased     int64
+	DiscountEligible   bool
+	DiscountActive     bool
+	MonthlyFromPlan    int64
+	MultiplierByAction map[string]float64
+}
+
+// Plan is a row of the catalogue.
+type Plan struct {
+	ID              string
+	Code            string
+	Name            string
+	Free            bool
+	CreditsPerMonth int64
+}
+
+// Subscription is the live subscription of an account. An account without one shows the free plan (contract X16):
+// Plan.Free is true, Status "active", ID and PeriodEnd nil, and the period starts with the account.
+type Subscription struct {
+	ID          *string
+	Plan        Plan
+	Status      string
+	PeriodStart time.Time
+	PeriodEnd   *time.Time
+	CancelAt    *time.Time
+}
+
+// Session is a signed-in session. A pending session has a second step to finish.
+type Session struct {
+	ID           uuid.UUID
+	AccountID    uuid.UUID
+	State        SessionState
+	CreatedAt    time.Time
+	LastActiveAt time.Time
+	AuthTime     time.Time
+	ExpiresAt    time.Time
+}
+
+// SessionState is the state of a live session.
+type SessionState string
+
+// The states of a live session.
+const (
+	SessionActive  SessionState = "active"
+	SessionPending SessionState = "pending"
+)
+
+// Principal is who is calling, as one query returned it: the account with what /me shows, and either a session or an
+// API key.
+type Principal struct {
+	Account      Account
+	Credits      Credits
+	Subscription Subscription
+	Session      *Session
+	APIKey       *APIKey
+}
+
+// Can reports whether the credential carries scope. Sessions carry every scope.
+func (p Principal) Can(scope Scope) bool {
+	return p.APIKey == nil || slices.Contains(p.APIKey.Scopes, scope)
+}
+
+// Caller is the outside of a request as an operation sees it. Principal is nil on public routes.
+type Caller struct {
+	Principal *Principal
+	IP        netip.Addr
+	UserAgent string
+	// IdempotencyKey is the keyed hash of caller, route and the client's Idempotency-Key header, or empty.
+	IdempotencyKey string
+}

@@ -1,0 +1,65 @@
+package account
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Purpose says what a code proves. A code of one purpose proves nothing for another.
+type Purpose string
+
+// The purposes. PurposeSignup opens an account that does not exist yet (C06), PurposeEmail proves the address of one
+// that does (B08, C31).
+const (
+	PurposeSignup Purpose = "signup"
+	PurposeEmail  Purpose = "email"
+)
+
+// CodeLength is the number of digits of a one-time code.
+const CodeLength = 6
+
+// CodeFault returns why s cannot be a one-time code, or nothing. Only ASCII digits count (security.md OTP-11).
+func CodeFault(s string) string {
+	if s == "" {
+		return "is required"
+	}
+	if len(s) != CodeLength {
+		return "must be 6 digits"
+	}
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return "must be 6 digits"
+		}
+	}
+	return ""
+}
+
+// Challenge is one code that was or will be sent: made once, compared at most Policy.CodeTries times, consumed once.
+type Challenge struct {
+	ID          uuid.UUID
+	Purpose     Purpose
+	AccountID   *uuid.UUID
+	Channel     Channel
+	Destination string
+	Attempts    int
+	CreatedAt   time.Time
+	// SendBy is when trying to deliver the code stops making sense.
+	SendBy time.Time
+	// CodeExpiresAt counts from the provider's acceptance, or from creation while the code is unsent.
+	CodeExpiresAt time.Time
+	// LinkExpiresAt is nil for a challenge without a link.
+	LinkExpiresAt *time.Time
+	SentAt        *time.Time
+}
+
+// Channel is a way to reach a person.
+type Channel string
+
+// The channels.
+const (
+	ChannelEmail    Channel = "email"
+	ChannelSMS      Channel = "sms"
+	ChannelWhatsApp Channel = "whatsapp"
+	ChannelPush     Channel = "push"
+)

@@ -1,0 +1,91 @@
+package account
+
+import "time"
+
+// Policy is every limit and lifetime of an account that operations and flows apply. It is read from the environment
+// (prefix GATEHOUSE_) once at start; the defaults are those of docs/security.md.
+type Policy struct {
+	// Enumeration is "documented" (the answers the documents print) or "hidden" (constant answers, mail to the owner).
+	Enumeration Enumeration `env:"ENUMERATION" envDefault:"documented"`
+
+	// CodeTTL is how long a one-time code lives once the provider has accepted it, by the database clock.
+	CodeTTL time.Duration `env:"CODE_TTL" envDefault:"10m"`
+	// LinkTTL is how long the link beside a code lives.
+	LinkTTL time.Duration `env:"LINK_TTL" envDefault:"24h"`
+	// CodeTries is how many guesses of one code are compared.
+	CodeTries int `env:"CODE_TRIES" envDefault:"5"`
+	// CodeTriesPerHour and CodeTriesPerDay bound the guesses per account (or address) and purpose.
+	CodeTriesPerHour int `env:"CODE_TRIES_PER_HOUR" envDefault:"10"`
+	CodeTriesPerDay  int `env:"CODE_TRIES_PER_DAY" envDefault:"20"`
+	// SendGap is the least time between two codes for one purpose and destination.
+	SendGap time.Duration `env:"SEND_GAP" envDefault:"60s"`
+	// SendsPerHour and SendsPerDay bound the codes per purpose and destination.
+	SendsPerHour int `env:"SENDS_PER_HOUR" envDefault:"5"`
+	SendsPerDay  int `env:"SENDS_PER_DAY" envDefault:"10"`
+	// ProofLease is how long a proven code waits for its change before the same code may prove again.
+	ProofLease time.Duration `env:"PROOF_LEASE" envDefault:"10s"`
+
+	// SignupTTL is how long a sign-up waits for its code, counted from the last code asked for.
+	SignupTTL time.Duration `env:"SIGNUP_TTL" envDefault:"30m"`
+	// UnverifiedTTL is how long an account whose email is unproven exists (design D5).
+	UnverifiedTTL time.Duration `env:"UNVERIFIED_TTL" envDefault:"168h"`
+
+	// SessionTTL is the absolute life of a session.
+	SessionTTL time.Duration `env:"SESSION_TTL" envDefault:"720h"`
+	// AccessTTL is the life of an access token that has a refresh token beside it.
+	AccessTTL time.Duration `env:"ACCESS_TTL" envDefault:"10m"`
+
+	// WelcomeBonus is granted once to a proven account, WelcomeBonusReduced when its device fingerprint is known
+	// (contract X17, conventions 20).
+	WelcomeBonus        int64 `env:"WELCOME_BONUS" envDefault:"100"`
+	WelcomeBonusReduced int64 `env:"WELCOME_BONUS_REDUCED" envDefault:"50"`
+
+	// LoginFreeFailures is how many wrong passwords an account takes before it slows down, doubling from
+	// one second to LoginMaxDelay.
+	LoginFreeFailures int           `env:"LOGIN_FREE_FAILURES" envDefault:"5"`
+	LoginMaxDelay     time.Duration `env:"LOGIN_MAX_DELAY" envDefault:"15m"`
+
+	// LimitScale multiplies the per-IP limits and nothing else.
+	LimitScale float64 `env:"LIMIT_SCALE" envDefault:"1"`
+}
+
+// Enumeration is how much sign-up tells about existing accounts (design D10).
+type Enumeration string
+
+// The enumeration modes.
+const (
+	EnumerationDocumented Enumeration = "documented"
+	EnumerationHidden     Enumeration = "hidden"
+)
+
+// Quota is an exact bound on one subject: at most Max hits in any window of length Per.
+type Quota struct {
+	Max int
+	Per time.Duration
+}
+
+// SendQuotas bound the codes sent for one purpose to one destination.
+func (p Policy) SendQuotas() []Quota {
+	return []Quota{{1, p.SendGap}, {p.SendsPerHour, time.Hour}, {p.SendsPerDay, 24 * time.Hour}}
+}
+
+// GuessQuotas bound the guesses of one subject and purpose.
+func (p Policy) GuessQuotas() []Quota {
+	return []Quota{{p.CodeTriesPerHour, time.Hour}, {p.CodeTriesPerDay, 24 * time.Hour}}
+}
+
+// RateLimit is a bound per client address (an IPv6 client counts as its /64), in fixed windows.
+type RateLimit struct {
+	Name   string
+	Quotas []Quota
+}
+
+// The rate limits per client address, before Policy.LimitScale. Every route names one.
+var (
+	LimitLogin  = RateLimit{"login", []Quota{{20, time.Minute}, {100, time.Hour}}}
+	LimitSignup = RateLimit{"signup", []Quota{{10, time.Minute}, {20, time.Hour}}}
+	LimitSend   = RateLimit{"send", []Quota{{10, time.Minute}, {20, time.Hour}}}
+	LimitVerify = RateLimit{"verify", []Quota{{30, time.Minute}, {200, time.Hour}}}
+	LimitRead   = RateLimit{"read", []Quota{{1200, time.Minute}}}
+	LimitWrite  = RateLimit{"write", []Quota{{120, time.Minute}}}
+)

@@ -1,0 +1,164 @@
+// Package config reads every setting of Gatehouse from the environment, once, typed and validated. Nothing else reads
+// the environment. `gatehouse config` prints this table.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"gatehouse/account"
+)
+
+// Environment is where the process runs. Production refuses what only suits a developer's machine.
+type Environment string
+
+// The environments.
+const (
+	Development Environment = "development"
+	Production  Environment = "production"
+)
+
+// Config holds the settings. All are prefixed GATEHOUSE_ but DATABASE_URL and TEMPORAL_ADDRESS.
+type Config struct {
+	// Environment is development or production.
+	Environment Environment `env:"GATEHOUSE_ENVIRONMENT" envDefault:"development"`
+	// DatabaseURL is the Postgres connection string.
+	DatabaseURL string `env:"DATABASE_URL"`
+	// DatabasePool is the most connections a process holds.
+	DatabasePool int `env:"GATEHOUSE_DATABASE_POOL" envDefault:"16"`
+	// TemporalAddress is host:port of the Temporal frontend.
+	TemporalAddress string `env:"TEMPORAL_ADDRESS" envDefault:"127.0.0.1:7233"`
+	// TemporalNamespace holds our workflows.
+	TemporalNamespace string `env:"GATEHOUSE_TEMPORAL_NAMESPACE" envDefault:"gatehouse"`
+	// TemporalUIURL is the address of the Temporal UI, used in links and as the only origin the codec endpoint serves.
+	TemporalUIURL string `env:"GATEHOUSE_TEMPORAL_UI_URL" envDefault:"http://localhost:8233"`
+
+	// APIAddr is where the public API listens.
+	APIAddr string `env:"GATEHOUSE_API_ADDR" envDefault:"127.0.0.1:8080"`
+	// OpsAddr is where health, metrics and the codec listen. Never expose it.
+	OpsAddr string `env:"GATEHOUSE_OPS_ADDR" envDefault:"127.0.0.1:9090"`
+	// WorkerOpsAddr is the same for a worker process; empty means none.
+	WorkerOpsAddr string `env:"GATEHOUSE_WORKER_OPS_ADDR"`
+	// BaseURL is how clients reach the API; links in messages are built from it and never from a request.
+	BaseURL string `env:"GATEHOUSE_BASE_URL" envDefault:"http://localhost:8080"`
+	// ConfirmURL is the page that a confirmation mail links to, "?token=" is appended. Empty means BaseURL/confirm-email.
+	ConfirmURL string `env:"GATEHOUSE_CONFIRM_URL"`
+	// AllowedOrigins may call the API from a browser (CORS). Empty means none.
+	AllowedOrigins []string `env:"GATEHOUSE_ALLOWED_ORIGINS"`
+	// TrustedProxies are the networks whose X-Forwarded-For is believed, e.g. 10.0.0.0/8. Empty means none.
+	TrustedProxies []netip.Prefix `env:"GATEHOUSE_TRUSTED_PROXIES"`
+
+	// RequestTimeout is the deadline of every request, FlowTimeout that of every call to Temporal within one.
+	RequestTimeout time.Duration `env:"GATEHOUSE_REQUEST_TIMEOUT" envDefault:"5s"`
+	FlowTimeout    time.Duration `env:"GATEHOUSE_FLOW_TIMEOUT" envDefault:"3s"`
+	// ShutdownTimeout is how long requests and activities may finish after SIGTERM.
+	ShutdownTimeout time.Duration `env:"GATEHOUSE_SHUTDOWN_TIMEOUT" envDefault:"20s"`
+
+	// SecretKey is 32 bytes in base64; every hash and derived key comes from it.
+	SecretKey string `env:"GATEHOUSE_SECRET_KEY"`
+	// SigningKey is the Ed25519 seed in base64 that signs access tokens.
+	SigningKey string `env:"GATEHOUSE_SIGNING_KEY"`
+	// CodecKeys is the Tink AEAD keyset in base64 that encrypts Temporal payloads and stored answers; its primary key encrypts.
+	CodecKeys string `env:"GATEHOUSE_CODEC_KEYS"`
+	// CodecPassword protects the codec endpoint (user "codec", HTTP basic). Empty serves it in development only.
+	CodecPassword string `env:"GATEHOUSE_CODEC_PASSWORD"`
+
+	// HashSlots is how many passwords are hashed at once (0 = cores), HashQueue how many wait, HashWait how long.
+	HashSlots int           `env:"GATEHOUSE_HASH_SLOTS" envDefault:"0"`
+	HashQueue int           `env:"GATEHOUSE_HASH_QUEUE" envDefault:"64"`
+	HashWait  time.Duration `env:"GATEHOUSE_HASH_WAIT" envDefault:"2s"`
+
+	// LogLevel is debug, info, warn or error. Logs are JSON lines on standard error.
+	LogLevel string `env:"GATEHOUSE_LOG_LEVEL" envDefault:"info"`
+
+	// Mail is how mail leaves; without a host it goes to the development inbox.
+	Mail Mail `envPrefix:"GATEHOUSE_"`
+
+	// Policy is the account's limits and lifetimes.
+	Policy account.Policy `envPrefix:"GATEHOUSE_"`
+}
+
+// Mail is the SMTP provider.
+type Mail struct {
+	// Host is the SMTP server. Empty means the development inbox.
+	Host string `env:"SMTP_HOST"`
+	// Port is its port.
+	Port int `env:"SMTP_PORT" envDefault:"587"`
+	// Username and Password are its credentials; empty means none.
+	Username string `env:"SMTP_USERNAME"`
+	Password string `env:"SMTP_PASSWORD"`
+	// TLS is starttls, tls or none.
+	TLS string `env:"SMTP_TLS" envDefault:"starttls"`
+	// From is the sender of every mail.
+	From string `env:"MAIL_FROM" envDefault:"Gatehouse <no-reply@gatehouse.example>"`
+}
+
+// devPrefix marks a key that `make run` generated; production refuses it.
+const devPrefix = "dev:"
+
+// Load reads and validates the environment. The error names every setting at fault.
+func Load() (Config, error) {
+	var c Config
+	if err := env.Parse(&c); err != nil {
+		return Config{}, fmt.Errorf("settings: %w", err)
+	}
+	c.Policy.LimitScale = max(c.Policy.LimitScale, 0)
+	if c.ConfirmURL == "" {
+		c.ConfirmURL = strings.TrimSuffix(c.BaseURL, "/") + "/confirm-email"
+	}
+	return c, c.validate()
+}
+
+func (c Config) validate() error {
+	var faults []error
+	fault := func(setting, format string, args ...any) {
+		faults = append(faults, fmt.Errorf("%s "+format, append([]any{setting}, args...)...))
+	}
+	if c.Environment != Development && c.Environment != Production {
+		fault("GATEHOUSE_ENVIRONMENT", "is %q; it must be development or production", c.Environment)
+	}
+	if c.DatabaseURL == "" {
+		fault("DATABASE_URL", "is not set; it names the Postgres to use (`make run` starts one and writes .gatehouse/env)")
+	}
+	if e := c.Policy.Enumeration; e != account.EnumerationDocumented && e != account.EnumerationHidden {
+		fault("GATEHOUSE_ENUMERATION", "is %q; it must be documented or hidden", e)
+	}
+	if t := c.Mail.TLS; t != "starttls" && t != "tls" && t != "none" {
+		fault("GATEHOUSE_SMTP_TLS", "is %q; it must be starttls, tls or none", t)
+	}
+	for _, u := range []struct{ setting, value string }{
+		{"GATEHOUSE_BASE_URL", c.BaseURL}, {"GATEHOUSE_CONFIRM_URL", c.ConfirmURL}, {"GATEHOUSE_TEMPORAL_UI_URL", c.TemporalUIURL},
+	} {
+		if p, err := url.Parse(u.value); err != nil || (p.Scheme != "http" && p.Scheme != "https") || p.Host == "" {
+			fault(u.setting, "is %q; it must be an http or https URL", u.value)
+		}
+	}
+	for _, k := range []struct{ setting, value string }{
+		{"GATEHOUSE_SECRET_KEY", c.SecretKey}, {"GATEHOUSE_SIGNING_KEY", c.SigningKey}, {"GATEHOUSE_CODEC_KEYS", c.CodecKeys},
+	} {
+		switch {
+		case k.value == "":
+			fault(k.setting, "is not set; `gatehouse keys generate` prints one of each")
+		case c.Environment == Production && strings.HasPrefix(k.value, devPrefix):
+			fault(k.setting, "was generated for development; `gatehouse keys generate` prints one for production")
+		}
+	}
+	if c.Environment == Production {
+		if c.Mail.Host == "" {
+			fault("GATEHOUSE_SMTP_HOST", "is not set; the development inbox is not for production")
+		}
+		if !strings.HasPrefix(c.BaseURL, "https://") {
+			fault("GATEHOUSE_BASE_URL", "is %q; production links must be https", c.BaseURL)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// DevInbox reports whether messages go to the development inbox.
+func (c Config) DevInbox() bool { return c.Mail.Host == "" && c.Environment == Development }

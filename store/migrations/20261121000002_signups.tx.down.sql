@@ -1,0 +1,1 @@
+DROP TABLE challenges, signup_attempts;

@@ -1,0 +1,1 @@
+DROP TABLE rate_limits, quotas, idempotency_keys, dev_inbox, messages;
