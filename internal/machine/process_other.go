@@ -1,0 +1,7 @@
+//go:build unix && !linux
+
+package machine
+
+import "syscall"
+
+func dieWithParent(*syscall.SysProcAttr, syscall.Signal) {}
