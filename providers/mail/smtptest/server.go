@@ -1,0 +1,250 @@
+// Package smtptest is an SMTP server inside the test process. It keeps the mails that it takes and misbehaves to
+// order. For tests only.
+package smtptest
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"log"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	gosmtp "github.com/emersion/go-smtp"
+
+	"gatehouse/internal/config"
+)
+
+// waitLimit bounds Wait; it is real time, for mails that another process sends.
+const waitLimit = 15 * time.Second
+
+// Option is a way in which a server differs from a plain one that asks for no credentials.
+type Option func(*Server)
+
+// WithSTARTTLS offers STARTTLS, with a certificate that Roots vouch for.
+func WithSTARTTLS() Option { return func(s *Server) { s.starttls = true } }
+
+// WithTLS speaks TLS from the first byte, with a certificate that Roots vouch for.
+func WithTLS() Option { return func(s *Server) { s.implicit = true } }
+
+// WithAuth takes mail only from this user, by PLAIN.
+func WithAuth(username, password string) Option {
+	return func(s *Server) { s.username, s.password = username, password }
+}
+
+// Server listens on 127.0.0.1 until the test ends.
+type Server struct {
+	t                  testing.TB
+	addr               string
+	starttls, implicit bool
+	username, password string
+	tls                *tls.Config
+	roots              *x509.CertPool
+
+	mu       sync.Mutex
+	live     *gosmtp.Server
+	listener net.Listener
+	served   chan struct{}
+	conns    map[*conn]struct{}
+	queue    []Fault
+	standing Fault
+	attempts int
+	mails    []Mail
+	// news is closed and replaced whenever a mail arrives.
+	news chan struct{}
+}
+
+// Start starts a server on a free port. It is stopped when the test ends.
+func Start(t testing.TB, options ...Option) *Server {
+	t.Helper()
+	s := &Server{t: t, addr: "127.0.0.1:0", conns: map[*conn]struct{}{}, news: make(chan struct{})}
+	for _, option := range options {
+		option(s)
+	}
+	s.certify()
+	s.Up()
+	t.Cleanup(s.Down)
+	return s
+}
+
+// Addr is host:port. It stays the same over Down and Up.
+func (s *Server) Addr() string { return s.addr }
+
+// Settings are the mail settings that reach this server.
+func (s *Server) Settings() config.Mail {
+	addr, err := net.ResolveTCPAddr("tcp", s.addr)
+	if err != nil {
+		s.t.Fatalf("smtptest: %v", err)
+	}
+	mode := "none"
+	switch {
+	case s.implicit:
+		mode = "tls"
+	case s.starttls:
+		mode = "starttls"
+	}
+	return config.Mail{
+		Host: addr.IP.String(), Port: addr.Port, Username: s.username, Password: s.password,
+		TLS: mode, From: "Gatehouse <no-reply@gatehouse.example>",
+	}
+}
+
+// Roots is the authority of the server's certificate.
+func (s *Server) Roots() *x509.CertPool { return s.roots }
+
+// Down stops listening and cuts every connection: from now on connections are refused.
+func (s *Server) Down() {
+	s.mu.Lock()
+	live, listener, served := s.live, s.listener, s.served
+	s.live = nil
+	open := slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
+	if live == nil {
+		return
+	}
+	_ = listener.Close()
+	<-served
+	for _, c := range open {
+		_ = c.Close()
+	}
+	// With its connections cut, what is left to a handler is to return.
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
+	defer cancel()
+	if err := live.Shutdown(ctx); ctx.Err() != nil {
+		s.t.Errorf("smtptest: connections outlive the server: %v", err)
+	}
+}
+
+// Up listens again, on the same port.
+func (s *Server) Up() {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live != nil {
+		return
+	}
+	// Not the test's own context: the server outlives it until the clean-up.
+	raw, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", s.addr)
+	if err != nil {
+		s.t.Fatalf("smtptest: %v", err)
+	}
+	s.addr = raw.Addr().String()
+	live := gosmtp.NewServer(gosmtp.BackendFunc(s.session))
+	live.Domain = "mx.smtptest.example"
+	live.AllowInsecureAuth = true
+	live.MaxMessageBytes = 1 << 20
+	live.ErrorLog = log.New(io.Discard, "", 0)
+	if s.starttls {
+		live.TLSConfig = s.tls
+	}
+	var listener net.Listener = &door{Listener: raw, server: s}
+	if s.implicit {
+		listener = tls.NewListener(listener, s.tls)
+	}
+	served := make(chan struct{})
+	s.live, s.listener, s.served = live, raw, served
+	go func() {
+		defer close(served)
+		_ = live.Serve(listener)
+	}()
+}
+
+// Next gives each of the coming connections one fault, in this order; later ones behave.
+func (s *Server) Next(faults ...Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue = append(s.queue, faults...)
+}
+
+// Always gives every connection this fault, once those of Next are used up, until Heal.
+func (s *Server) Always(fault Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.standing = fault
+}
+
+// Greylist puts the next n mails off at RCPT, as servers do with senders that they do not know.
+func (s *Server) Greylist(n int) {
+	s.Next(slices.Repeat([]Fault{Reply(RcptTo, 451, "4.7.1")}, n)...)
+}
+
+// Heal forgets all faults. Connections that hang go on hanging.
+func (s *Server) Heal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue, s.standing = nil, Fault{}
+}
+
+// Attempts is the number of connections so far.
+func (s *Server) Attempts() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attempts
+}
+
+// Mails are the mails taken so far, oldest first, those included whose sender was never told.
+func (s *Server) Mails() []Mail {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.mails)
+}
+
+// To are the mails taken so far for one recipient.
+func (s *Server) To(recipient string) []Mail {
+	return slices.DeleteFunc(s.Mails(), func(m Mail) bool { return !slices.Contains(m.To, recipient) })
+}
+
+// Wait returns the mails for one recipient once there are at least n, and fails the test when they do not come.
+func (s *Server) Wait(recipient string, n int) []Mail {
+	s.t.Helper()
+	late := time.After(waitLimit)
+	for {
+		s.mu.Lock()
+		news := s.news
+		s.mu.Unlock()
+		mails := s.To(recipient)
+		if len(mails) >= n {
+			return mails
+		}
+		select {
+		case <-news:
+		case <-late:
+			s.t.Fatalf("smtptest: %d of %d mails for %s within %v", len(mails), n, recipient, waitLimit)
+		}
+	}
+}
+
+func (s *Server) keep(m Mail) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mails = append(s.mails, m)
+	close(s.news)
+	s.news = make(chan struct{})
+}
+
+// admit notes a connection and says how to treat it. A server that is down cuts it.
+func (s *Server) admit(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attempts++
+	c.fault = s.standing
+	if len(s.queue) > 0 {
+		c.fault, s.queue = s.queue[0], s.queue[1:]
+	}
+	if s.live == nil {
+		_ = c.Close()
+		return
+	}
+	s.conns[c] = struct{}{}
+}
+
+func (s *Server) leave(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}

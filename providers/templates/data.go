@@ -1,0 +1,85 @@
+package templates
+
+import (
+	"net/url"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"gatehouse/account"
+)
+
+const (
+	maxName    = 60
+	maxSubject = 120
+)
+
+// need returns what is wrong with a field that a template cannot do without, or nothing.
+type need func(Data) string
+
+func code(d Data) string {
+	if fault := account.CodeFault(d.Code); fault != "" {
+		return "Code " + fault
+	}
+	return ""
+}
+
+func minutes(d Data) string {
+	if d.Minutes < 1 {
+		return "Minutes must be at least 1"
+	}
+	return ""
+}
+
+func link(d Data) string {
+	u, err := url.Parse(d.Link)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") ||
+		strings.ContainsFunc(d.Link, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`<>"`, r) }) {
+		return "Link must be an http or https address"
+	}
+	if u.Query().Get("token") == "" {
+		return "Link must carry a token"
+	}
+	return ""
+}
+
+// plainName is what names are made of. No "/", ":" or "@", no dot before a letter, no long number: mail programs turn
+// addresses, domains and telephone numbers in a text into links, and a name is a stranger's choice of words.
+var plainName = regexp.MustCompile(`^[\p{L}\p{M}][\p{L}\p{M}\p{Nd}'’ -]*(?:\.(?: [\p{L}\p{M}\p{Nd}'’ -]+)?)*$`)
+
+var longNumber = regexp.MustCompile(`\p{Nd}{4}`)
+
+// displayName returns name as it may be shown, or nothing when it does not look like a name: a greeting without one
+// is still a greeting.
+func displayName(name string) string {
+	name = strings.Join(strings.Fields(name), " ")
+	if utf8.RuneCountInString(name) > maxName || !plainName.MatchString(name) || longNumber.MatchString(name) {
+		return ""
+	}
+	return name
+}
+
+// displayUsername returns username with a word joiner behind each dot: it looks the same and is no domain to a mail
+// program. What is no username at all is dropped.
+func displayUsername(username string) string {
+	stored, fault := account.ParseUsername(username)
+	if fault != "" {
+		return ""
+	}
+	return strings.ReplaceAll(stored, ".", ".\u2060")
+}
+
+// oneLine makes s fit for a header.
+func oneLine(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	if runes := []rune(s); len(runes) > maxSubject {
+		s = string(runes[:maxSubject])
+	}
+	return strings.Join(strings.Fields(s), " ")
+}

@@ -1,0 +1,107 @@
+// Package templates holds the words of every message that Gatehouse sends. A message is two files in messages/, its
+// text (with the subject) and its HTML, and one line of the table in this file.
+package templates
+
+import (
+	"embed"
+	"fmt"
+	htmltemplate "html/template"
+	"slices"
+	"strings"
+	texttemplate "text/template"
+)
+
+// The templates.
+const (
+	// SignupCode brings the code that opens an account. It needs Code and Minutes.
+	SignupCode = "signup_code"
+	// ConfirmEmail brings code and link that prove the address of a new account. It needs Code, Minutes and a Link
+	// with a token; LinkHours and Username are optional.
+	ConfirmEmail = "confirm_email"
+	// Welcome greets a proven account. Name is optional.
+	Welcome = "welcome"
+	// SignupExists tells an owner that someone tried to sign up with their address. It needs nothing.
+	SignupExists = "signup_exists"
+)
+
+// message is a template with the fields that it cannot do without.
+type message struct {
+	name  string
+	needs []need
+	text  *texttemplate.Template
+	html  *htmltemplate.Template
+}
+
+var messages = []message{
+	load(SignupCode, code, minutes),
+	load(ConfirmEmail, code, minutes, link),
+	load(Welcome),
+	load(SignupExists),
+}
+
+// Data is what a message may tell. A template takes what it needs and ignores the rest.
+type Data struct {
+	// Code is a one-time code, Minutes how long it lives.
+	Code    string
+	Minutes int
+	// Link is an absolute http or https address with a token parameter, LinkHours how long it works.
+	Link      string
+	LinkHours int
+	// Name and Username are chosen by strangers: they are shown cut to size and defused, or not at all.
+	Name     string
+	Username string
+}
+
+//go:embed messages
+var files embed.FS
+
+func load(name string, needs ...need) message {
+	functions := map[string]any{"count": count}
+	return message{
+		name:  name,
+		needs: needs,
+		text: texttemplate.Must(texttemplate.New(name).Funcs(functions).
+			ParseFS(files, "messages/"+name+".txt")),
+		html: htmltemplate.Must(htmltemplate.New(name).Funcs(functions).
+			ParseFS(files, "messages/layout.html", "messages/"+name+".html")),
+	}
+}
+
+func count(n int, unit string) string {
+	if n == 1 {
+		return "1 " + unit
+	}
+	return fmt.Sprintf("%d %ss", n, unit)
+}
+
+// Names lists every template.
+func Names() []string {
+	names := make([]string, 0, len(messages))
+	for _, m := range messages {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// Render returns the three forms of a message. It fails when template is unknown or a field that it needs is missing
+// or malformed; the error names the field and never its value.
+func Render(template string, data Data) (subject, text, html string, err error) {
+	i := slices.IndexFunc(messages, func(m message) bool { return m.name == template })
+	if i < 0 {
+		return "", "", "", fmt.Errorf("templates: %q is unknown", template)
+	}
+	m := messages[i]
+	for _, need := range m.needs {
+		if fault := need(data); fault != "" {
+			return "", "", "", fmt.Errorf("templates: %s: %s", template, fault)
+		}
+	}
+	data.Name, data.Username = displayName(data.Name), displayUsername(data.Username)
+	// What the template engine says may quote the data, so it is not passed on.
+	var head, body, page strings.Builder
+	if m.text.ExecuteTemplate(&head, "subject", data) != nil || m.text.ExecuteTemplate(&body, "text", data) != nil ||
+		m.html.ExecuteTemplate(&page, "layout", data) != nil {
+		return "", "", "", fmt.Errorf("templates: %s: cannot be rendered", template)
+	}
+	return oneLine(head.String()), strings.TrimSpace(body.String()) + "\n", page.String(), nil
+}
