@@ -1,0 +1,89 @@
+package durable
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+// The search attributes by which ops find flows. They are stored in the clear and seen late: no personal data, and no
+// decision rests on them.
+var (
+	// FlowKind is the noun: signup, password, subscription.
+	FlowKind = temporal.NewSearchAttributeKeyKeyword("FlowKind")
+	// FlowStage is where the flow stands.
+	FlowStage = temporal.NewSearchAttributeKeyKeyword("FlowStage")
+	// FlowOutcome is how it ended.
+	FlowOutcome = temporal.NewSearchAttributeKeyKeyword("FlowOutcome")
+	// AccountID is the account's opaque id, once there is one.
+	AccountID = temporal.NewSearchAttributeKeyKeyword("AccountID")
+	// Plan is the code of a subscription's plan.
+	Plan = temporal.NewSearchAttributeKeyKeyword("Plan")
+	// NextActionAt is when the flow wakes next.
+	NextActionAt = temporal.NewSearchAttributeKeyTime("NextActionAt")
+)
+
+// SearchAttributes returns name and type of every search attribute a flow may set.
+func SearchAttributes() map[string]enums.IndexedValueType {
+	all := map[string]enums.IndexedValueType{}
+	for _, key := range []temporal.SearchAttributeKey{FlowKind, FlowStage, FlowOutcome, AccountID, Plan, NextActionAt} {
+		all[key.GetName()] = key.GetValueType()
+	}
+	return all
+}
+
+// RegisterSearchAttributes adds to the namespace those search attributes that it lacks. Without them every start that
+// sets one is refused.
+func RegisterSearchAttributes(ctx context.Context, c client.Client, namespace string) error {
+	missing := SearchAttributes()
+	listed, err := c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{
+		Namespace: namespace,
+	})
+	if err != nil {
+		return fmt.Errorf("list search attributes: %w", err)
+	}
+	for name, kind := range listed.GetCustomAttributes() {
+		if want, ours := missing[name]; ours && want != kind {
+			return fmt.Errorf("search attribute %s exists as %s, not %s", name, kind, want)
+		}
+		delete(missing, name)
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	_, err = c.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
+		Namespace:        namespace,
+		SearchAttributes: missing,
+	})
+	// Another process may have been faster.
+	if err != nil && !is[*serviceerror.AlreadyExists](err) {
+		return fmt.Errorf("add search attributes: %w", err)
+	}
+	return nil
+}
+
+// EnsureNamespace creates the namespace with that retention of closed flows, unless it exists; then it stays as it is.
+func EnsureNamespace(ctx context.Context, address, namespace string, retention time.Duration) error {
+	c, err := client.NewNamespaceClient(client.Options{HostPort: address})
+	if err != nil {
+		return fmt.Errorf("namespace client: %w", err)
+	}
+	defer c.Close()
+	err = c.Register(ctx, &workflowservice.RegisterNamespaceRequest{
+		Namespace:                        namespace,
+		Description:                      "Gatehouse account flows",
+		WorkflowExecutionRetentionPeriod: durationpb.New(retention),
+	})
+	if err != nil && !is[*serviceerror.NamespaceAlreadyExists](err) {
+		return fmt.Errorf("create namespace %s: %w", namespace, err)
+	}
+	return nil
+}

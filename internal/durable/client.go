@@ -1,0 +1,173 @@
+// Package durable is everything Gatehouse knows about talking to Temporal: the client with its deadlines, the codec that
+// encrypts what Temporal keeps, the way errors travel, search attributes, queue names and metrics. It serves core, worker
+// and devstack; it knows no flow and no step.
+package durable
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+)
+
+// defaultTimeout bounds a call to Temporal on the request path.
+const defaultTimeout = 3 * time.Second
+
+// Options say how to reach Temporal.
+type Options struct {
+	// Address is host:port of the Temporal frontend.
+	Address string
+	// Namespace holds our flows.
+	Namespace string
+	// Keyring encrypts all payloads and failures. There is no client without one.
+	Keyring *Keyring
+	// Logger receives the SDK's records, without the texts of errors.
+	Logger *slog.Logger
+	// Metrics may be nil.
+	Metrics client.MetricsHandler
+	// Identity names this process in histories, in the clear. Empty means "gatehouse".
+	Identity string
+	// Timeout bounds every Ask and Tell beside the caller's context. Zero means 3 s.
+	Timeout time.Duration
+}
+
+// Client asks flows. It is safe for concurrent use.
+type Client struct {
+	temporal client.Client
+	timeout  time.Duration
+}
+
+// Dial returns a client that connects with its first call, so a Temporal that is down does not keep the API from
+// starting.
+func Dial(o Options) (*Client, error) {
+	if o.Keyring == nil {
+		return nil, errors.New("temporal client: no keyring; payloads would be stored in the clear")
+	}
+	c, err := client.NewLazyClient(client.Options{
+		HostPort:         o.Address,
+		Namespace:        o.Namespace,
+		Identity:         cmp.Or(o.Identity, "gatehouse"),
+		Logger:           sdkLogger(o.Logger),
+		MetricsHandler:   o.Metrics,
+		DataConverter:    o.Keyring.DataConverter(),
+		FailureConverter: o.Keyring.FailureConverter(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("temporal client: %w", err)
+	}
+	return &Client{temporal: c, timeout: cmp.Or(o.Timeout, defaultTimeout)}, nil
+}
+
+// Ask is an update of a flow that is started if it does not run.
+type Ask struct {
+	// WorkflowID is the subject's id, in the clear: no name, no address, no bare hash of one.
+	WorkflowID string
+	// Workflow is the type's name, Queue where its workers listen.
+	Workflow string
+	Queue    string
+	// Input is the flow's only argument; nil means none.
+	Input any
+	// Update is the handler's name, Arg its only argument; nil means none.
+	Update string
+	Arg    any
+	// UpdateID makes a repetition safe: the same id gets the first outcome, failures included, and also from the latest
+	// closed run. Empty means a fresh one. Never a constant.
+	UpdateID string
+	// Summary (a line) and Details (Markdown) show in the Temporal UI for the life of the flow, encrypted at rest.
+	Summary string
+	Details string
+	// Attributes are the first search attributes, in the clear.
+	Attributes []temporal.SearchAttributeUpdate
+	// ExecutionTimeout ends a flow that no worker ever served. Zero means never.
+	ExecutionTimeout time.Duration
+	// Conflict says what to do when the flow runs, Reuse when it ran before. Zero means: join it, start another.
+	Conflict enums.WorkflowIdConflictPolicy
+	Reuse    enums.WorkflowIdReusePolicy
+}
+
+// Ask starts the flow unless it runs, and returns its answer to the update in out (nil to ignore it). Errors are those of
+// FromTemporal. A validator's refusal leaves the flow started; after account.ErrOutcomeUnknown the update may yet run, and
+// a repetition with the same UpdateID is safe.
+func (c *Client) Ask(ctx context.Context, a Ask, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	start := c.temporal.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
+		ID:                       a.WorkflowID,
+		TaskQueue:                a.Queue,
+		WorkflowExecutionTimeout: a.ExecutionTimeout,
+		WorkflowIDConflictPolicy: cmp.Or(a.Conflict, enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING),
+		WorkflowIDReusePolicy:    cmp.Or(a.Reuse, enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE),
+		TypedSearchAttributes:    temporal.NewSearchAttributes(a.Attributes...),
+		StaticSummary:            a.Summary,
+		StaticDetails:            a.Details,
+	}, a.Workflow, arguments(a.Input)...)
+	handle, err := c.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
+		StartWorkflowOperation: start,
+		UpdateOptions:          update(a.WorkflowID, a.Update, a.UpdateID, a.Arg),
+	})
+	return answer(ctx, handle, err, out)
+}
+
+// Tell is an update of a flow that must run already. Its fields mean what those of Ask mean.
+type Tell struct {
+	WorkflowID string
+	Update     string
+	UpdateID   string
+	Arg        any
+}
+
+// Tell returns the running flow's answer to the update in out (nil to ignore it), and ErrNoFlow when no such flow runs.
+// Other errors are those of FromTemporal.
+func (c *Client) Tell(ctx context.Context, t Tell, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	handle, err := c.temporal.UpdateWorkflow(ctx, update(t.WorkflowID, t.Update, t.UpdateID, t.Arg))
+	return answer(ctx, handle, err, out)
+}
+
+func update(workflowID, name, id string, arg any) client.UpdateWorkflowOptions {
+	return client.UpdateWorkflowOptions{
+		WorkflowID:   workflowID,
+		UpdateName:   name,
+		UpdateID:     id,
+		Args:         arguments(arg),
+		WaitForStage: client.WorkflowUpdateStageCompleted,
+	}
+}
+
+// answer looks twice: a validator's refusal is an error of the handle and not of the call.
+func answer(ctx context.Context, handle client.WorkflowUpdateHandle, err error, out any) error {
+	if err == nil {
+		err = handle.Get(ctx, out)
+	}
+	return FromTemporal(err)
+}
+
+func arguments(arg any) []any {
+	if arg == nil {
+		return nil
+	}
+	return []any{arg}
+}
+
+// Healthy reports whether Temporal's frontend answers. It says nothing about workers.
+func (c *Client) Healthy(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	if _, err := c.temporal.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
+		return fmt.Errorf("temporal: %w", err)
+	}
+	return nil
+}
+
+// Temporal returns the SDK's client, for workers and operators. It belongs to c and is closed with it.
+func (c *Client) Temporal() client.Client { return c.temporal }
+
+// Close ends the connection.
+func (c *Client) Close() { c.temporal.Close() }

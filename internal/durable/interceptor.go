@@ -1,0 +1,94 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/workflow"
+
+	"gatehouse/account"
+)
+
+// Interceptor carries account errors through Temporal: it applies ToTemporal to whatever activities (remote and local),
+// update handlers, their validators and workflows return, so that no author has to remember it. It logs each failed
+// attempt of an activity once, by the name of its error (see Describe). It recovers no panic.
+func Interceptor(logger *slog.Logger) interceptor.WorkerInterceptor {
+	return &errorInterceptor{logger: logger}
+}
+
+type errorInterceptor struct {
+	interceptor.WorkerInterceptorBase
+	logger *slog.Logger
+}
+
+// InterceptActivity implements interceptor.WorkerInterceptor.
+func (i *errorInterceptor) InterceptActivity(
+	_ context.Context, next interceptor.ActivityInboundInterceptor,
+) interceptor.ActivityInboundInterceptor {
+	return &activityErrors{interceptor.ActivityInboundInterceptorBase{Next: next}, i.logger}
+}
+
+// InterceptWorkflow implements interceptor.WorkerInterceptor.
+func (i *errorInterceptor) InterceptWorkflow(
+	_ workflow.Context, next interceptor.WorkflowInboundInterceptor,
+) interceptor.WorkflowInboundInterceptor {
+	return &workflowErrors{interceptor.WorkflowInboundInterceptorBase{Next: next}}
+}
+
+type activityErrors struct {
+	interceptor.ActivityInboundInterceptorBase
+	logger *slog.Logger
+}
+
+// ExecuteActivity implements interceptor.ActivityInboundInterceptor.
+func (a *activityErrors) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+	result, err := a.Next.ExecuteActivity(ctx, in)
+	if err == nil || errors.Is(err, activity.ErrResultPending) {
+		return result, err
+	}
+	info := activity.GetInfo(ctx)
+	a.logger.LogAttrs(ctx, severity(err), "activity failed",
+		slog.String("activity", info.ActivityType.Name),
+		slog.String("flow", info.WorkflowExecution.ID),
+		slog.Int("attempt", int(info.Attempt)),
+		slog.Bool("local", info.IsLocalActivity),
+		slog.String("error", Describe(err)))
+	return result, ToTemporal(err)
+}
+
+// severity is info for what a client did, warning for what a retry should mend, error for a fault of ours.
+func severity(err error) slog.Level {
+	e, ok := errors.AsType[*account.Error](err)
+	switch {
+	case !ok || e.Kind == account.Internal:
+		return slog.LevelError
+	case e.Kind == account.Unavailable:
+		return slog.LevelWarn
+	default:
+		return slog.LevelInfo
+	}
+}
+
+type workflowErrors struct {
+	interceptor.WorkflowInboundInterceptorBase
+}
+
+// ExecuteWorkflow implements interceptor.WorkflowInboundInterceptor.
+func (w *workflowErrors) ExecuteWorkflow(ctx workflow.Context, in *interceptor.ExecuteWorkflowInput) (any, error) {
+	result, err := w.Next.ExecuteWorkflow(ctx, in)
+	return result, ToTemporal(err)
+}
+
+// ValidateUpdate implements interceptor.WorkflowInboundInterceptor.
+func (w *workflowErrors) ValidateUpdate(ctx workflow.Context, in *interceptor.UpdateInput) error {
+	return ToTemporal(w.Next.ValidateUpdate(ctx, in))
+}
+
+// ExecuteUpdate implements interceptor.WorkflowInboundInterceptor.
+func (w *workflowErrors) ExecuteUpdate(ctx workflow.Context, in *interceptor.UpdateInput) (any, error) {
+	result, err := w.Next.ExecuteUpdate(ctx, in)
+	return result, ToTemporal(err)
+}

@@ -1,0 +1,137 @@
+package durable
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/tink"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+)
+
+// devPrefix marks a keyset that was generated for development; internal/config refuses it in production.
+const devPrefix = "dev:"
+
+// errKeyset never says what the keyset held: the text of a parser's error quotes its input.
+var errKeyset = errors.New("codec keys: not a base64 Tink AEAD keyset")
+
+// Keyring encrypts and decrypts with a Tink AEAD keyset: the primary key encrypts, every enabled key decrypts. It is
+// safe for concurrent use.
+type Keyring struct {
+	primary  string
+	cipher   tink.AEAD
+	data     converter.DataConverter
+	failures converter.FailureConverter
+}
+
+// NewKeyring reads a keyset as GenerateKeyset writes it. A "dev:" prefix is ignored.
+func NewKeyring(encoded string) (*Keyring, error) {
+	handle, err := readKeyset(encoded)
+	if err != nil {
+		return nil, err
+	}
+	primary, err := handle.Primary()
+	if err != nil {
+		return nil, errors.New("codec keys: the keyset has no primary key")
+	}
+	cipher, err := aead.New(handle)
+	if err != nil {
+		return nil, errKeyset
+	}
+	k := &Keyring{primary: strconv.FormatUint(uint64(primary.KeyID()), 10), cipher: cipher}
+	k.data = converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), payloadCodec{k})
+	k.failures = temporal.NewDefaultFailureConverter(temporal.DefaultFailureConverterOptions{
+		// Without the data converter the attributes would be wrapped in a payload, and left in the clear.
+		DataConverter:          k.data,
+		EncodeCommonAttributes: true,
+	})
+	return k, nil
+}
+
+// GenerateKeyset returns a new keyset with one AES-256-GCM key: the base64 of Tink's cleartext JSON.
+func GenerateKeyset() (string, error) {
+	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
+	if err != nil {
+		return "", fmt.Errorf("codec keys: generate: %w", err)
+	}
+	return writeKeyset(handle)
+}
+
+// RotateKeyset returns the keyset with a new primary key beside the old ones, which go on decrypting. A process that
+// still runs on the old keyset cannot read what the new key wrote: its tasks fail and are retried until it is restarted.
+// Keep an old key as long as the longest run plus the namespace's retention.
+func RotateKeyset(encoded string) (string, error) {
+	handle, err := readKeyset(encoded)
+	if err != nil {
+		return "", err
+	}
+	keys := keyset.NewManagerFromHandle(handle)
+	id, err := keys.Add(aead.AES256GCMKeyTemplate())
+	if err != nil {
+		return "", fmt.Errorf("codec keys: add a key: %w", err)
+	}
+	if err := keys.SetPrimary(id); err != nil {
+		return "", fmt.Errorf("codec keys: promote the new key: %w", err)
+	}
+	rotated, err := keys.Handle()
+	if err != nil {
+		return "", fmt.Errorf("codec keys: rotate: %w", err)
+	}
+	return writeKeyset(rotated)
+}
+
+func readKeyset(encoded string) (*keyset.Handle, error) {
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(strings.TrimSpace(encoded), devPrefix))
+	if err != nil {
+		return nil, errKeyset
+	}
+	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(raw)))
+	if err != nil {
+		return nil, errKeyset
+	}
+	return handle, nil
+}
+
+func writeKeyset(handle *keyset.Handle) (string, error) {
+	var raw bytes.Buffer
+	if err := insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(&raw)); err != nil {
+		return "", fmt.Errorf("codec keys: write: %w", err)
+	}
+	return base64.StdEncoding.EncodeToString(raw.Bytes()), nil
+}
+
+// KeyID returns the id of the primary key, which is stored beside every payload it encrypted. It is no secret.
+func (k *Keyring) KeyID() string { return k.primary }
+
+// Seal encrypts plain with the primary key and binds it to aad, which must be shown again to open it.
+func (k *Keyring) Seal(plain, aad []byte) ([]byte, error) {
+	sealed, err := k.cipher.Encrypt(plain, aad)
+	if err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	return sealed, nil
+}
+
+// Open decrypts what Seal returned. It fails when sealed or aad was changed, or its key is not in the ring.
+func (k *Keyring) Open(sealed, aad []byte) ([]byte, error) {
+	plain, err := k.cipher.Decrypt(sealed, aad)
+	if err != nil {
+		return nil, fmt.Errorf("open: %w", err)
+	}
+	return plain, nil
+}
+
+// DataConverter returns the converter that encrypts every payload. Client, worker, replayer and test environment must
+// share it.
+func (k *Keyring) DataConverter() converter.DataConverter { return k.data }
+
+// FailureConverter returns the converter that encrypts messages, stacks and details of failures. Error types stay
+// readable: they must say nothing about anyone.
+func (k *Keyring) FailureConverter() converter.FailureConverter { return k.failures }

@@ -1,0 +1,167 @@
+package durable_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/sdk/converter"
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	"gatehouse/internal/durable"
+)
+
+func newKeyring(t *testing.T) *durable.Keyring {
+	t.Helper()
+	encoded, err := durable.GenerateKeyset()
+	require.NoError(t, err)
+	keys, err := durable.NewKeyring(encoded)
+	require.NoError(t, err)
+	return keys
+}
+
+func TestKeyringReadsKeysets(t *testing.T) {
+	t.Parallel()
+	encoded, err := durable.GenerateKeyset()
+	require.NoError(t, err)
+
+	raw, err := base64.StdEncoding.DecodeString(encoded)
+	require.NoError(t, err)
+	var shape struct {
+		Key []struct {
+			KeyData struct{ TypeURL string }
+		}
+	}
+	require.NoError(t, json.Unmarshal(raw, &shape), "a keyset is base64 of JSON")
+	require.Equal(t, "type.googleapis.com/google.crypto.tink.AesGcmKey", shape.Key[0].KeyData.TypeURL)
+
+	plain, err := durable.NewKeyring(encoded)
+	require.NoError(t, err)
+	dev, err := durable.NewKeyring("dev:" + encoded + "\n")
+	require.NoError(t, err)
+	require.Equal(t, plain.KeyID(), dev.KeyID())
+
+	const secret = "hunter2hunter2"
+	for name, bad := range map[string]string{
+		"empty":        "",
+		"not base64":   secret + "!",
+		"not a keyset": base64.StdEncoding.EncodeToString([]byte(`{"primaryKeyId": ` + secret + `}`)),
+		"no keys":      base64.StdEncoding.EncodeToString([]byte(`{"primaryKeyId": 1}`)),
+	} {
+		_, err := durable.NewKeyring(bad)
+		require.Error(t, err, name)
+		require.NotContains(t, err.Error(), secret, name)
+	}
+}
+
+func TestSealBindsAssociatedData(t *testing.T) {
+	t.Parallel()
+	keys := newKeyring(t)
+	sealed, err := keys.Seal([]byte("answer"), []byte("label"))
+	require.NoError(t, err)
+
+	plain, err := keys.Open(sealed, []byte("label"))
+	require.NoError(t, err)
+	require.Equal(t, "answer", string(plain))
+
+	_, err = keys.Open(sealed, []byte("another"))
+	require.Error(t, err)
+	_, err = newKeyring(t).Open(sealed, []byte("label"))
+	require.Error(t, err, "another ring's key")
+}
+
+func TestCodecRoundTrip(t *testing.T) {
+	t.Parallel()
+	keys := newKeyring(t)
+	dc := keys.DataConverter()
+	rapid.Check(t, func(t *rapid.T) {
+		in := struct {
+			Text  string
+			Bytes []byte
+			Many  []string
+		}{
+			rapid.String().Draw(t, "text"),
+			rapid.SliceOfN(rapid.Byte(), 0, 4096).Draw(t, "bytes"),
+			rapid.SliceOf(rapid.StringN(0, 20, -1)).Draw(t, "many"),
+		}
+		payload, err := dc.ToPayload(in)
+		require.NoError(t, err)
+		require.Equal(t, "binary/encrypted", string(payload.GetMetadata()[converter.MetadataEncoding]))
+		require.Equal(t, keys.KeyID(), string(payload.GetMetadata()["encryption-key-id"]))
+
+		out := in
+		out.Text, out.Bytes, out.Many = "", nil, nil
+		require.NoError(t, dc.FromPayload(payload, &out))
+		require.Equal(t, in.Text, out.Text)
+		require.Equal(t, string(in.Bytes), string(out.Bytes))
+		require.ElementsMatch(t, in.Many, out.Many)
+	})
+}
+
+func TestCodecDetectsTampering(t *testing.T) {
+	t.Parallel()
+	dc := newKeyring(t).DataConverter()
+	rapid.Check(t, func(t *rapid.T) {
+		payload, err := dc.ToPayload(rapid.String().Draw(t, "text"))
+		require.NoError(t, err)
+		at := rapid.IntRange(0, len(payload.GetData())-1).Draw(t, "at")
+		payload.Data[at] ^= byte(rapid.IntRange(1, 255).Draw(t, "flip"))
+		var out string
+		require.Error(t, dc.FromPayload(payload, &out))
+	})
+}
+
+func TestCodecCompressesWhatIsLarge(t *testing.T) {
+	t.Parallel()
+	dc := newKeyring(t).DataConverter()
+	in := strings.Repeat("all work and no play ", 1000)
+	payload, err := dc.ToPayload(in)
+	require.NoError(t, err)
+	require.Less(t, len(payload.GetData()), len(in)/10)
+	var out string
+	require.NoError(t, dc.FromPayload(payload, &out))
+	require.Equal(t, in, out)
+}
+
+func TestCodecPassesUnknownEncodings(t *testing.T) {
+	t.Parallel()
+	dc := newKeyring(t).DataConverter()
+	plain, err := converter.GetDefaultDataConverter().ToPayload("written before there was a codec")
+	require.NoError(t, err)
+	before := proto.Clone(plain)
+	var out string
+	require.NoError(t, dc.FromPayload(plain, &out))
+	require.Equal(t, "written before there was a codec", out)
+	require.True(t, proto.Equal(before, plain), "the codec may not change what it is given")
+}
+
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	first, err := durable.GenerateKeyset()
+	require.NoError(t, err)
+	second, err := durable.RotateKeyset("dev:" + first)
+	require.NoError(t, err)
+	before, err := durable.NewKeyring(first)
+	require.NoError(t, err)
+	after, err := durable.NewKeyring(second)
+	require.NoError(t, err)
+	require.NotEqual(t, before.KeyID(), after.KeyID())
+
+	var out string
+	old, err := before.DataConverter().ToPayload("old")
+	require.NoError(t, err)
+	require.NoError(t, after.DataConverter().FromPayload(old, &out), "the old key still decrypts")
+	require.Equal(t, "old", out)
+
+	young, err := after.DataConverter().ToPayload("new")
+	require.NoError(t, err)
+	require.Equal(t, after.KeyID(), keyID(young), "the new key encrypts")
+	err = before.DataConverter().FromPayload(young, &out)
+	require.ErrorContains(t, err, after.KeyID(), "the error names the key that is missing")
+}
+
+func keyID(p *commonpb.Payload) string { return string(p.GetMetadata()["encryption-key-id"]) }

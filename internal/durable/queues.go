@@ -1,0 +1,9 @@
+package durable
+
+// The task queues. The starter and the worker must name the same one, so both take it from here.
+const (
+	// QueueFlows runs workflows, local activities and the activities that touch only our own store.
+	QueueFlows = "account-flows"
+	// QueueNotify runs the activities that send messages, so that a slow provider cannot hold up a flow.
+	QueueNotify = "account-notify"
+)

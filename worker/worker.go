@@ -1,0 +1,95 @@
+// Package worker runs the workflows and activities of Gatehouse: what it registers, how it polls, and how it stops. It
+// holds no rule of an account and no step of a flow.
+package worker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/worker"
+
+	"gatehouse/internal/durable"
+)
+
+// Deps are what a worker process is made of.
+type Deps struct {
+	// Client reaches Temporal. It outlives the worker.
+	Client *durable.Client
+	// Activities is a pointer to the one struct whose methods are the activities.
+	Activities any
+	// Register registers the workflows.
+	Register func(worker.Registry)
+	// Logger receives the names of failures, never their texts.
+	Logger *slog.Logger
+	// ShutdownTimeout is how long activities may finish once the worker stops; then their contexts end. Keep it at least
+	// as long as the longest activity.
+	ShutdownTimeout time.Duration
+	// Started, if set, is called once both queues are polled.
+	Started func()
+	// Deployment turns on worker versioning when it is set. A versioned worker gets no work until its version is current.
+	Deployment worker.DeploymentOptions
+}
+
+// Run polls both queues until ctx ends, then lets running tasks finish and returns nil. It returns an error when a
+// worker cannot start, or when Temporal refuses one for good (its namespace is gone, say): the process should end then.
+func Run(ctx context.Context, d Deps) error {
+	fatal := make(chan error, 2)
+	flows, notify := d.workers(func(err error) { fatal <- err })
+
+	started := make([]worker.Worker, 0, 2)
+	defer func() { stop(started) }()
+	for _, w := range []worker.Worker{flows, notify} {
+		if err := w.Start(); err != nil {
+			return fmt.Errorf("start worker: %w", err)
+		}
+		started = append(started, w)
+	}
+	d.Logger.InfoContext(ctx, "worker started",
+		slog.Any("queues", []string{durable.QueueFlows, durable.QueueNotify}))
+	if d.Started != nil {
+		d.Started()
+	}
+
+	select {
+	case err := <-fatal:
+		return fmt.Errorf("worker: %w", err)
+	case <-ctx.Done():
+		d.Logger.InfoContext(ctx, "worker stopping", slog.Duration("at_most", d.ShutdownTimeout))
+		return nil
+	}
+}
+
+func (d Deps) workers(onFatal func(error)) (flows, notify worker.Worker) {
+	options := worker.Options{
+		WorkflowTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
+		ActivityTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
+		// The default of zero cuts every running activity off at once.
+		WorkerStopTimeout: d.ShutdownTimeout,
+		// A panic holds the flow until a fixed build replays it; failing the flow would lose it.
+		WorkflowPanicPolicy: worker.BlockWorkflow,
+		Interceptors:        []interceptor.WorkerInterceptor{durable.Interceptor(d.Logger)},
+		OnFatalError:        onFatal,
+		DeploymentOptions:   d.Deployment,
+	}
+	flows = worker.New(d.Client.Temporal(), durable.QueueFlows, options)
+	d.Register(flows)
+	flows.RegisterActivity(d.Activities)
+
+	options.DisableWorkflowWorker = true
+	notify = worker.New(d.Client.Temporal(), durable.QueueNotify, options)
+	notify.RegisterActivity(d.Activities)
+	return flows, notify
+}
+
+// stop stops all at once: one after the other would take the shutdown timeout of each.
+func stop(workers []worker.Worker) {
+	var done sync.WaitGroup
+	for _, w := range workers {
+		done.Go(w.Stop)
+	}
+	done.Wait()
+}
