@@ -69,7 +69,6 @@ test-e2e: build-gatehouse $(TOOLS)/gotestsum ## Run the end-to-end tests: real P
 
 .PHONY: bench
 bench: ## Run the benchmarks of the product (BENCH=regexp PKG=./...)
-	@scripts/ensure-postgres
 	@$(GO) run ./internal/testkit/cmd/withpostgres -- $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
 
 ##@ Check
