@@ -1,0 +1,125 @@
+// Package endpoint turns one typed operation into one HTTP endpoint of one dialect: strict decode, operation, encode.
+// It is the only package that reads a request or renders an error; it knows no operation and no dialect by name.
+package endpoint
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/gofiber/fiber/v2"
+
+	"gatehouse/account"
+)
+
+// Policy says which sessions a route serves.
+type Policy int
+
+// The policies. Keys are no sessions: the dialect says whether they are taken, Meta.Scope what they must carry.
+const (
+	// Public routes judge no credential, not even one that is sent (contract X05).
+	Public Policy = iota
+	// Session routes need a credential whose second step, if one was due, is done.
+	Session
+	// SecondStep routes serve pending sessions too.
+	SecondStep
+)
+
+// Meta is what a route table says about an endpoint.
+type Meta struct {
+	// ID is the operation id of the dialect's OpenAPI file.
+	ID     string
+	Method string
+	// Path is the whole path, parameters as :name.
+	Path string
+	// Status of success; 0 means 200.
+	Status int
+	// Message is the sentence of an enveloped success. A body with its own (see Messenger) overrules it.
+	Message string
+	Policy  Policy
+	// Scope is what an API key must carry; every route that is not Public names one.
+	Scope account.Scope
+	Limit account.RateLimit
+	// Idempotent routes honour the Idempotency-Key header.
+	Idempotent bool
+}
+
+// Messenger is a body that words the success itself, where the document has more than one sentence.
+type Messenger interface {
+	Message() string
+}
+
+// Route is an endpoint ready to be mounted.
+type Route struct {
+	Meta
+	Dialect *Dialect
+
+	serve    func(c *fiber.Ctx) error
+	names    map[string]string
+	reworded map[string]string
+	extended map[string]func(failure any) any
+}
+
+// Option changes how one route renders.
+type Option func(*Route)
+
+// Named renders the fault of the operation's field under the name that this document gives it.
+func Named(field, as string) Option {
+	return func(r *Route) { r.names[field] = as }
+}
+
+// Reworded says e in the words that this document prints; code and status stay.
+func Reworded(e *account.Error, message string) Option {
+	return func(r *Route) { r.reworded[e.Code] = message }
+}
+
+// Extended wraps the body of failure e, for documents that add members to it.
+func Extended(e *account.Error, wrap func(failure any) any) Option {
+	return func(r *Route) { r.extended[e.Code] = wrap }
+}
+
+// Handle builds the route of operation. Req is a struct whose fields carry one of the tags json, path, query or
+// header; its input maps it to what the operation takes, body maps the result to the wire.
+// It panics on a Req it cannot bind and on a protected route without a scope: both are mistakes in a route table.
+func Handle[Req, In, Out any](
+	d *Dialect, m Meta, input func(Req) In,
+	operation func(context.Context, account.Caller, In) (Out, error),
+	body func(Out) any, options ...Option,
+) Route {
+	if m.Status == 0 {
+		m.Status = http.StatusOK
+	}
+	if m.Policy != Public && m.Scope == "" {
+		panic("endpoint: " + m.ID + " is protected and names no scope")
+	}
+	r := Route{
+		Meta: m, Dialect: d,
+		names: map[string]string{}, reworded: map[string]string{}, extended: map[string]func(any) any{},
+	}
+	for _, o := range options {
+		o(&r)
+	}
+	binding := bindingOf[Req]()
+	r.serve = func(c *fiber.Ctx) error {
+		var req Req
+		if err := binding.bind(c, &req); err != nil {
+			return r.Fail(c, err)
+		}
+		out, err := operation(c.UserContext(), StateOf(c).Caller, input(req))
+		if err != nil {
+			return r.Fail(c, err)
+		}
+		return r.succeed(c, body(out))
+	}
+	return r
+}
+
+// Serve decodes, operates and encodes. It renders its own failures: an error it returns is one of the transport.
+func (r Route) Serve(c *fiber.Ctx) error { return r.serve(c) }
+
+func (r Route) succeed(c *fiber.Ctx, body any) error {
+	reply := replyOf(c, r.Status, r.Message)
+	if m, ok := body.(Messenger); ok {
+		reply.Message = m.Message()
+	}
+	return send(c, r.Dialect, r.Status, r.Dialect.Success(reply, body))
+}

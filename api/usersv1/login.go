@@ -1,0 +1,52 @@
+package usersv1
+
+import (
+	"github.com/google/uuid"
+
+	"gatehouse/account"
+	"gatehouse/api/endpoint"
+	"gatehouse/core"
+)
+
+type authenticateRequest struct {
+	Username string `json:"username"`
+	Password string `json:"password"`
+}
+
+func (r authenticateRequest) input() core.LoginInput {
+	return core.LoginInput{Identifier: r.Username, Password: r.Password, WithRefresh: true}
+}
+
+type authenticatedBody struct {
+	UserID       uuid.UUID `json:"userId"`
+	Username     string    `json:"username"`
+	Email        *string   `json:"email"`
+	Token        string    `json:"token"`
+	AccessToken  string    `json:"accessToken"`
+	RefreshToken string    `json:"refreshToken"`
+	Expires      string    `json:"expires"`
+	ExpiresAt    string    `json:"expiresAt"`
+	Roles        []string  `json:"roles"`
+	Subscription planBody  `json:"subscription"`
+}
+
+type planBody struct {
+	Plan   string `json:"plan"`
+	Status string `json:"status"`
+}
+
+func newAuthenticatedBody(s core.SignIn) any {
+	a := s.Principal.Account
+	expires := endpoint.Stamp(s.ExpiresAt)
+	return authenticatedBody{
+		UserID: a.ID, Username: a.DisplayUsername(), Email: a.Email,
+		Token: s.AccessToken, AccessToken: s.AccessToken, RefreshToken: s.RefreshToken,
+		Expires: expires, ExpiresAt: expires, Roles: a.Roles, Subscription: newPlanBody(s.Principal.Subscription),
+	}
+}
+
+func newPlanBody(s account.Subscription) planBody {
+	return planBody{Plan: s.Plan.Code, Status: s.Status}
+}
+
+func newLoggedOutBody(core.None) any { return messageBody{Message: "Logged out"} }
