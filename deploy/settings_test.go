@@ -79,7 +79,7 @@ func structFields(t *testing.T, dir, name string) (fields []*ast.Field, imports 
 	for _, path := range files {
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
 		require.NoError(t, err)
-		object := file.Scope.Lookup(name) //nolint:staticcheck // one struct is wanted, for which types would be too much
+		object := file.Scope.Lookup(name)
 		if object == nil {
 			continue
 		}
