@@ -5,35 +5,35 @@ import (
 	"time"
 )
 
-type failure struct {
+type sendError struct {
 	cause     error
 	permanent bool
 	after     time.Duration
 }
 
-func (f *failure) Error() string { return f.cause.Error() }
+func (f *sendError) Error() string { return f.cause.Error() }
 
-func (f *failure) Unwrap() error { return f.cause }
+func (f *sendError) Unwrap() error { return f.cause }
 
 // Permanent marks err as final: sending the same message again can only fail again. The caller has made sure that
 // err names neither recipient nor secret, for itself and all that it wraps.
-func Permanent(err error) error { return &failure{cause: err, permanent: true} }
+func Permanent(err error) error { return &sendError{cause: err, permanent: true} }
 
 // Temporary marks err as worth another try, no sooner than after (0 leaves that to the caller's own backoff). The
 // same promise as for Permanent holds.
 func Temporary(err error, after time.Duration) error {
-	return &failure{cause: err, after: max(after, 0)}
+	return &sendError{cause: err, after: max(after, 0)}
 }
 
 // IsPermanent reports whether err is final. Any error not marked by Permanent is worth another try.
 func IsPermanent(err error) bool {
-	var f *failure
+	var f *sendError
 	return errors.As(err, &f) && f.permanent
 }
 
 // RetryAfter returns how long the vendor asked to be left alone, or 0 when it did not say.
 func RetryAfter(err error) time.Duration {
-	var f *failure
+	var f *sendError
 	if errors.As(err, &f) && !f.permanent {
 		return f.after
 	}

@@ -102,10 +102,11 @@ func Run(t *testing.T, open func(t *testing.T) Vendor) {
 func (v Vendor) clean(t *testing.T, err error, m providers.Message) {
 	t.Helper()
 	require.Error(t, err)
-	require.Empty(t, Leaks(err, m, v.Secrets...), err)
+	require.Empty(t, Leaks(err, m, v.Secrets...), "%v", err)
 }
 
 func delivers(t *testing.T, v Vendor) {
+	t.Helper()
 	m := Message()
 	receipt, err := v.Sender.Send(t.Context(), m)
 	require.NoError(t, err)
@@ -115,6 +116,7 @@ func delivers(t *testing.T, v Vendor) {
 }
 
 func repeats(t *testing.T, v Vendor) {
+	t.Helper()
 	m := Message()
 	first, err := v.Sender.Send(t.Context(), m)
 	require.NoError(t, err)
@@ -133,6 +135,7 @@ func repeats(t *testing.T, v Vendor) {
 }
 
 func sendsManyAtOnce(t *testing.T, v Vendor) {
+	t.Helper()
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {
@@ -147,6 +150,7 @@ func sendsManyAtOnce(t *testing.T, v Vendor) {
 }
 
 func endedContext(t *testing.T, v Vendor) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	m := Message()
@@ -158,6 +162,7 @@ func endedContext(t *testing.T, v Vendor) {
 }
 
 func hangs(t *testing.T, v Vendor) {
+	t.Helper()
 	v.Hang()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -169,6 +174,7 @@ func hangs(t *testing.T, v Vendor) {
 }
 
 func cancelled(t *testing.T, v Vendor) {
+	t.Helper()
 	v.Hang()
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
@@ -193,11 +199,12 @@ func within(t *testing.T, send func() error) error {
 }
 
 func outage(t *testing.T, v Vendor) {
+	t.Helper()
 	v.Unavailable()
 	m := Message()
 	_, err := v.Sender.Send(t.Context(), m)
 	v.clean(t, err, m)
-	require.False(t, providers.IsPermanent(err), err)
+	require.False(t, providers.IsPermanent(err), "%v", err)
 
 	_, err = v.Sender.Send(t.Context(), m)
 	require.NoError(t, err)
@@ -205,6 +212,7 @@ func outage(t *testing.T, v Vendor) {
 }
 
 func refusal(t *testing.T, v Vendor) {
+	t.Helper()
 	if v.Refuse == nil {
 		t.Skip("takes everything")
 	}
@@ -212,11 +220,12 @@ func refusal(t *testing.T, v Vendor) {
 	m := Message()
 	_, err := v.Sender.Send(t.Context(), m)
 	v.clean(t, err, m)
-	require.True(t, providers.IsPermanent(err), err)
+	require.True(t, providers.IsPermanent(err), "%v", err)
 	require.Empty(t, v.Deliveries())
 }
 
 func unsendable(t *testing.T, v Vendor) {
+	t.Helper()
 	for _, spoil := range []func(*providers.Message){
 		func(m *providers.Message) { m.To = "" },
 		func(m *providers.Message) { m.Text = "" },
@@ -227,7 +236,7 @@ func unsendable(t *testing.T, v Vendor) {
 		spoil(&m)
 		_, err := v.Sender.Send(t.Context(), m)
 		v.clean(t, err, m)
-		require.True(t, providers.IsPermanent(err), err)
+		require.True(t, providers.IsPermanent(err), "%v", err)
 	}
 	require.Empty(t, v.Deliveries())
 }

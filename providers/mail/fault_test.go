@@ -9,8 +9,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"gatehouse/account"
-	"gatehouse/internal/config"
 	"gatehouse/providers"
 	"gatehouse/providers/conformance"
 	"gatehouse/providers/mail/smtptest"
@@ -20,7 +18,7 @@ import (
 func attempt(t *testing.T, s *smtp, m providers.Message) error {
 	t.Helper()
 	_, err := s.Send(t.Context(), m)
-	require.Empty(t, conformance.Leaks(err, m, user, password), err)
+	require.Empty(t, conformance.Leaks(err, m, user, password), "%v", err)
 	return err
 }
 
@@ -34,7 +32,7 @@ func TestRefusalsOfTheMailArePermanent(t *testing.T) {
 		server := smtptest.Start(t)
 		server.Next(smtptest.Reply(stage, 554, "5.7.1"))
 		err := attempt(t, open(t, server), conformance.Message())
-		require.True(t, providers.IsPermanent(err), stage)
+		require.True(t, providers.IsPermanent(err), "%v", stage)
 		require.EqualError(t, err, "smtp: refused at "+step+": 554 5.7.1")
 	}
 }
@@ -49,8 +47,8 @@ func TestPuttingOffIsTemporary(t *testing.T) {
 		server := smtptest.Start(t, smtptest.WithAuth(user, password))
 		server.Next(smtptest.Reply(stage, 421, "4.3.2"))
 		err := attempt(t, open(t, server), conformance.Message())
-		require.ErrorContains(t, err, "421 4.3.2", stage)
-		require.False(t, providers.IsPermanent(err), stage)
+		require.ErrorContains(t, err, "421 4.3.2", "%v", stage)
+		require.False(t, providers.IsPermanent(err), "%v", stage)
 	}
 }
 
@@ -83,7 +81,7 @@ func TestRefusalsOfTheSessionAreTemporary(t *testing.T) {
 		server.Always(fault)
 		err := attempt(t, open(t, server), conformance.Message())
 		require.Error(t, err)
-		require.False(t, providers.IsPermanent(err), err)
+		require.False(t, providers.IsPermanent(err), "%v", err)
 	}
 }
 
@@ -128,7 +126,7 @@ func TestHangingServersAreLeft(t *testing.T) {
 				s, m := open(t, server), conformance.Message()
 
 				s.timeout = 150 * time.Millisecond
-				begin := account.SystemClock{}.Now()
+				begin := time.Now()
 				err := attempt(t, s, m)
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 				require.False(t, providers.IsPermanent(err))
@@ -137,7 +135,7 @@ func TestHangingServersAreLeft(t *testing.T) {
 				s.timeout = time.Minute
 				ctx, cancel := context.WithCancel(t.Context())
 				time.AfterFunc(150*time.Millisecond, cancel)
-				begin = account.SystemClock{}.Now()
+				begin = time.Now()
 				_, err = s.Send(ctx, m)
 				require.ErrorIs(t, err, context.Canceled)
 				require.Empty(t, conformance.Leaks(err, m, user, password))
@@ -150,7 +148,7 @@ func TestHangingServersAreLeft(t *testing.T) {
 func TestTheWholeAttemptIsBounded(t *testing.T) {
 	t.Parallel()
 
-	s, err := newSMTP(config.Mail{Host: "mx.example", Port: 25, TLS: "none", From: "a@example.com"})
+	s, err := newSMTP(Settings{Host: "mx.example", Port: 25, TLS: "none", From: "a@example.com"})
 	require.NoError(t, err)
 	require.LessOrEqual(t, s.timeout, 10*time.Second)
 }
@@ -184,9 +182,9 @@ func TestDroppedConnectionsAreTemporary(t *testing.T) {
 		server.Next(smtptest.Drop(stage))
 		s, m := open(t, server), conformance.Message()
 		err := attempt(t, s, m)
-		require.Error(t, err, stage)
-		require.False(t, providers.IsPermanent(err), stage)
-		require.NoError(t, attempt(t, s, m), stage)
+		require.Error(t, err, "%v", stage)
+		require.False(t, providers.IsPermanent(err), "%v", stage)
+		require.NoError(t, attempt(t, s, m), "%v", stage)
 	}
 }
 
@@ -251,7 +249,7 @@ func TestCredentialsAreNotSentInTheClear(t *testing.T) {
 func TestUnknownHost(t *testing.T) {
 	t.Parallel()
 
-	s, err := newSMTP(config.Mail{Host: "smtp.invalid", Port: 25, TLS: "none", From: "a@example.com"})
+	s, err := newSMTP(Settings{Host: "smtp.invalid", Port: 25, TLS: "none", From: "a@example.com"})
 	require.NoError(t, err)
 	s.timeout = time.Second
 	require.ErrorContains(t, attempt(t, s, conformance.Message()), "smtp: no session")

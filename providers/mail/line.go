@@ -9,7 +9,8 @@ import (
 // line is the connection of one attempt. The client library heeds a context only while it dials; the line closes the
 // connection when the attempt's context ends, which ends any read or write that a hanging server keeps waiting.
 type line struct {
-	ctx      context.Context //nolint:containedctx // the context of one attempt, whose connection this is
+	// ctx is the attempt's, not one that dialling narrows.
+	ctx      context.Context
 	implicit bool
 	tls      *tls.Config
 

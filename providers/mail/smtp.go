@@ -13,7 +13,6 @@ import (
 	gomail "github.com/wneessen/go-mail"
 
 	"gatehouse/account"
-	"gatehouse/internal/config"
 	"gatehouse/providers"
 )
 
@@ -38,7 +37,7 @@ var mechanisms = []gomail.SMTPAuthType{
 // smtp sends each mail over a connection of its own: sign-up codes are rare and urgent, a kept connection would be
 // dead as often as not.
 type smtp struct {
-	cfg     config.Mail
+	cfg     Settings
 	from    *netmail.Address
 	domain  string
 	timeout time.Duration
@@ -46,9 +45,9 @@ type smtp struct {
 	roots *x509.CertPool
 }
 
-func openSMTP(cfg config.Mail) (providers.Sender, error) { return newSMTP(cfg) }
+func openSMTP(cfg Settings) (providers.Sender, error) { return newSMTP(cfg) }
 
-func newSMTP(cfg config.Mail) (*smtp, error) {
+func newSMTP(cfg Settings) (*smtp, error) {
 	from, err := netmail.ParseAddress(cfg.From)
 	if err != nil {
 		return nil, errors.New("GATEHOUSE_MAIL_FROM is not an address such as Gatehouse <no-reply@example.com>")

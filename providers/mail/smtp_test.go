@@ -23,10 +23,18 @@ const (
 // open returns the sender for a server, trusting its certificate.
 func open(t *testing.T, server *smtptest.Server) *smtp {
 	t.Helper()
-	s, err := newSMTP(server.Settings())
+	s, err := newSMTP(settings(server))
 	require.NoError(t, err)
 	s.roots = server.Roots()
 	return s
+}
+
+func settings(server *smtptest.Server) Settings {
+	username, password := server.Credentials()
+	return Settings{
+		Host: server.Host(), Port: server.Port(), Username: username, Password: password,
+		TLS: server.Mode(), From: "Gatehouse <no-reply@gatehouse.example>",
+	}
 }
 
 func TestConformance(t *testing.T) {
@@ -73,7 +81,7 @@ func TestEveryTLSModeWithAndWithoutCredentials(t *testing.T) {
 		{"none", user, []smtptest.Option{signIn}},
 	} {
 		server := smtptest.Start(t, c.options...)
-		require.Equal(t, c.mode, server.Settings().TLS)
+		require.Equal(t, c.mode, server.Mode())
 		_, err := open(t, server).Send(t.Context(), conformance.Message())
 		require.NoError(t, err, "%s %s", c.mode, c.user)
 		require.Len(t, server.Mails(), 1)
@@ -135,7 +143,7 @@ func TestWhatIsNoMailIsNotSent(t *testing.T) {
 		m := conformance.Message()
 		spoil(&m)
 		_, err := open(t, server).Send(t.Context(), m)
-		require.True(t, providers.IsPermanent(err), err)
+		require.True(t, providers.IsPermanent(err), "%v", err)
 		require.Empty(t, conformance.Leaks(err, m))
 	}
 	require.Zero(t, server.Attempts())
@@ -147,30 +155,30 @@ func TestNewPicksTheVendor(t *testing.T) {
 	fallback := inbox.New(nil)
 	server := smtptest.Start(t)
 
-	sender, err := New(config.Mail{}, fallback)
+	sender, err := New(Settings(config.Mail{}), fallback)
 	require.NoError(t, err)
 	require.Same(t, fallback, sender)
 
-	sender, err = New(server.Settings(), fallback)
+	sender, err = New(settings(server), fallback)
 	require.NoError(t, err)
 	require.Equal(t, "smtp", sender.Name())
 	_, err = sender.Send(t.Context(), conformance.Message())
 	require.NoError(t, err)
 	require.Len(t, server.Mails(), 1)
 
-	_, err = New(config.Mail{}, nil)
+	_, err = New(Settings(config.Mail{}), nil)
 	require.ErrorContains(t, err, "GATEHOUSE_SMTP_HOST")
 }
 
 func TestNewNamesTheSettingAtFault(t *testing.T) {
 	t.Parallel()
 
-	good := config.Mail{Host: "mx.example", Port: 587, TLS: "starttls", From: "a@example.com"}
-	for setting, spoil := range map[string]func(*config.Mail){
-		"GATEHOUSE_MAIL_FROM":     func(c *config.Mail) { c.From = "Gatehouse" },
-		"GATEHOUSE_SMTP_PORT":     func(c *config.Mail) { c.Port = 0 },
-		"GATEHOUSE_SMTP_TLS":      func(c *config.Mail) { c.TLS = "ssl" },
-		"GATEHOUSE_SMTP_USERNAME": func(c *config.Mail) { c.Password = password },
+	good := Settings{Host: "mx.example", Port: 587, TLS: "starttls", From: "a@example.com"}
+	for setting, spoil := range map[string]func(*Settings){
+		"GATEHOUSE_MAIL_FROM":     func(c *Settings) { c.From = "Gatehouse" },
+		"GATEHOUSE_SMTP_PORT":     func(c *Settings) { c.Port = 0 },
+		"GATEHOUSE_SMTP_TLS":      func(c *Settings) { c.TLS = "ssl" },
+		"GATEHOUSE_SMTP_USERNAME": func(c *Settings) { c.Password = password },
 	} {
 		cfg := good
 		spoil(&cfg)

@@ -14,10 +14,10 @@ import (
 )
 
 func (s *Server) certify() {
-	s.t.Helper()
+	s.tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		s.t.Fatalf("smtptest: %v", err)
+		s.tb.Fatalf("smtptest: %v", err)
 	}
 	now := account.SystemClock{}.Now()
 	template := &x509.Certificate{
@@ -31,11 +31,11 @@ func (s *Server) certify() {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
-		s.t.Fatalf("smtptest: %v", err)
+		s.tb.Fatalf("smtptest: %v", err)
 	}
 	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
-		s.t.Fatalf("smtptest: %v", err)
+		s.tb.Fatalf("smtptest: %v", err)
 	}
 	s.roots = x509.NewCertPool()
 	s.roots.AddCert(leaf)

@@ -107,7 +107,7 @@ func under(c net.Conn) *conn {
 	if secured, ok := c.(*tls.Conn); ok {
 		c = secured.NetConn()
 	}
-	return c.(*conn) //nolint:forcetypeassert // every connection came through the door
+	return c.(*conn) //nolint:errcheck // every connection came through the door
 }
 
 func (c *conn) Close() error {

@@ -11,13 +11,12 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
-
-	"gatehouse/internal/config"
 )
 
 // waitLimit bounds Wait; it is real time, for mails that another process sends.
@@ -39,7 +38,7 @@ func WithAuth(username, password string) Option {
 
 // Server listens on 127.0.0.1 until the test ends.
 type Server struct {
-	t                  testing.TB
+	tb                 testing.TB
 	addr               string
 	starttls, implicit bool
 	username, password string
@@ -60,37 +59,57 @@ type Server struct {
 }
 
 // Start starts a server on a free port. It is stopped when the test ends.
-func Start(t testing.TB, options ...Option) *Server {
-	t.Helper()
-	s := &Server{t: t, addr: "127.0.0.1:0", conns: map[*conn]struct{}{}, news: make(chan struct{})}
+func Start(tb testing.TB, options ...Option) *Server {
+	tb.Helper()
+	s := &Server{tb: tb, addr: "127.0.0.1:0", conns: map[*conn]struct{}{}, news: make(chan struct{})}
 	for _, option := range options {
 		option(s)
 	}
 	s.certify()
 	s.Up()
-	t.Cleanup(s.Down)
+	tb.Cleanup(s.Down)
 	return s
 }
 
 // Addr is host:port. It stays the same over Down and Up.
 func (s *Server) Addr() string { return s.addr }
 
-// Settings are the mail settings that reach this server.
-func (s *Server) Settings() config.Mail {
-	addr, err := net.ResolveTCPAddr("tcp", s.addr)
+// Host is the host of Addr.
+func (s *Server) Host() string { return "127.0.0.1" }
+
+// Port is the port of Addr.
+func (s *Server) Port() int {
+	_, port, _ := net.SplitHostPort(s.addr)
+	n, err := strconv.Atoi(port)
 	if err != nil {
-		s.t.Fatalf("smtptest: %v", err)
+		s.tb.Fatalf("smtptest: %v", err)
 	}
-	mode := "none"
+	return n
+}
+
+// Mode is the server's TLS mode as GATEHOUSE_SMTP_TLS names it.
+func (s *Server) Mode() string {
 	switch {
 	case s.implicit:
-		mode = "tls"
+		return "tls"
 	case s.starttls:
-		mode = "starttls"
+		return "starttls"
+	default:
+		return "none"
 	}
-	return config.Mail{
-		Host: addr.IP.String(), Port: addr.Port, Username: s.username, Password: s.password,
-		TLS: mode, From: "Gatehouse <no-reply@gatehouse.example>",
+}
+
+// Credentials are those of WithAuth, or empty.
+func (s *Server) Credentials() (username, password string) { return s.username, s.password }
+
+// Env are the settings of a process that sends its mail here.
+func (s *Server) Env() []string {
+	return []string{
+		"GATEHOUSE_SMTP_HOST=" + s.Host(),
+		"GATEHOUSE_SMTP_PORT=" + strconv.Itoa(s.Port()),
+		"GATEHOUSE_SMTP_TLS=" + s.Mode(),
+		"GATEHOUSE_SMTP_USERNAME=" + s.username,
+		"GATEHOUSE_SMTP_PASSWORD=" + s.password,
 	}
 }
 
@@ -113,25 +132,24 @@ func (s *Server) Down() {
 		_ = c.Close()
 	}
 	// With its connections cut, what is left to a handler is to return.
-	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.tb.Context()), waitLimit)
 	defer cancel()
 	if err := live.Shutdown(ctx); ctx.Err() != nil {
-		s.t.Errorf("smtptest: connections outlive the server: %v", err)
+		s.tb.Errorf("smtptest: connections outlive the server: %v", err)
 	}
 }
 
 // Up listens again, on the same port.
 func (s *Server) Up() {
-	s.t.Helper()
+	s.tb.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.live != nil {
 		return
 	}
-	// Not the test's own context: the server outlives it until the clean-up.
-	raw, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", s.addr)
+	raw, err := (&net.ListenConfig{}).Listen(s.tb.Context(), "tcp", s.addr)
 	if err != nil {
-		s.t.Fatalf("smtptest: %v", err)
+		s.tb.Fatalf("smtptest: %v", err)
 	}
 	s.addr = raw.Addr().String()
 	live := gosmtp.NewServer(gosmtp.BackendFunc(s.session))
@@ -201,7 +219,7 @@ func (s *Server) To(recipient string) []Mail {
 
 // Wait returns the mails for one recipient once there are at least n, and fails the test when they do not come.
 func (s *Server) Wait(recipient string, n int) []Mail {
-	s.t.Helper()
+	s.tb.Helper()
 	late := time.After(waitLimit)
 	for {
 		s.mu.Lock()
@@ -214,7 +232,7 @@ func (s *Server) Wait(recipient string, n int) []Mail {
 		select {
 		case <-news:
 		case <-late:
-			s.t.Fatalf("smtptest: %d of %d mails for %s within %v", len(mails), n, recipient, waitLimit)
+			s.tb.Fatalf("smtptest: %d of %d mails for %s within %v", len(mails), n, recipient, waitLimit)
 		}
 	}
 }
