@@ -14,6 +14,8 @@ type SignupKind string
 const (
 	SignupByCode     SignupKind = "code"
 	SignupByRegister SignupKind = "register"
+	// SignupTaken is a sign-up with a taken address in hidden enumeration mode: its owner is told, nothing else happens.
+	SignupTaken SignupKind = "taken"
 )
 
 // SignupAttempt is the write-ahead row of a sign-up: what the client gave, with the password hashed, parked before the
@@ -27,7 +29,14 @@ type SignupAttempt struct {
 	Name           *string
 	MarketingOptIn bool
 	Origin         Origin
-	ExpiresAt      time.Time
+	// Contested means that somebody who knows another password asked for the same address (security.md PRE-06).
+	Contested bool
+	// AccountID and SessionID are what the attempt made, nil before.
+	AccountID *uuid.UUID
+	SessionID *uuid.UUID
+	CreatedAt time.Time
+	ExpiresAt time.Time
+	Closed    bool
 }
 
 // Origin is where a sign-up or sign-in came from. Fingerprint and Attribution are free JSON chosen by the client:

@@ -1,5 +1,17 @@
 package core
 
+import (
+	"context"
+	"errors"
+	"math"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"gatehouse/account"
+	"gatehouse/internal/secret"
+)
+
 // Credential is what a request showed. The dialect decides what it accepts (contract X05).
 type Credential struct {
 	// Bearer is the Authorization header's Bearer value.
@@ -8,4 +20,93 @@ type Credential struct {
 	APIKey string
 	// AllowKeys accepts API keys, as Bearer or X-API-Key (documents A and C).
 	AllowKeys bool
+}
+
+// Authenticate returns who is calling, by one query that reads the session or key and the account. It returns
+// account.ErrUnauthorized for a credential that is missing, invalid, expired or revoked, and
+// account.ErrAmbiguousCredentials for two of different accounts.
+func (c *Core) Authenticate(ctx context.Context, cred Credential) (account.Principal, error) {
+	apiKey := cred.APIKey
+	if !cred.AllowKeys {
+		apiKey = ""
+	}
+	if cred.Bearer == "" {
+		return c.byKey(ctx, apiKey)
+	}
+	var bearer account.Principal
+	var err error
+	if secret.IsAPIKey(cred.Bearer) {
+		if !cred.AllowKeys {
+			return account.Principal{}, account.ErrUnauthorized
+		}
+		bearer, err = c.byKey(ctx, cred.Bearer)
+	} else {
+		bearer, err = c.byToken(ctx, cred.Bearer)
+	}
+	if err != nil || apiKey == "" {
+		return bearer, err
+	}
+	// Two credentials must be of one account; then Authorization speaks (contract A01, security.md JWT-11).
+	other, err := c.byKey(ctx, apiKey)
+	if err != nil {
+		return account.Principal{}, err
+	}
+	if other.Account.ID != bearer.Account.ID {
+		return account.Principal{}, account.ErrAmbiguousCredentials
+	}
+	return bearer, nil
+}
+
+func (c *Core) byToken(ctx context.Context, token string) (account.Principal, error) {
+	session, err := c.Tokens.Session(token)
+	if err != nil {
+		return account.Principal{}, account.ErrUnauthorized.Because(err)
+	}
+	p, err := c.Store.PrincipalBySession(ctx, session)
+	return withMultipliers(p), unauthorized(err)
+}
+
+const maxAPIKeyLength = 128
+
+func (c *Core) byKey(ctx context.Context, key string) (account.Principal, error) {
+	if !secret.IsAPIKey(key) || len(key) > maxAPIKeyLength {
+		return account.Principal{}, account.ErrUnauthorized
+	}
+	p, err := c.Store.PrincipalByKey(ctx, c.Keys.TokenHash("api-key", key))
+	return withMultipliers(p), unauthorized(err)
+}
+
+func unauthorized(err error) error {
+	if errors.Is(err, account.ErrNotFound) {
+		return account.ErrUnauthorized.Because(err)
+	}
+	return err
+}
+
+func withMultipliers(p account.Principal) account.Principal {
+	p.Credits.MultiplierByAction = account.CreditMultipliers
+	return p
+}
+
+const ipv6Prefix = 64
+
+// Allow counts a request of a client address against a rate limit. It returns account.ErrTooManyRequests. A limit without
+// quotas allows everything and costs nothing.
+func (c *Core) Allow(ctx context.Context, limit account.RateLimit, ip netip.Addr) error {
+	if len(limit.Quotas) == 0 {
+		return nil
+	}
+	client := ip.String()
+	if ip.Is6() && !ip.Is4In6() {
+		if prefix, err := ip.Prefix(ipv6Prefix); err == nil {
+			client = prefix.String()
+		}
+	}
+	quotas := make([]account.Quota, len(limit.Quotas))
+	keys := make([][]byte, len(limit.Quotas))
+	for i, q := range limit.Quotas {
+		quotas[i] = account.Quota{Max: int(math.Ceil(float64(q.Max) * c.Policy.LimitScale)), Per: q.Per}
+		keys[i] = c.Keys.Subject("rate", strings.Join([]string{limit.Name, strconv.Itoa(i), client}, "|"))
+	}
+	return c.Store.CountRate(ctx, keys, quotas)
 }

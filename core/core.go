@@ -1,3 +1,70 @@
 // Package core holds the operations that a client can ask for, one per documented endpoint: an Input with Validate, then
 // one read of the store or one ask of a workflow. It knows no HTTP and no dialect; every dialect calls the same functions.
 package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"gatehouse/account"
+	"gatehouse/internal/durable"
+	"gatehouse/internal/secret"
+	"gatehouse/store"
+)
+
+// Deps is what the operations stand on.
+type Deps struct {
+	Store   *store.Store
+	Flows   *durable.Client
+	Keyring *durable.Keyring
+	Keys    *secret.Keys
+	Hasher  *secret.Hasher
+	Tokens  *secret.AccessTokens
+	Policy  account.Policy
+	Clock   account.Clock
+	Log     *slog.Logger
+	// ServeInbox serves the development inbox.
+	ServeInbox bool
+	// RequestTimeout bounds how long an idempotency key is held by a caller that died.
+	RequestTimeout time.Duration
+}
+
+// Core is the operations. All are safe for concurrent use, and all but the frame's own have the same shape.
+type Core struct {
+	Deps
+	jwks []byte
+}
+
+// New returns the operations on d.
+func New(d Deps) (*Core, error) {
+	jwks, err := d.Tokens.JWKS()
+	if err != nil {
+		return nil, fmt.Errorf("publish the signing key: %w", err)
+	}
+	return &Core{Deps: d, jwks: jwks}, nil
+}
+
+// PublicKeys returns the JSON Web Key Set of the access tokens.
+func (c *Core) PublicKeys() []byte { return c.jwks }
+
+// Ready reports whether this process can serve: Postgres and Temporal answer.
+func (c *Core) Ready(ctx context.Context) error {
+	if err := c.Store.Ping(ctx); err != nil {
+		return fmt.Errorf("postgres: %w", err)
+	}
+	if err := c.Flows.Healthy(ctx); err != nil {
+		return fmt.Errorf("temporal: %w", err)
+	}
+	return nil
+}
+
+// pending turns an unknown outcome of a start into the answer that it goes on (design D2).
+func pending(err error, operation string) error {
+	if errors.Is(err, account.ErrOutcomeUnknown) {
+		return account.ErrPending.Running(operation).Because(err)
+	}
+	return err
+}

@@ -1,6 +1,11 @@
 package core
 
-import "time"
+import (
+	"context"
+	"time"
+
+	"gatehouse/account"
+)
 
 // DevInboxInput selects messages of the development inbox; an empty field selects all.
 type DevInboxInput struct {
@@ -17,4 +22,20 @@ type InboxMessage struct {
 	Text      string
 	Code      string
 	CreatedAt time.Time
+}
+
+// DevInbox lists the development inbox, newest first. Where a real provider is set, or in production, there is none:
+// account.ErrNotFound.
+func (c *Core) DevInbox(ctx context.Context, _ account.Caller, in DevInboxInput) ([]InboxMessage, error) {
+	if !c.ServeInbox {
+		return nil, account.ErrNotFound
+	}
+	rows, err := c.Store.Inbox(ctx, in.To, in.Channel)
+	out := make([]InboxMessage, len(rows))
+	for i, m := range rows {
+		out[i] = InboxMessage{
+			ID: m.ID.String(), Channel: m.Channel, To: m.Recipient, Subject: m.Subject, Text: m.Body, Code: m.Code, CreatedAt: m.CreatedAt,
+		}
+	}
+	return out, err
 }

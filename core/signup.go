@@ -3,11 +3,16 @@ package core
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
+	"go.temporal.io/sdk/temporal"
 
 	"gatehouse/account"
+	"gatehouse/internal/durable"
+	"gatehouse/workflows"
 )
 
 // InitiateSignupInput begins a sign-up by code (C08, C29).
@@ -34,52 +39,201 @@ type CompleteSignupInput struct {
 	AnonymousID *string
 }
 
-// RegisterInput makes an unverified account at once (B02).
-type RegisterInput struct {
-	Username       string
-	Email          string
-	Password       string
-	MarketingOptIn bool
+// maxName is the longest name in characters.
+const maxName = 200
+
+func nameFault(name *string) string {
+	switch {
+	case name == nil:
+		return ""
+	case utf8.RuneCountInString(*name) > maxName:
+		return "must be at most 200 characters"
+	case !printable(*name):
+		return "must not contain control characters"
+	}
+	return ""
 }
 
-// SignIn is a fresh session with its tokens. RefreshToken is empty where the document hands out none.
-type SignIn struct {
-	Principal    account.Principal
-	AccessToken  string
-	ExpiresAt    time.Time
-	RefreshToken string
+func (in InitiateSignupInput) validate() (email string, err error) {
+	invalid := account.ErrInvalid
+	email, fault := account.ParseEmail(in.Email)
+	if fault != "" {
+		invalid = invalid.On("email", fault)
+	}
+	own := []string{email}
+	if in.Name != nil {
+		own = append(own, *in.Name)
+	}
+	if fault := account.PasswordFault(in.Password, own...); fault != "" {
+		invalid = invalid.On("password", fault)
+	}
+	if fault := nameFault(in.Name); fault != "" {
+		invalid = invalid.On("name", fault)
+	}
+	return email, faults(invalid)
 }
 
-// Registered is the answer to RegisterInput. In hidden enumeration mode it may describe an account that does not exist.
-type Registered struct {
-	AccountID uuid.UUID
-	Username  string
-	Email     string
-	Token     string
+// InitiateSignup parks a sign-up and has a code sent to its address (C08, C29). A repetition joins the sign-up that is
+// open: its live code stays good, and a new one is sent once the gap between two codes has passed. Somebody who knows
+// another password contests it, and then neither password opens the account.
+// It returns account.ErrEmailExists in documented enumeration mode, account.ErrTooManyRequests when the address got too
+// many codes, and account.ErrPending when the flow does not answer in time but goes on.
+func (c *Core) InitiateSignup(ctx context.Context, by account.Caller, in InitiateSignupInput) (SignupPending, error) {
+	email, err := in.validate()
+	if err != nil {
+		return SignupPending{}, err
+	}
+	owner, err := c.Store.OwnerOf(ctx, email)
+	if err != nil && !errors.Is(err, account.ErrNotFound) {
+		return SignupPending{}, err
+	}
+	if err == nil && owner.Verified {
+		return c.initiateTaken(ctx, in, email, owner.AccountID)
+	}
+	attempt, opened, err := c.openAttempt(ctx, by, in, email)
+	if err != nil {
+		return SignupPending{}, err
+	}
+	challenge, err := c.nextChallenge(ctx, by, attempt, opened)
+	if err != nil {
+		return SignupPending{}, err
+	}
+	if challenge == uuid.Nil {
+		return SignupPending{Email: email, ExpiresIn: c.Policy.CodeTTL}, nil
+	}
+	request := workflows.SignupRequest{AttemptID: attempt.ID, ChallengeID: challenge}
+	if _, err := c.openFlow(ctx, account.SignupByCode, email, request); err != nil {
+		return SignupPending{}, pending(err, attempt.ID.String())
+	}
+	return SignupPending{Email: email, ExpiresIn: c.Policy.CodeTTL}, nil
 }
 
-// ResendCodeInput asks for a new code for a pending sign-up or an unverified account (C23).
-type ResendCodeInput struct {
-	Email string
+// openAttempt parks the attempt, or joins the open one of the address.
+func (c *Core) openAttempt(ctx context.Context, by account.Caller, in InitiateSignupInput, email string) (account.SignupAttempt, bool, error) {
+	known, err := c.Store.OpenCodeSignup(ctx, email)
+	if err == nil {
+		return known, false, c.join(ctx, known, in.Password)
+	}
+	if !errors.Is(err, account.ErrNotFound) {
+		return known, false, err
+	}
+	hash, err := c.Hasher.Hash(ctx, in.Password)
+	if err != nil {
+		return known, false, err
+	}
+	attempt, opened, err := c.Store.OpenSignup(ctx, account.SignupAttempt{
+		ID: uuid.New(), Kind: account.SignupByCode, Email: email, PasswordHash: hash, Name: in.Name,
+		Origin: origin(by, in.Fingerprint, in.Attribution, nil),
+	}, c.Policy.SignupTTL)
+	if err == nil && !opened {
+		// Another request opened one in between.
+		err = c.join(ctx, attempt, in.Password)
+	}
+	return attempt, opened, err
 }
 
-// VerifyCodeInput proves an address by code (C31).
-type VerifyCodeInput struct {
-	Email string
-	Code  string
+func (c *Core) join(ctx context.Context, attempt account.SignupAttempt, password string) error {
+	same, err := c.Hasher.Verify(ctx, attempt.PasswordHash, password, nil)
+	if err != nil {
+		return err
+	}
+	return c.Store.JoinSignup(ctx, attempt.ID, !same, c.Policy.SignupTTL)
 }
 
-// CodeVerified tells what the proof of the address brought.
-type CodeVerified struct {
-	CreditsAwarded int64
+// nextChallenge decides whether a request for a sign-up code sends one, and under which id: the first code of an attempt
+// has the attempt's own, so that requests at the same moment make one code. The nil id means that a live code is on its
+// way already.
+func (c *Core) nextChallenge(ctx context.Context, by account.Caller, attempt account.SignupAttempt, opened bool) (uuid.UUID, error) {
+	err := c.Store.TakeQuota(ctx, c.sendKey(account.PurposeSignup, attempt.Email), c.Policy.SendQuotas())
+	var limited *account.Error
+	switch {
+	case err == nil && opened:
+		return attempt.ID, nil
+	case err == nil:
+		return challengeID(by), nil
+	case !errors.Is(err, account.ErrTooManyRequests) || !errors.As(err, &limited):
+		return uuid.Nil, err
+	}
+	subject := c.Keys.Subject(string(account.PurposeSignup), attempt.Email)
+	if _, live := c.Store.LiveChallenge(ctx, account.PurposeSignup, subject); live == nil {
+		return uuid.Nil, nil
+	}
+	// Within the gap and without a code: a request at the same moment, or an earlier one that died, took the quota.
+	issued, failed := c.Store.ChallengeExists(ctx, attempt.ID)
+	if failed != nil {
+		return uuid.Nil, failed
+	}
+	if !issued && limited.RetryAfter <= c.Policy.SendGap {
+		return attempt.ID, nil
+	}
+	return uuid.Nil, err
 }
 
-// ConfirmEmailInput proves an address by the token of the mailed link (B08).
-type ConfirmEmailInput struct {
-	Token string
+// initiateTaken answers for an address that has a verified account: with the truth, or in hidden mode as for any other
+// address, and then the owner is told by mail.
+func (c *Core) initiateTaken(ctx context.Context, in InitiateSignupInput, email string, owner uuid.UUID) (SignupPending, error) {
+	if c.Policy.Enumeration == account.EnumerationDocumented {
+		return SignupPending{}, account.ErrEmailExists
+	}
+	if _, err := c.Hasher.Hash(ctx, in.Password); err != nil {
+		return SignupPending{}, err
+	}
+	if err := c.tellOwner(ctx, account.PurposeSignup, email, owner); err != nil {
+		return SignupPending{}, err
+	}
+	return SignupPending{Email: email, ExpiresIn: c.Policy.CodeTTL}, nil
 }
 
-// None is the result of an operation that returns nothing, and the input of one that takes nothing.
-type None struct{}
+// tellOwner writes to the owner of an address that somebody tried to sign up with it, as often as codes would go out.
+func (c *Core) tellOwner(ctx context.Context, purpose account.Purpose, email string, owner uuid.UUID) error {
+	err := c.Store.TakeQuota(ctx, c.sendKey(purpose, email), c.Policy.SendQuotas())
+	if errors.Is(err, account.ErrTooManyRequests) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	id := uuid.New()
+	_, err = c.openFlow(ctx, account.SignupTaken, email, workflows.SignupRequest{AttemptID: id, ChallengeID: id, AccountID: owner})
+	return pending(err, id.String())
+}
 
-var _ = context.Background
+// openFlow starts or joins the sign-up of an address and returns the state of its newest code.
+func (c *Core) openFlow(ctx context.Context, kind account.SignupKind, email string, request workflows.SignupRequest) (workflows.SignupOpened, error) {
+	var out workflows.SignupOpened
+	life := c.Policy.SignupTTL
+	if kind == account.SignupByRegister {
+		life = c.Policy.UnverifiedTTL
+	}
+	err := c.Flows.Ask(ctx, durable.Ask{
+		WorkflowID: c.flowID(kind, email), Workflow: workflows.SignupWorkflow, Queue: durable.QueueFlows,
+		Input:  workflows.SignupInput{Kind: kind, Request: request},
+		Update: workflows.SignupOpen, Arg: request, UpdateID: "open/" + request.ChallengeID.String(),
+		Summary: "Sign-up of " + account.MaskEmail(email), Details: "Began by " + string(kind) + ".",
+		Attributes: []temporal.SearchAttributeUpdate{
+			durable.FlowKind.ValueSet("signup"), durable.FlowStage.ValueSet("awaiting_proof"),
+			durable.NextActionAt.ValueSet(c.Clock.Now().Add(life)),
+		},
+		// A guard against flows that no worker ever serves; a sign-up can be kept open for a day at most.
+		ExecutionTimeout: life + guardTime,
+	}, &out)
+	return out, err
+}
+
+const guardTime = 50 * time.Hour
+
+func (c *Core) flowID(kind account.SignupKind, email string) string {
+	return c.Keys.FlowID("signup", string(kind), email)
+}
+
+func (c *Core) sendKey(purpose account.Purpose, email string) []byte {
+	return c.Keys.Subject("send/"+string(purpose), email)
+}
+
+// challengeID is fresh, or the same for the same Idempotency-Key.
+func challengeID(by account.Caller) uuid.UUID {
+	if by.IdempotencyKey == "" {
+		return uuid.New()
+	}
+	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("challenge/"+by.IdempotencyKey))
+}

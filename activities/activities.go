@@ -1,0 +1,27 @@
+// Package activities holds the steps of the flows: each makes one change in the store or one call to a provider, may run
+// twice, and takes and returns ids, never personal data or secrets.
+package activities
+
+import (
+	"log/slog"
+
+	"gatehouse/account"
+	"gatehouse/internal/secret"
+	"gatehouse/providers"
+	"gatehouse/store"
+)
+
+// Activities is the one struct whose methods are registered.
+type Activities struct {
+	Store  *store.Store
+	Keys   *secret.Keys
+	Mail   providers.Sender
+	Policy account.Policy
+	// ConfirmURL is the page that confirmation mails link to; the token is appended to it.
+	ConfirmURL string
+	Log        *slog.Logger
+}
+
+func (a *Activities) bonus() store.Bonus {
+	return store.Bonus{Full: a.Policy.WelcomeBonus, Reduced: a.Policy.WelcomeBonusReduced}
+}

@@ -1,0 +1,139 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net/url"
+	"time"
+
+	"github.com/google/uuid"
+	"go.temporal.io/sdk/activity"
+
+	"gatehouse/account"
+	"gatehouse/providers"
+	"gatehouse/providers/templates"
+	"gatehouse/store"
+)
+
+// DeliveryState is how the sending of a message ended.
+type DeliveryState string
+
+// The ends of a delivery. A dead message was refused for good; an expired one had lost its point before it could go out.
+const (
+	DeliverySent    DeliveryState = "sent"
+	DeliveryDead    DeliveryState = "dead"
+	DeliveryExpired DeliveryState = "expired"
+)
+
+// SendCodeInput names the challenge whose code is to be sent and the template to use.
+type SendCodeInput struct {
+	ChallengeID uuid.UUID
+	Template    string
+}
+
+// Delivered is how a delivery ended, and for a code when it expires.
+type Delivered struct {
+	State         DeliveryState
+	CodeExpiresAt time.Time
+}
+
+// SendCode stores the keyed hash of a challenge's code and sends the code. The code is derived from the challenge, so
+// every retry sends the same digits and there is never more than one live code; its life counts from the provider's
+// acceptance. A provider that cannot be reached gives account.ErrUnavailable, and is tried again.
+func (a *Activities) SendCode(ctx context.Context, in SendCodeInput) (Delivered, error) {
+	flow, step := activity.GetInfo(ctx).WorkflowExecution.ID, "code/"+in.ChallengeID.String()
+	code, token := a.Keys.Code(in.ChallengeID), a.Keys.LinkToken(in.ChallengeID)
+	ch, err := a.Store.StoreCode(ctx, in.ChallengeID, a.Keys.CodeHash(in.ChallengeID, code), a.Keys.TokenHash("link", token))
+	if errors.Is(err, account.ErrNotFound) {
+		return Delivered{State: DeliveryExpired}, a.Store.MessageFailed(ctx, flow, step, store.MessageExpired, "expired")
+	}
+	if err != nil {
+		return Delivered{}, err
+	}
+	data := templates.Data{Code: code, Minutes: int(math.Ceil(a.Policy.CodeTTL.Minutes()))}
+	if ch.LinkExpiresAt != nil {
+		data.Link, data.LinkHours = a.link(token), int(math.Ceil(a.Policy.LinkTTL.Hours()))
+	}
+	if ch.AccountID != nil {
+		to, err := a.Store.RecipientOf(ctx, *ch.AccountID)
+		if err != nil {
+			return Delivered{}, gone(err)
+		}
+		data.Name, data.Username = to.Name, to.Username
+	}
+	state, err := a.send(ctx, outgoing{flow: flow, step: step, template: in.Template, to: ch.Destination, data: data})
+	if err != nil || state != DeliverySent {
+		return Delivered{State: state}, err
+	}
+	expires, err := a.Store.MarkCodeSent(ctx, in.ChallengeID, a.Policy.CodeTTL, a.Policy.LinkTTL)
+	return Delivered{State: DeliverySent, CodeExpiresAt: expires}, err
+}
+
+// SendMailInput names the account to write to, the template, and the step of the flow that the mail belongs to.
+type SendMailInput struct {
+	AccountID uuid.UUID
+	Step      string
+	Template  string
+}
+
+// SendMail sends a mail about an account to its address. An account that is gone gets none.
+func (a *Activities) SendMail(ctx context.Context, in SendMailInput) (Delivered, error) {
+	to, err := a.Store.RecipientOf(ctx, in.AccountID)
+	if errors.Is(err, account.ErrNotFound) {
+		return Delivered{State: DeliveryExpired}, nil
+	}
+	if err != nil {
+		return Delivered{}, err
+	}
+	state, err := a.send(ctx, outgoing{
+		flow: activity.GetInfo(ctx).WorkflowExecution.ID, step: in.Step, template: in.Template, to: to.Email,
+		data: templates.Data{Name: to.Name, Username: to.Username},
+	})
+	return Delivered{State: state}, err
+}
+
+// outgoing is a message about to be rendered.
+type outgoing struct {
+	flow, step, template, to string
+	data                     templates.Data
+}
+
+func (a *Activities) send(ctx context.Context, o outgoing) (DeliveryState, error) {
+	subject, text, html, err := templates.Render(o.template, o.data)
+	if err != nil {
+		return "", err
+	}
+	id, sent, err := a.Store.BeginMessage(ctx, store.NewMessage{
+		Flow: o.flow, Step: o.step, Template: o.template, Channel: account.ChannelEmail, Destination: o.to,
+	})
+	if err != nil || sent {
+		return DeliverySent, err
+	}
+	receipt, err := a.Mail.Send(ctx, providers.Message{
+		ID: id, Channel: account.ChannelEmail, To: o.to, Template: o.template, Subject: subject, Text: text, HTML: html,
+		Code: o.data.Code, IdempotencyKey: id.String(),
+	})
+	switch {
+	case providers.IsPermanent(err):
+		a.Log.WarnContext(ctx, "message refused for good", "message", id, "template", o.template, "error", err)
+		return DeliveryDead, a.Store.MessageFailed(ctx, o.flow, o.step, store.MessageDead, err.Error())
+	case err != nil:
+		if err := a.Store.MessageFailed(ctx, o.flow, o.step, store.MessageQueued, err.Error()); err != nil {
+			return "", err
+		}
+		return "", account.ErrUnavailable.Because(err).After(providers.RetryAfter(err))
+	}
+	return DeliverySent, a.Store.MessageSent(ctx, id, receipt.Provider, receipt.ProviderID)
+}
+
+func (a *Activities) link(token string) string {
+	u, err := url.Parse(a.ConfirmURL)
+	if err != nil {
+		return a.ConfirmURL + "?token=" + token
+	}
+	q := u.Query()
+	q.Set("token", token)
+	u.RawQuery = q.Encode()
+	return u.String()
+}

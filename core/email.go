@@ -1,0 +1,213 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/account"
+	"gatehouse/internal/durable"
+	"gatehouse/store"
+	"gatehouse/workflows"
+)
+
+// SignIn is a fresh session with its tokens. RefreshToken is empty where the document hands out none.
+type SignIn struct {
+	Principal    account.Principal
+	AccessToken  string
+	ExpiresAt    time.Time
+	RefreshToken string
+}
+
+// CompleteSignup proves the code of a pending sign-up and makes the account, signed in (C06). It returns
+// account.ErrInvalidCode for a wrong, expired, used or spent code, account.ErrTooManyRequests when too many codes were
+// guessed for the address, and account.ErrEmailExists when the address was taken meanwhile.
+func (c *Core) CompleteSignup(ctx context.Context, by account.Caller, in CompleteSignupInput) (SignIn, error) {
+	email, err := codeInput(in.Email, in.Code)
+	if err != nil {
+		return SignIn{}, err
+	}
+	guess := c.guess(account.PurposeSignup, email, by)
+	counted, err := c.checkCode(ctx, guess, email, in.Code)
+	if err != nil {
+		return SignIn{}, err
+	}
+	if counted.Done != nil {
+		return c.signIn(ctx, counted.Done.SessionID)
+	}
+	done, err := c.prove(ctx, account.SignupByCode, email, counted.ID, guess,
+		store.Proof{Origin: origin(by, in.Fingerprint, in.Attribution, in.AnonymousID)})
+	if err != nil {
+		return SignIn{}, err
+	}
+	return c.signIn(ctx, done.SessionID)
+}
+
+// ResendCodeInput asks for a new code for a pending sign-up or an unverified account (C23).
+type ResendCodeInput struct {
+	Email string
+}
+
+// VerifyCodeInput proves an address by code (C31).
+type VerifyCodeInput struct {
+	Email string
+	Code  string
+}
+
+// CodeVerified tells what the proof of the address brought.
+type CodeVerified struct {
+	CreditsAwarded int64
+}
+
+// VerifyCode proves an address by code (C31): that of an unverified account, which is then verified and gets its bonus.
+// The code of a pending sign-up is only checked and stays usable for CompleteSignup (contract X26). Errors are those of
+// CompleteSignup.
+func (c *Core) VerifyCode(ctx context.Context, by account.Caller, in VerifyCodeInput) (CodeVerified, error) {
+	email, err := codeInput(in.Email, in.Code)
+	if err != nil {
+		return CodeVerified{}, err
+	}
+	_, err = c.Store.OpenCodeSignup(ctx, email)
+	if err != nil && !errors.Is(err, account.ErrNotFound) {
+		return CodeVerified{}, err
+	}
+	if err == nil {
+		_, err := c.checkCode(ctx, c.guess(account.PurposeSignup, email, by), email, in.Code)
+		return CodeVerified{}, err
+	}
+	guess := c.guess(account.PurposeEmail, email, by)
+	counted, err := c.checkCode(ctx, guess, email, in.Code)
+	if err != nil {
+		return CodeVerified{}, err
+	}
+	if counted.Done != nil {
+		return CodeVerified{CreditsAwarded: counted.Done.CreditsAwarded}, nil
+	}
+	done, err := c.prove(ctx, account.SignupByRegister, email, counted.ID, guess, store.Proof{})
+	return CodeVerified{CreditsAwarded: done.CreditsAwarded}, err
+}
+
+// ConfirmEmailInput proves an address by the token of the mailed link (B08).
+type ConfirmEmailInput struct {
+	Token string
+}
+
+// ConfirmEmail proves an address by the token of the mailed link (B08). It returns account.ErrInvalidToken for a token
+// that is unknown, expired, replaced by a newer one or used.
+func (c *Core) ConfirmEmail(ctx context.Context, by account.Caller, in ConfirmEmailInput) (None, error) {
+	if in.Token == "" {
+		return None{}, account.ErrInvalid.On("token", "is required")
+	}
+	hash := c.Keys.TokenHash("link", in.Token)
+	ch, done, err := c.Store.ChallengeByLink(ctx, account.PurposeEmail, hash, by.IdempotencyKey)
+	if err == nil && done == nil {
+		guess := store.Guess{Purpose: account.PurposeEmail, Lease: c.Policy.ProofLease, ProofKey: by.IdempotencyKey}
+		_, err = c.prove(ctx, account.SignupByRegister, ch.Destination, ch.ID, guess, store.Proof{})
+	}
+	if errors.Is(err, account.ErrNotFound) || errors.Is(err, account.ErrInvalidCode) {
+		err = account.ErrInvalidToken.Because(err)
+	}
+	return None{}, err
+}
+
+// ResendCode has a new code sent for a pending sign-up or an unverified account, and does nothing for any other address
+// (C23): the answers do not differ. It returns account.ErrTooManyRequests when the address got too many codes, whether it
+// is known or not.
+func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeInput) (None, error) {
+	email := account.NormalizeEmail(in.Email)
+	if email == "" {
+		return None{}, account.ErrInvalid.On("email", "is required")
+	}
+	request := workflows.SignupRequest{ChallengeID: challengeID(by)}
+	kind, purpose := account.SignupByCode, account.PurposeSignup
+	attempt, err := c.Store.OpenCodeSignup(ctx, email)
+	known := err == nil
+	switch {
+	case known:
+		request.AttemptID = attempt.ID
+	case !errors.Is(err, account.ErrNotFound):
+		return None{}, err
+	default:
+		owner, err := c.Store.OwnerOf(ctx, email)
+		if err != nil && !errors.Is(err, account.ErrNotFound) {
+			return None{}, err
+		}
+		if known = err == nil && !owner.Verified; known {
+			request.AccountID = owner.AccountID
+			kind, purpose = account.SignupByRegister, account.PurposeEmail
+		}
+	}
+	if err := c.Store.TakeQuota(ctx, c.sendKey(purpose, email), c.Policy.SendQuotas()); err != nil || !known {
+		return None{}, err
+	}
+	_, err = c.openFlow(ctx, kind, email, request)
+	if errors.Is(err, account.ErrInvalidCode) {
+		err = nil // it expired this moment: as for any other address
+	}
+	if request.AttemptID != uuid.Nil {
+		err = pending(err, request.AttemptID.String())
+	}
+	return None{}, err
+}
+
+func codeInput(rawEmail, code string) (email string, err error) {
+	invalid := account.ErrInvalid
+	email = account.NormalizeEmail(rawEmail)
+	if email == "" {
+		invalid = invalid.On("email", "is required")
+	}
+	if fault := account.CodeFault(code); fault != "" {
+		invalid = invalid.On("code", fault)
+	}
+	return email, faults(invalid)
+}
+
+func (c *Core) guess(purpose account.Purpose, email string, by account.Caller) store.Guess {
+	return store.Guess{
+		Purpose: purpose, Subject: c.Keys.Subject(string(purpose), email), Tries: c.Policy.CodeTries, Lease: c.Policy.ProofLease,
+		ProofKey: by.IdempotencyKey,
+	}
+}
+
+// checkCode counts a guess, and only then compares it. The counts of the address outlive its codes.
+func (c *Core) checkCode(ctx context.Context, g store.Guess, email, code string) (store.Counted, error) {
+	if err := c.Store.TakeQuota(ctx, c.Keys.Subject("guess/"+string(g.Purpose), email), c.Policy.GuessQuotas()); err != nil {
+		return store.Counted{}, err
+	}
+	counted, err := c.Store.CountGuess(ctx, g)
+	if errors.Is(err, account.ErrNotFound) {
+		return counted, account.ErrInvalidCode.Because(err)
+	}
+	if err != nil {
+		return counted, err
+	}
+	if !c.Keys.CodeMatches(counted.ID, code, counted.CodeHash) {
+		return counted, account.ErrInvalidCode
+	}
+	return counted, nil
+}
+
+// prove marks a challenge as proven and has the flow make the change that it allows. Of many callers with the same right
+// code one gets here; after a crash in between, the same code or the same Idempotency-Key does again.
+func (c *Core) prove(ctx context.Context, kind account.SignupKind, email string, challenge uuid.UUID, g store.Guess, proof store.Proof) (workflows.SignupDone, error) {
+	var done workflows.SignupDone
+	if err := c.Store.Prove(ctx, challenge, g, proof); err != nil {
+		if errors.Is(err, account.ErrNotFound) {
+			err = account.ErrInvalidCode.Because(err)
+		}
+		return done, err
+	}
+	err := c.Flows.Tell(ctx, durable.Tell{
+		WorkflowID: c.flowID(kind, email), Update: workflows.SignupProceed, UpdateID: "chal:" + challenge.String(),
+		Arg: workflows.SignupProof{ChallengeID: challenge},
+	}, &done)
+	if errors.Is(err, durable.ErrNoFlow) {
+		err = account.ErrInvalidCode.Because(err)
+	}
+	return done, err
+}
+
+// None is the result of an operation that returns nothing, and the input of one that takes nothing.
+type None struct{}

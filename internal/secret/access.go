@@ -1,0 +1,111 @@
+package secret
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+
+	"gatehouse/account"
+)
+
+const (
+	accessType     = "at+jwt" // RFC 9068
+	accessAudience = "gatehouse"
+	// maxTokenLength bounds what the parser is given; our own tokens are under 500 bytes.
+	maxTokenLength = 2048
+	clockLeeway    = 30 * time.Second
+)
+
+// AccessTokens signs and checks access tokens: EdDSA, one key, strict parsing (RFC 8725). The token only names the
+// session; what it may do is read from the database on every request.
+type AccessTokens struct {
+	key    ed25519.PrivateKey
+	kid    string
+	issuer string
+	parser *jwt.Parser
+}
+
+// NewAccessTokens reads GATEHOUSE_SIGNING_KEY, the base64 of an Ed25519 seed. issuer is the public base URL.
+func NewAccessTokens(encoded, issuer string, clock account.Clock) (*AccessTokens, error) {
+	key, err := signingKey(encoded)
+	if err != nil {
+		return nil, err
+	}
+	public, _ := key.Public().(ed25519.PublicKey)
+	thumbprint := sha256.Sum256([]byte(`{"crv":"Ed25519","kty":"OKP","x":"` + base64.RawURLEncoding.EncodeToString(public) + `"}`))
+	return &AccessTokens{
+		key: key, kid: base64.RawURLEncoding.EncodeToString(thumbprint[:]), issuer: issuer,
+		parser: jwt.NewParser(
+			jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithAudience(accessAudience), jwt.WithIssuer(issuer),
+			jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithStrictDecoding(), jwt.WithLeeway(clockLeeway),
+			jwt.WithTimeFunc(clock.Now),
+		),
+	}, nil
+}
+
+type accessClaims struct {
+	Session string `json:"sid"`
+	jwt.RegisteredClaims
+}
+
+// Sign returns the access token of a session. The same session, issue time and expiry give the same token, so a repeated
+// answer repeats the token.
+func (t *AccessTokens) Sign(session, subject uuid.UUID, issued, expires time.Time) (string, error) {
+	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, accessClaims{
+		Session: session.String(),
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: t.issuer, Subject: subject.String(), Audience: jwt.ClaimStrings{accessAudience},
+			IssuedAt: jwt.NewNumericDate(issued), ExpiresAt: jwt.NewNumericDate(expires),
+		},
+	})
+	token.Header["kid"] = t.kid
+	token.Header["typ"] = accessType
+	signed, err := token.SignedString(t.key)
+	if err != nil {
+		return "", fmt.Errorf("sign an access token: %w", err)
+	}
+	return signed, nil
+}
+
+var errNotOurs = errors.New("not an access token of ours")
+
+// Session returns the session that a token names. Any flaw gives an error that must not be shown.
+func (t *AccessTokens) Session(token string) (uuid.UUID, error) {
+	if len(token) > maxTokenLength {
+		return uuid.Nil, errNotOurs
+	}
+	var claims accessClaims
+	_, err := t.parser.ParseWithClaims(token, &claims, func(parsed *jwt.Token) (any, error) {
+		kid, _ := parsed.Header["kid"].(string)
+		typ, _ := parsed.Header["typ"].(string)
+		if kid != t.kid || typ != accessType || parsed.Header["crit"] != nil {
+			return nil, errNotOurs
+		}
+		return t.key.Public(), nil
+	})
+	if err != nil {
+		return uuid.Nil, errNotOurs
+	}
+	session, err := uuid.Parse(claims.Session)
+	if err != nil {
+		return uuid.Nil, errNotOurs
+	}
+	return session, nil
+}
+
+// JWKS returns the public keys as a JSON Web Key Set (RFC 7517, RFC 8037).
+func (t *AccessTokens) JWKS() ([]byte, error) {
+	public, _ := t.key.Public().(ed25519.PublicKey)
+	set := map[string]any{"keys": []map[string]string{{
+		"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": t.kid,
+		"x": base64.RawURLEncoding.EncodeToString(public),
+	}}}
+	return json.Marshal(set)
+}

@@ -1,0 +1,140 @@
+// Package secret makes and checks everything that must not be guessed or read: keyed hashes, one-time codes, link and
+// refresh tokens, API keys, password hashes and access tokens. Nothing here is stored or logged in the clear.
+package secret
+
+import (
+	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"gatehouse/account"
+)
+
+const keyLength = 32
+
+// Keys derives one key per use from the secret key of the installation.
+type Keys struct {
+	identifier, code, link, token, pepper []byte
+}
+
+// NewKeys reads GATEHOUSE_SECRET_KEY: 32 bytes in base64, optionally marked "dev:".
+func NewKeys(encoded string) (*Keys, error) {
+	master, err := decodeKey(encoded)
+	if err != nil {
+		return nil, fmt.Errorf("GATEHOUSE_SECRET_KEY %w", err)
+	}
+	k := &Keys{}
+	for label, dst := range map[string]*[]byte{
+		"identifier": &k.identifier, "code": &k.code, "link": &k.link, "token": &k.token, "password-pepper": &k.pepper,
+	} {
+		key, err := hkdf.Key(sha256.New, master, nil, "gatehouse/"+label, keyLength)
+		if err != nil {
+			return nil, fmt.Errorf("derive the %s key: %w", label, err)
+		}
+		*dst = key
+	}
+	return k, nil
+}
+
+// GenerateKey returns 32 random bytes in base64, for GATEHOUSE_SECRET_KEY or GATEHOUSE_SIGNING_KEY.
+func GenerateKey() string {
+	b := make([]byte, keyLength)
+	_, _ = rand.Read(b) // crypto/rand never fails: it ends the process instead
+	return base64.StdEncoding.EncodeToString(b)
+}
+
+func decodeKey(encoded string) ([]byte, error) {
+	b, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(encoded, "dev:"))
+	if err != nil || len(b) != keyLength {
+		return nil, errors.New("must be 32 bytes in base64; `gatehouse keys generate` prints one")
+	}
+	return b, nil
+}
+
+// Subject is the keyed hash under which an address or account appears where it must not be readable: quotas, challenges,
+// workflow ids. label keeps the uses apart.
+func (k *Keys) Subject(label, value string) []byte {
+	return mac(k.identifier, label, value)
+}
+
+// FlowID is the id of the workflow of one kind for one subject (design D1): no PII, the same for every retry.
+func (k *Keys) FlowID(flow, kind, value string) string {
+	return flow + "/" + hex.EncodeToString(mac(k.identifier, flow, kind, value)[:16])
+}
+
+// Code derives the one-time code of a challenge, so that a retry of its delivery sends the same digits and nothing
+// readable is stored.
+func (k *Keys) Code(challenge uuid.UUID) string {
+	const span = 1_000_000
+	n := binary.BigEndian.Uint64(mac(k.code, "code", challenge.String())) % span
+	return fmt.Sprintf("%0*d", account.CodeLength, n)
+}
+
+// CodeHash is what the store keeps of a code.
+func (k *Keys) CodeHash(challenge uuid.UUID, code string) []byte {
+	return mac(k.code, "hash", challenge.String(), code)
+}
+
+// CodeMatches compares a guess with the stored hash in constant time.
+func (k *Keys) CodeMatches(challenge uuid.UUID, guess string, hash []byte) bool {
+	return subtle.ConstantTimeCompare(k.CodeHash(challenge, guess), hash) == 1
+}
+
+// LinkToken derives the 256-bit token of a challenge's link.
+func (k *Keys) LinkToken(challenge uuid.UUID) string {
+	return base64.RawURLEncoding.EncodeToString(mac(k.link, challenge.String()))
+}
+
+// TokenHash is what the store keeps of a link, refresh or API token. It is looked up by this value, so equal tokens give
+// equal hashes.
+func (k *Keys) TokenHash(kind, token string) []byte {
+	return mac(k.token, kind, token)
+}
+
+// NewToken returns a random 256-bit token with a prefix that names its kind.
+func NewToken(prefix string) string {
+	b := make([]byte, keyLength)
+	_, _ = rand.Read(b)
+	return prefix + base64.RawURLEncoding.EncodeToString(b)
+}
+
+// The prefixes of API keys.
+const (
+	APIKeyPrefix     = "ghk_"
+	ServiceKeyPrefix = "ghs_"
+)
+
+// IsAPIKey reports whether a Bearer value has the form of an API key rather than of an access token.
+func IsAPIKey(s string) bool {
+	return strings.HasPrefix(s, APIKeyPrefix) || strings.HasPrefix(s, ServiceKeyPrefix)
+}
+
+func mac(key []byte, parts ...string) []byte {
+	h := hmac.New(sha256.New, key)
+	var n [8]byte
+	for _, p := range parts {
+		binary.BigEndian.PutUint64(n[:], uint64(len(p)))
+		h.Write(n[:])
+		h.Write([]byte(p))
+	}
+	return h.Sum(nil)
+}
+
+func signingKey(encoded string) (ed25519.PrivateKey, error) {
+	seed, err := decodeKey(encoded)
+	if err != nil {
+		return nil, fmt.Errorf("GATEHOUSE_SIGNING_KEY %w", err)
+	}
+	return ed25519.NewKeyFromSeed(seed), nil
+}

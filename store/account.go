@@ -1,0 +1,28 @@
+package store
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+)
+
+// EmailOwner is the live account of an address.
+type EmailOwner struct {
+	AccountID uuid.UUID
+	Verified  bool
+}
+
+// OwnerOf returns the live account of an address, or account.ErrNotFound.
+func (s *Store) OwnerOf(ctx context.Context, email string) (EmailOwner, error) {
+	var o EmailOwner
+	err := s.db.NewRaw(`SELECT id, email_verified_at IS NOT NULL FROM accounts WHERE email = ? AND deleted_at IS NULL`, email).
+		Scan(ctx, &o.AccountID, &o.Verified)
+	return o, translate(err)
+}
+
+// UsernameTaken reports whether a live account has the username.
+func (s *Store) UsernameTaken(ctx context.Context, username string) (bool, error) {
+	var taken bool
+	err := s.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM accounts WHERE username = ? AND deleted_at IS NULL)`, username).Scan(ctx, &taken)
+	return taken, translate(err)
+}

@@ -1,0 +1,264 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/uptrace/bun"
+
+	"gatehouse/account"
+)
+
+// challengeRow is a row of challenges. There is at most one live challenge per purpose and subject.
+type challengeRow struct {
+	bun.BaseModel `bun:"table:challenges,alias:ch"`
+
+	ID            uuid.UUID       `bun:"id,pk,type:uuid"`
+	Purpose       string          `bun:"purpose,notnull"`
+	Subject       []byte          `bun:"subject,notnull"`
+	AccountID     *uuid.UUID      `bun:"account_id,type:uuid"`
+	Channel       string          `bun:"channel,notnull"`
+	Destination   string          `bun:"destination,notnull"`
+	CodeHash      []byte          `bun:"code_hash"`
+	TokenHash     []byte          `bun:"token_hash"`
+	Attempts      int             `bun:"attempts,notnull"`
+	CreatedAt     time.Time       `bun:"created_at,nullzero,notnull"`
+	SendBy        time.Time       `bun:"send_by,notnull"`
+	SentAt        *time.Time      `bun:"sent_at"`
+	CodeExpiresAt time.Time       `bun:"code_expires_at,notnull"`
+	LinkExpiresAt *time.Time      `bun:"link_expires_at"`
+	Proof         json.RawMessage `bun:"proof,type:jsonb"`
+	ConsumedAt    *time.Time      `bun:"consumed_at"`
+	SupersededAt  *time.Time      `bun:"superseded_at"`
+	Result        json.RawMessage `bun:"result,type:jsonb"`
+}
+
+func (r challengeRow) challenge() account.Challenge {
+	return account.Challenge{
+		ID: r.ID, Purpose: account.Purpose(r.Purpose), AccountID: r.AccountID, Channel: account.Channel(r.Channel),
+		Destination: r.Destination, Attempts: r.Attempts, CreatedAt: r.CreatedAt, SendBy: r.SendBy,
+		CodeExpiresAt: r.CodeExpiresAt, LinkExpiresAt: r.LinkExpiresAt, SentAt: r.SentAt,
+	}
+}
+
+// NewChallenge is a challenge to be issued. LinkTTL 0 means no link.
+type NewChallenge struct {
+	ID          uuid.UUID
+	Purpose     account.Purpose
+	Subject     []byte
+	AccountID   *uuid.UUID
+	Channel     account.Channel
+	Destination string
+	CodeTTL     time.Duration
+	LinkTTL     time.Duration
+}
+
+// IssueChallenge makes n the live challenge of its purpose and subject, in place of the one before, whose code and link
+// die. Issuing the same id again changes nothing.
+func (s *Store) IssueChallenge(ctx context.Context, n NewChallenge) (account.Challenge, error) {
+	var row challengeRow
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		_, err := tx.db.NewRaw(`
+			UPDATE challenges SET superseded_at = now()
+			WHERE purpose = ? AND subject = ? AND consumed_at IS NULL AND superseded_at IS NULL AND id <> ?`,
+			n.Purpose, n.Subject, n.ID).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = tx.db.NewRaw(`
+			INSERT INTO challenges
+				(id, purpose, subject, account_id, channel, destination, send_by, code_expires_at, link_expires_at)
+			VALUES (?, ?, ?, ?, ?, ?, now() + ? * interval '1 second', now() + ? * interval '1 second',
+				now() + nullif(?, 0) * interval '1 second')
+			ON CONFLICT (id) DO NOTHING`,
+			n.ID, n.Purpose, n.Subject, n.AccountID, n.Channel, n.Destination, seconds(n.CodeTTL), seconds(n.CodeTTL),
+			seconds(n.LinkTTL)).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		return tx.db.NewSelect().Model(&row).Where("id = ?", n.ID).Scan(ctx)
+	})
+	return row.challenge(), translate(err)
+}
+
+// LiveChallenge returns the challenge whose code is or will be valid for a subject. It returns account.ErrNotFound when
+// there is none.
+func (s *Store) LiveChallenge(ctx context.Context, purpose account.Purpose, subject []byte) (account.Challenge, error) {
+	var row challengeRow
+	err := s.db.NewSelect().Model(&row).
+		Where("purpose = ? AND subject = ? AND consumed_at IS NULL AND superseded_at IS NULL", purpose, subject).
+		Where("code_expires_at > now()").Scan(ctx)
+	return row.challenge(), translate(err)
+}
+
+// StoreCode keeps the hashes of a challenge's code and link before they are sent. It returns account.ErrNotFound when the
+// challenge is no longer live or its time to be sent has passed.
+func (s *Store) StoreCode(ctx context.Context, id uuid.UUID, codeHash, tokenHash []byte) (account.Challenge, error) {
+	var row challengeRow
+	err := s.db.NewRaw(`
+		UPDATE challenges SET code_hash = ?, token_hash = CASE WHEN link_expires_at IS NULL THEN NULL ELSE ?::bytea END
+		WHERE id = ? AND consumed_at IS NULL AND superseded_at IS NULL AND send_by > now() RETURNING *`,
+		codeHash, tokenHash, id).Scan(ctx, &row)
+	return row.challenge(), translate(err)
+}
+
+// MarkCodeSent records that the provider accepted a challenge's code: its life counts from the first acceptance.
+// It returns the moment the code expires.
+func (s *Store) MarkCodeSent(ctx context.Context, id uuid.UUID, codeTTL, linkTTL time.Duration) (time.Time, error) {
+	var expires time.Time
+	err := s.db.NewRaw(`
+		UPDATE challenges SET
+			code_expires_at = CASE WHEN sent_at IS NULL THEN now() + ? * interval '1 second' ELSE code_expires_at END,
+			link_expires_at = CASE WHEN sent_at IS NULL AND link_expires_at IS NOT NULL
+				THEN now() + ? * interval '1 second' ELSE link_expires_at END,
+			sent_at = coalesce(sent_at, now())
+		WHERE id = ? RETURNING code_expires_at`, seconds(codeTTL), seconds(linkTTL), id).Scan(ctx, &expires)
+	return expires, translate(err)
+}
+
+// Guess is one counted try of a code.
+type Guess struct {
+	Purpose account.Purpose
+	Subject []byte
+	// Tries is how many guesses of one code are compared at most, Lease how long a proven code waits for its change.
+	Tries int
+	Lease time.Duration
+	// ProofKey is the caller's idempotency key: its own earlier proof may be repeated.
+	ProofKey string
+}
+
+// Counted is the challenge that a guess was counted against.
+type Counted struct {
+	ID       uuid.UUID
+	CodeHash []byte
+	// Done is the kept result when the code was already consumed under the same ProofKey.
+	Done *ChallengeResult
+}
+
+// provable holds for a code that may still prove something: not consumed, and not just proven by another caller.
+const provable = `superseded_at IS NULL AND consumed_at IS NULL AND (proven_at IS NULL OR proof_key = ?
+	OR proven_at < now() - ? * interval '1 second')`
+
+// CountGuess charges one try to the newest code of a subject before anything is compared, in one statement. It returns
+// account.ErrNotFound when there is no code left to guess.
+func (s *Store) CountGuess(ctx context.Context, g Guess) (Counted, error) {
+	key := nullable(g.ProofKey)
+	var row challengeRow
+	err := s.db.NewRaw(`
+		UPDATE challenges SET attempts = attempts + 1
+		WHERE id = (
+			SELECT id FROM challenges
+			WHERE purpose = ? AND subject = ? AND code_hash IS NOT NULL AND code_expires_at > now()
+				AND ((`+provable+`) OR (consumed_at IS NOT NULL AND proof_key = ?))
+			ORDER BY created_at DESC LIMIT 1)
+		AND attempts < ? AND superseded_at IS NULL AND code_expires_at > now()
+		RETURNING id, code_hash, consumed_at, result`,
+		g.Purpose, g.Subject, key, seconds(g.Lease), key, g.Tries).Scan(ctx, &row)
+	if err != nil {
+		return Counted{}, translate(err)
+	}
+	counted := Counted{ID: row.ID, CodeHash: row.CodeHash}
+	if row.ConsumedAt != nil {
+		counted.Done, err = decodeResult(row.Result)
+	}
+	return counted, err
+}
+
+// Prove marks a challenge as proven and parks proof, the context of the change that it allows. Of many callers with the
+// right code one succeeds; the others get account.ErrNotFound.
+func (s *Store) Prove(ctx context.Context, id uuid.UUID, g Guess, proof Proof) error {
+	text, err := json.Marshal(proof)
+	if err != nil {
+		return err
+	}
+	key := nullable(g.ProofKey)
+	res, err := s.db.NewRaw(`UPDATE challenges SET proven_at = now(), proof_key = ?, proof = ?::jsonb WHERE id = ? AND `+provable,
+		key, string(text), id, key, seconds(g.Lease)).Exec(ctx)
+	return touched(res, err)
+}
+
+// ChallengeByLink returns the challenge of an unexpired link, and its result when it was already consumed under proofKey.
+// It returns account.ErrNotFound when there is none.
+func (s *Store) ChallengeByLink(ctx context.Context, purpose account.Purpose, tokenHash []byte, proofKey string) (account.Challenge, *ChallengeResult, error) {
+	var row challengeRow
+	err := s.db.NewSelect().Model(&row).
+		Where("purpose = ? AND token_hash = ? AND link_expires_at > now() AND superseded_at IS NULL", purpose, tokenHash).
+		Where("(consumed_at IS NULL OR proof_key = ?)", nullable(proofKey)).Scan(ctx)
+	if err != nil {
+		return account.Challenge{}, nil, translate(err)
+	}
+	if row.ConsumedAt == nil {
+		return row.challenge(), nil, nil
+	}
+	done, err := decodeResult(row.Result)
+	return row.challenge(), done, err
+}
+
+// Proof is what a client said together with the right code: the context of the change, parked beside the challenge
+// because it may hold personal data.
+type Proof struct {
+	Origin account.Origin `json:"origin"`
+}
+
+// ChallengeResult is what consuming a challenge brought, kept so that the same step can be answered again.
+type ChallengeResult struct {
+	AccountID      uuid.UUID `json:"account_id"`
+	SessionID      uuid.UUID `json:"session_id"`
+	CreditsAwarded int64     `json:"credits_awarded"`
+}
+
+// consume takes a proven challenge out of the game inside the transaction of the change it allows. A challenge consumed
+// before returns its result; one that is not proven (any more) returns account.ErrInvalidCode.
+func (s *Store) consume(ctx context.Context, id uuid.UUID) (row challengeRow, done *ChallengeResult, err error) {
+	err = translate(s.db.NewRaw(`
+		UPDATE challenges SET consumed_at = now()
+		WHERE id = ? AND proven_at IS NOT NULL AND consumed_at IS NULL AND superseded_at IS NULL RETURNING *`, id).Scan(ctx, &row))
+	if !errors.Is(err, account.ErrNotFound) {
+		return row, nil, err
+	}
+	err = translate(s.db.NewSelect().Model(&row).Where("id = ? AND consumed_at IS NOT NULL", id).Scan(ctx))
+	if errors.Is(err, account.ErrNotFound) {
+		return row, nil, account.ErrInvalidCode.Because(errors.New("the challenge is not proven"))
+	}
+	if err != nil {
+		return row, nil, err
+	}
+	done, err = decodeResult(row.Result)
+	return row, done, err
+}
+
+func (s *Store) keepResult(ctx context.Context, id uuid.UUID, r ChallengeResult) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	res, err := s.db.NewRaw(`UPDATE challenges SET result = ?::jsonb WHERE id = ?`, string(text), id).Exec(ctx)
+	return touched(res, err)
+}
+
+func decodeResult(text json.RawMessage) (*ChallengeResult, error) {
+	var r ChallengeResult
+	if err := json.Unmarshal(text, &r); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
+func (r challengeRow) proof() (Proof, error) {
+	var p Proof
+	if len(r.Proof) == 0 {
+		return p, nil
+	}
+	err := json.Unmarshal(r.Proof, &p)
+	return p, err
+}
+
+// ChallengeExists reports whether a challenge was ever issued under an id.
+func (s *Store) ChallengeExists(ctx context.Context, id uuid.UUID) (bool, error) {
+	var exists bool
+	err := s.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM challenges WHERE id = ?)`, id).Scan(ctx, &exists)
+	return exists, translate(err)
+}

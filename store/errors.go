@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"gatehouse/account"
+)
+
+// constraints names the account error of each constraint that a client can run into.
+var constraints = map[string]*account.Error{
+	"accounts_email_key":    account.ErrEmailExists,
+	"accounts_username_key": account.ErrUsernameTaken,
+}
+
+// errNoRows is what a query of one row returns when there is none.
+var errNoRows = account.ErrNotFound
+
+// translate turns a driver's error into an account error: a broken constraint into the failure it stands for, a lost or
+// exhausted database into ErrUnavailable, no row into ErrNotFound. Others pass, and are internal.
+func translate(err error) error {
+	if err == nil {
+		return nil
+	}
+	var own *account.Error
+	if errors.As(err, &own) {
+		return err
+	}
+	if errors.Is(err, sql.ErrNoRows) || errors.Is(err, pgx.ErrNoRows) {
+		return errNoRows
+	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		if known, ok := constraints[pg.ConstraintName]; ok && pg.Code == "23505" {
+			return known.Because(err)
+		}
+		if transient(pg.Code) {
+			return account.ErrUnavailable.Because(redact(pg))
+		}
+		return redact(pg)
+	}
+	if lost(err) {
+		return account.ErrUnavailable.Because(err)
+	}
+	return err
+}
+
+// transient covers connection trouble (08), resource shortage (53), operator intervention (57), and conflicts of
+// concurrent transactions (40): the same call may well succeed next time.
+func transient(code string) bool {
+	for _, class := range []string{"08", "53", "57", "40", "55P03"} {
+		if strings.HasPrefix(code, class) {
+			return true
+		}
+	}
+	return false
+}
+
+func lost(err error) bool {
+	var connect *pgconn.ConnectError
+	var network net.Error
+	return errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, io.EOF) ||
+		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err) || strings.Contains(err.Error(), "closed pool")
+}
+
+// databaseError is a Postgres error without its detail, which quotes values of the row.
+type databaseError struct{ code, constraint, table, message string }
+
+func (e *databaseError) Error() string {
+	return "postgres " + e.code + " " + e.table + " " + e.constraint + ": " + e.message
+}
+
+func redact(pg *pgconn.PgError) error {
+	return &databaseError{code: pg.Code, constraint: pg.ConstraintName, table: pg.TableName, message: pg.Message}
+}
+
+// touched returns account.ErrNotFound when a statement changed no row.
+func touched(res sql.Result, err error) error {
+	if err != nil {
+		return translate(err)
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return translate(err)
+	}
+	if n == 0 {
+		return errNoRows
+	}
+	return nil
+}

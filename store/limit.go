@@ -1,0 +1,96 @@
+package store
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"gatehouse/account"
+)
+
+// TakeQuota counts one hit of key if every quota still allows it, in one statement: the hits are kept one by one, so no
+// window of a quota's length ever holds more than its maximum. It returns account.ErrTooManyRequests with the time until
+// the next hit is allowed, and then counts nothing.
+func (s *Store) TakeQuota(ctx context.Context, key []byte, quotas []account.Quota) error {
+	longest := longestWindow(quotas)
+	allowed := make([]string, len(quotas))
+	args := []any{key, seconds(longest), seconds(longest), seconds(longest)}
+	for i, q := range quotas {
+		allowed[i] = `(SELECT count(*) FROM unnest(q.hits) AS h WHERE h > now() - ? * interval '1 second') < ?`
+		args = append(args, seconds(q.Per), q.Max)
+	}
+	res, err := s.db.NewRaw(`
+		INSERT INTO quotas AS q (key, hits, expires_at) VALUES (?, ARRAY[now()], now() + ? * interval '1 second')
+		ON CONFLICT (key) DO UPDATE SET
+			hits = array(SELECT h FROM unnest(q.hits) AS h WHERE h > now() - ? * interval '1 second') || now(),
+			expires_at = now() + ? * interval '1 second'
+		WHERE `+strings.Join(allowed, " AND "), args...).Exec(ctx)
+	if err != nil {
+		return translate(err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n > 0 {
+		return translate(err)
+	}
+	return s.quotaExceeded(ctx, key, quotas)
+}
+
+func (s *Store) quotaExceeded(ctx context.Context, key []byte, quotas []account.Quota) error {
+	waits := make([]string, len(quotas))
+	var args []any
+	for i, q := range quotas {
+		waits[i] = `(SELECT extract(epoch FROM h - now()) + ? FROM unnest(q.hits) AS h ORDER BY h DESC OFFSET ? LIMIT 1)`
+		args = append(args, seconds(q.Per), q.Max-1)
+	}
+	var wait float64
+	err := s.db.NewRaw(`SELECT coalesce(greatest(`+strings.Join(waits, ", ")+`), 1)::float8 FROM quotas AS q WHERE q.key = ?`,
+		append(args, key)...).Scan(ctx, &wait)
+	if err != nil {
+		return translate(err)
+	}
+	return account.ErrTooManyRequests.After(max(time.Duration(wait*float64(time.Second)), time.Second))
+}
+
+func longestWindow(quotas []account.Quota) time.Duration {
+	var longest time.Duration
+	for _, q := range quotas {
+		longest = max(longest, q.Per)
+	}
+	return longest
+}
+
+// CountRate counts one hit in each fixed window and returns account.ErrTooManyRequests when any holds more than its
+// maximum. keys[i] is the window of quotas[i].
+func (s *Store) CountRate(ctx context.Context, keys [][]byte, quotas []account.Quota) error {
+	values := make([]string, len(quotas))
+	var args []any
+	for i, q := range quotas {
+		values[i] = `(?, 1, now() + ? * interval '1 second')`
+		args = append(args, keys[i], seconds(q.Per))
+	}
+	var windows []struct {
+		Key  []byte
+		Hits int
+		Left float64
+	}
+	err := s.db.NewRaw(`
+		INSERT INTO rate_limits AS r (key, hits, ends_at) VALUES `+strings.Join(values, ", ")+`
+		ON CONFLICT (key) DO UPDATE SET
+			hits = CASE WHEN r.ends_at <= now() THEN 1 ELSE r.hits + 1 END,
+			ends_at = CASE WHEN r.ends_at <= now() THEN EXCLUDED.ends_at ELSE r.ends_at END
+		RETURNING key, hits, extract(epoch FROM ends_at - now())::float8 AS left`, args...).Scan(ctx, &windows)
+	if err != nil {
+		return translate(err)
+	}
+	var wait float64
+	for _, w := range windows {
+		for i, q := range quotas {
+			if string(keys[i]) == string(w.Key) && w.Hits > q.Max {
+				wait = max(wait, w.Left)
+			}
+		}
+	}
+	if wait > 0 {
+		return account.ErrTooManyRequests.After(max(time.Duration(wait*float64(time.Second)), time.Second))
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/account"
+)
+
+// NewMessage is one message of one step of a flow (design D17).
+type NewMessage struct {
+	Flow        string
+	Step        string
+	Template    string
+	Channel     account.Channel
+	Destination string
+}
+
+// BeginMessage writes the row of a message before it is handed to a provider and counts the attempt. The step of a flow
+// has one row, so a repeated step gets the same id; sent is true when the provider has accepted it already.
+func (s *Store) BeginMessage(ctx context.Context, m NewMessage) (id uuid.UUID, sent bool, err error) {
+	err = s.db.NewRaw(`
+		INSERT INTO messages AS m (id, flow, step, template, channel, masked_destination, attempts)
+		VALUES (?, ?, ?, ?, ?, ?, 1)
+		ON CONFLICT (flow, step) DO UPDATE SET
+			attempts = m.attempts + CASE WHEN m.state = 'sent' THEN 0 ELSE 1 END, updated_at = now()
+		RETURNING id, state = 'sent'`,
+		uuid.New(), m.Flow, m.Step, m.Template, m.Channel, account.MaskEmail(m.Destination)).Scan(ctx, &id, &sent)
+	return id, sent, translate(err)
+}
+
+// MessageSent records that a provider accepted a message.
+func (s *Store) MessageSent(ctx context.Context, id uuid.UUID, provider, providerID string) error {
+	res, err := s.db.NewRaw(`
+		UPDATE messages SET state = 'sent', provider = ?, provider_id = ?, last_error = NULL, sent_at = now(), updated_at = now()
+		WHERE id = ?`, provider, nullable(providerID), id).Exec(ctx)
+	return touched(res, err)
+}
+
+// MessageState is how a message that was not accepted stands.
+type MessageState string
+
+// The states of a message that was not accepted: queued is tried again, dead and expired are not.
+const (
+	MessageQueued  MessageState = "queued"
+	MessageDead    MessageState = "dead"
+	MessageExpired MessageState = "expired"
+)
+
+// MessageFailed records why a message was not accepted; reason must hold no personal data. An accepted one stays so.
+func (s *Store) MessageFailed(ctx context.Context, flow, step string, state MessageState, reason string) error {
+	_, err := s.db.NewRaw(`
+		UPDATE messages SET state = ?, last_error = ?, updated_at = now() WHERE flow = ? AND step = ? AND state <> 'sent'`,
+		state, reason, flow, step).Exec(ctx)
+	return translate(err)
+}
+
+// Delivery is how a message of a flow stands.
+type Delivery struct {
+	Template  string
+	Channel   string
+	State     string
+	Attempts  int
+	UpdatedAt time.Time
+}
+
+// Deliveries lists the messages of a flow made since a moment, oldest first, at most 50.
+func (s *Store) Deliveries(ctx context.Context, flow string, since time.Time) ([]Delivery, error) {
+	var rows []Delivery
+	err := s.db.NewRaw(`
+		SELECT template, channel, state, attempts, updated_at FROM messages WHERE flow = ? AND created_at >= ?
+		ORDER BY created_at LIMIT 50`, flow, since).
+		Scan(ctx, &rows)
+	return rows, translate(err)
+}
+
+// Recipient is whom a message about an account goes to.
+type Recipient struct {
+	Email    string
+	Name     string
+	Username string
+}
+
+// RecipientOf returns where an account's mail goes. It returns account.ErrNotFound when the account or its email is gone.
+func (s *Store) RecipientOf(ctx context.Context, accountID uuid.UUID) (Recipient, error) {
+	var r Recipient
+	err := s.db.NewRaw(`
+		SELECT email, coalesce(full_name, ''), coalesce(username, '') FROM accounts
+		WHERE id = ? AND email IS NOT NULL AND deleted_at IS NULL`, accountID).Scan(ctx, &r.Email, &r.Name, &r.Username)
+	return r, translate(err)
+}

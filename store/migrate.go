@@ -1,0 +1,92 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+
+	"github.com/uptrace/bun/migrate"
+)
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// migrationLock is the advisory lock that lets one migrator run at a time; it dies with its connection.
+const migrationLock = 7264091132
+
+// Migrations returns the embedded migrations.
+func Migrations() (*migrate.Migrations, error) {
+	m := migrate.NewMigrations()
+	if err := m.Discover(migrationFiles); err != nil {
+		return nil, fmt.Errorf("read the migrations: %w", err)
+	}
+	return m, nil
+}
+
+// MigrationFingerprint changes whenever a migration does; it names template databases in tests.
+func MigrationFingerprint() string {
+	h := sha256.New()
+	_ = fs.WalkDir(migrationFiles, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := migrationFiles.ReadFile(path)
+		h.Write([]byte(path))
+		h.Write(text)
+		return err
+	})
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// Migrate brings the schema up to date and returns the names of the migrations it applied. Two migrators wait for each
+// other; a failing file is rolled back and stays unapplied. Open the store without a statement timeout for it.
+func (s *Store) Migrate(ctx context.Context) ([]string, error) {
+	var applied []string
+	err := s.migrating(ctx, func(m *migrate.Migrator) error {
+		group, err := m.Migrate(ctx)
+		if group != nil {
+			for _, one := range group.Migrations {
+				applied = append(applied, one.Name+"_"+one.Comment)
+			}
+		}
+		return err
+	})
+	return applied, err
+}
+
+// Rollback takes back the newest group of migrations.
+func (s *Store) Rollback(ctx context.Context) error {
+	return s.migrating(ctx, func(m *migrate.Migrator) error {
+		_, err := m.Rollback(ctx)
+		return err
+	})
+}
+
+func (s *Store) migrating(ctx context.Context, fn func(*migrate.Migrator) error) error {
+	migrations, err := Migrations()
+	if err != nil {
+		return err
+	}
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to migrate: %w", translate(err))
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(migrationLock)); err != nil {
+		return fmt.Errorf("wait for another migrator: %w", translate(err))
+	}
+	defer func() {
+		_, _ = conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", int64(migrationLock))
+	}()
+	m := migrate.NewMigrator(s.bun, migrations, migrate.WithMarkAppliedOnSuccess(true))
+	if err := m.Init(ctx); err != nil {
+		return fmt.Errorf("prepare the migrations table: %w", translate(err))
+	}
+	if err := fn(m); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/account"
+)
+
+// newAccount is an account to be inserted with everything that belongs to it.
+type newAccount struct {
+	id             uuid.UUID
+	email          string
+	verified       bool
+	username       *string
+	passwordHash   *string
+	name           *string
+	marketingOptIn bool
+	origin         account.Origin
+}
+
+// createAccount inserts an account with its settings, credits and welcome; a verified one gets its bonus.
+func (s *Store) createAccount(ctx context.Context, n newAccount, bonus Bonus) error {
+	attribution, err := json.Marshal(n.origin.Attribution)
+	if err != nil {
+		return err
+	}
+	var fingerprint []byte
+	if len(n.origin.Fingerprint) > 0 {
+		sum := sha256.Sum256(n.origin.Fingerprint)
+		fingerprint = sum[:]
+	}
+	_, err = s.db.NewRaw(`
+		WITH a AS (
+			INSERT INTO accounts (id, email, email_verified_at, username, password_hash, password_changed_at, full_name,
+				marketing_opt_in, anonymous_id, fingerprint, fingerprint_hash, attribution)
+			VALUES (?0, ?1, CASE WHEN ?2 THEN now() END, ?3, ?4, CASE WHEN ?4 IS NOT NULL THEN now() END, ?5, ?6, ?7,
+				?8::jsonb, ?9::bytea, ?10::jsonb)
+			RETURNING id),
+		s AS (INSERT INTO settings (account_id) SELECT id FROM a),
+		c AS (INSERT INTO credits (account_id) SELECT id FROM a)
+		INSERT INTO welcomes (account_id, full_bonus) SELECT id, ?11 FROM a`,
+		n.id, n.email, n.verified, n.username, n.passwordHash, n.name, n.marketingOptIn, n.origin.AnonymousID,
+		nullable(string(n.origin.Fingerprint)), fingerprint, string(attribution), bonus.Full).Exec(ctx)
+	if err != nil {
+		return translate(err)
+	}
+	if !n.verified {
+		return nil
+	}
+	_, err = s.grantWelcome(ctx, n.id, bonus)
+	return err
+}
+
+// grantWelcome gives an account its welcome bonus, once, and returns the amount: the reduced one when another account has
+// the same device fingerprint. Accounts of one fingerprint wait for each other here, so exactly one gets the full bonus.
+func (s *Store) grantWelcome(ctx context.Context, id uuid.UUID, bonus Bonus) (int64, error) {
+	var fingerprint []byte
+	err := s.db.NewRaw(`SELECT fingerprint_hash FROM accounts WHERE id = ?`, id).Scan(ctx, &fingerprint)
+	if err != nil {
+		return 0, translate(err)
+	}
+	amount, reduced := bonus.Full, false
+	if fingerprint != nil {
+		if _, err := s.db.NewRaw(`SELECT pg_advisory_xact_lock(hashtextextended(encode(?::bytea, 'hex'), 0))`, fingerprint).Exec(ctx); err != nil {
+			return 0, translate(err)
+		}
+		err := s.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM accounts WHERE fingerprint_hash = ? AND id <> ?
+			AND email_verified_at IS NOT NULL)`, fingerprint, id).Scan(ctx, &reduced)
+		if err != nil {
+			return 0, translate(err)
+		}
+		if reduced {
+			amount = bonus.Reduced
+		}
+	}
+	var granted int64
+	err = s.db.NewRaw(`
+		WITH move AS (
+			INSERT INTO credit_moves (account_id, kind, key, amount) VALUES (?0, 'welcome', 'welcome', ?1)
+			ON CONFLICT (account_id, key) DO NOTHING RETURNING amount),
+		c AS (UPDATE credits SET balance = balance + ?1 WHERE account_id = ?0 AND EXISTS (SELECT 1 FROM move)),
+		w AS (UPDATE welcomes SET received = received + ?1, reduced = ?2 WHERE account_id = ?0 AND EXISTS (SELECT 1 FROM move))
+		SELECT coalesce(sum(amount), 0)::bigint FROM move`, id, amount, reduced).Scan(ctx, &granted)
+	return granted, translate(err)
+}
+
+// Registration is an account to be made before its address is proven (B02).
+type Registration struct {
+	Attempt    uuid.UUID
+	SessionTTL time.Duration
+	Bonus      Bonus
+}
+
+// Register makes the unverified account of a parked attempt with its first session, in one transaction. Repeating it
+// returns the same ones. It returns account.ErrEmailExists or account.ErrUsernameTaken when the identity is taken, and
+// account.ErrNotFound when the attempt is gone.
+func (s *Store) Register(ctx context.Context, r Registration) (Signed, error) {
+	var out Signed
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		var attempt signupAttemptRow
+		err := tx.db.NewSelect().Model(&attempt).Where("id = ? AND kind = 'register'", r.Attempt).For("UPDATE").Scan(ctx)
+		if err != nil {
+			return err
+		}
+		if attempt.AccountID != nil {
+			out = Signed{AccountID: *attempt.AccountID, SessionID: *attempt.SessionID}
+			return nil
+		}
+		if attempt.ClosedAt != nil {
+			return errNoRows
+		}
+		parked := attempt.attempt()
+		n := newAccount{
+			id: uuid.New(), email: parked.Email, username: parked.Username, passwordHash: &parked.PasswordHash,
+			marketingOptIn: parked.MarketingOptIn, origin: parked.Origin,
+		}
+		if err := tx.createAccount(ctx, n, r.Bonus); err != nil {
+			return err
+		}
+		session, err := tx.CreateSession(ctx, NewSession{
+			ID: uuid.New(), AccountID: n.id, Method: "register", IP: parked.Origin.IP, UserAgent: parked.Origin.UserAgent, TTL: r.SessionTTL,
+		})
+		if err != nil {
+			return err
+		}
+		out = Signed{AccountID: n.id, SessionID: session.ID}
+		_, err = tx.db.NewRaw(`
+			UPDATE signup_attempts SET account_id = ?, session_id = ?, closed_at = now(), password_hash = '', ip_address = NULL,
+				user_agent = NULL WHERE id = ?`, n.id, session.ID, r.Attempt).Exec(ctx)
+		return err
+	})
+	return out, translate(err)
+}
+
+// ConfirmEmail consumes a proven challenge and marks the account's address as verified, with its welcome bonus, in one
+// transaction. While somebody else has a sign-up open for the address, the account loses its password and sessions: only
+// the owner of the mailbox may set one again. Repeating it returns the same result. It returns account.ErrInvalidCode
+// when the challenge is not proven or the account is gone.
+func (s *Store) ConfirmEmail(ctx context.Context, challenge uuid.UUID, bonus Bonus) (ChallengeResult, error) {
+	var out ChallengeResult
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		row, done, err := tx.consume(ctx, challenge)
+		if err != nil {
+			return err
+		}
+		if done != nil {
+			out = *done
+			return nil
+		}
+		var id uuid.UUID
+		err = translate(tx.db.NewRaw(`
+			UPDATE accounts SET email_verified_at = now(), updated_at = now()
+			WHERE id = ? AND email = ? AND email_verified_at IS NULL AND deleted_at IS NULL RETURNING id`,
+			row.AccountID, row.Destination).Scan(ctx, &id))
+		if errors.Is(err, account.ErrNotFound) {
+			return account.ErrInvalidCode.Because(errors.New("no unverified account has the address"))
+		}
+		if err != nil {
+			return err
+		}
+		if err := tx.settleContest(ctx, id, row.Destination); err != nil {
+			return err
+		}
+		awarded, err := tx.grantWelcome(ctx, id, bonus)
+		if err != nil {
+			return err
+		}
+		out = ChallengeResult{AccountID: id, CreditsAwarded: awarded}
+		return tx.keepResult(ctx, challenge, out)
+	})
+	return out, translate(err)
+}
+
+func (s *Store) settleContest(ctx context.Context, id uuid.UUID, email string) error {
+	res, err := s.db.NewRaw(`DELETE FROM signup_attempts WHERE email = ? AND kind = 'code' AND closed_at IS NULL`, email).Exec(ctx)
+	err = touched(res, err)
+	if errors.Is(err, account.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = s.db.NewRaw(`
+		WITH a AS (UPDATE accounts SET password_hash = NULL WHERE id = ?0)
+		UPDATE sessions SET revoked_at = now(), revoke_reason = 'contested' WHERE account_id = ?0 AND revoked_at IS NULL`, id).Exec(ctx)
+	return translate(err)
+}
+
+// PurgeUnverified deletes an account whose address was not proven within ttl, with everything of it. It returns how long
+// the account still has; 0 means that it is gone or verified.
+func (s *Store) PurgeUnverified(ctx context.Context, id uuid.UUID, ttl time.Duration) (time.Duration, error) {
+	res, err := s.db.NewRaw(`
+		DELETE FROM accounts WHERE id = ? AND email_verified_at IS NULL AND created_at <= now() - ? * interval '1 second'`,
+		id, seconds(ttl)).Exec(ctx)
+	if err := touched(res, err); !errors.Is(err, account.ErrNotFound) {
+		return 0, err
+	}
+	var left float64
+	err = translate(s.db.NewRaw(`
+		SELECT greatest(extract(epoch FROM created_at - now()) + ?, 1)::float8 FROM accounts
+		WHERE id = ? AND email_verified_at IS NULL`, seconds(ttl), id).Scan(ctx, &left))
+	if errors.Is(err, account.ErrNotFound) {
+		return 0, nil
+	}
+	return time.Duration(left * float64(time.Second)), err
+}

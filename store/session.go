@@ -1,0 +1,115 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"gatehouse/account"
+)
+
+// principalColumns is what every authenticated request reads, in one statement: the account with all that /me shows.
+const principalColumns = `
+	a.id, a.email, a.email_verified_at IS NOT NULL, a.username, a.password_hash IS NOT NULL, a.is_active, a.is_locked,
+	a.roles, a.primary_provider, a.two_factor_enabled, a.phone_number, a.country_code, a.phone_verified_at IS NOT NULL,
+	a.full_name, a.avatar_url, a.user_type, a.audio_usage, a.referral_source, a.onboarding_done, a.created_at, a.updated_at,
+	c.balance, c.payg_balance, c.last_reset_at, c.next_reset_at, c.total_used, c.total_purchased, c.discount_eligible,
+	c.discount_active, sub.id, coalesce(sub.status, 'active'), coalesce(sub.period_start, a.created_at), sub.period_end,
+	sub.cancel_at, p.id, p.code, p.name, p.is_free, p.credits_per_month`
+
+const principalJoins = `
+	JOIN credits c ON c.account_id = a.id
+	LEFT JOIN subscriptions sub ON sub.account_id = a.id
+		AND sub.status IN ('trialing', 'active', 'past_due', 'paused', 'unpaid')
+	JOIN plans p ON p.id = coalesce(sub.plan_id, 'free')`
+
+const accountUsable = `a.is_active AND NOT a.is_locked AND a.deleted_at IS NULL`
+
+func principalTargets(p *account.Principal) []any {
+	a, c, sub := &p.Account, &p.Credits, &p.Subscription
+	return []any{
+		&a.ID, &a.Email, &a.EmailVerified, &a.Username, &a.HasPassword, &a.Active, &a.Locked,
+		&a.Roles, &a.PrimaryProvider, &a.TwoFactor, &a.PhoneNumber, &a.CountryCode, &a.PhoneVerified,
+		&a.Profile.FullName, &a.Profile.AvatarURL, &a.Profile.UserType, &a.Profile.AudioUsage, &a.Profile.ReferralSource,
+		&a.OnboardingDone, &a.CreatedAt, &a.UpdatedAt,
+		&c.Balance, &c.PayAsYouGo, &c.LastResetAt, &c.NextResetAt, &c.TotalUsed, &c.TotalPurchased, &c.DiscountEligible,
+		&c.DiscountActive, &sub.ID, &sub.Status, &sub.PeriodStart, &sub.PeriodEnd,
+		&sub.CancelAt, &sub.Plan.ID, &sub.Plan.Code, &sub.Plan.Name, &sub.Plan.Free, &sub.Plan.CreditsPerMonth,
+	}
+}
+
+const sessionPrincipalQuery = `
+	SELECT s.id, s.account_id, s.state, s.created_at, s.last_active_at, s.auth_time, s.expires_at, ` + principalColumns + `
+	FROM sessions s JOIN accounts a ON a.id = s.account_id` + principalJoins + `
+	WHERE s.id = $1 AND s.revoked_at IS NULL AND s.expires_at > now() AND ` + accountUsable
+
+// PrincipalBySession returns who a session belongs to, in one prepared statement. It returns account.ErrNotFound when the
+// session is unknown, revoked or expired, or its account may not sign in: revoked means refused from the next request on.
+func (s *Store) PrincipalBySession(ctx context.Context, id uuid.UUID) (account.Principal, error) {
+	p := account.Principal{Session: &account.Session{}}
+	targets := append([]any{
+		&p.Session.ID, &p.Session.AccountID, &p.Session.State, &p.Session.CreatedAt, &p.Session.LastActiveAt,
+		&p.Session.AuthTime, &p.Session.ExpiresAt,
+	}, principalTargets(&p)...)
+	err := s.pool.QueryRow(ctx, sessionPrincipalQuery, pgx.QueryExecModeCacheStatement, id).Scan(targets...)
+	if err != nil {
+		return account.Principal{}, translate(err)
+	}
+	p.Credits.MonthlyFromPlan = p.Subscription.Plan.CreditsPerMonth
+	return p, nil
+}
+
+// NewSession is a session to be created.
+type NewSession struct {
+	ID        uuid.UUID
+	AccountID uuid.UUID
+	Method    string
+	IP        string
+	UserAgent string
+	TTL       time.Duration
+	// RefreshHash is the hash of the session's refresh token, nil for none.
+	RefreshHash []byte
+}
+
+// CreateSession inserts a full session and its refresh token, and returns its times by the database clock.
+func (s *Store) CreateSession(ctx context.Context, n NewSession) (account.Session, error) {
+	out := account.Session{ID: n.ID, AccountID: n.AccountID, State: account.SessionActive}
+	err := s.db.NewRaw(`
+		WITH created AS (
+			INSERT INTO sessions (id, account_id, method, ip_address, user_agent, expires_at)
+			VALUES (?, ?, ?, ?, ?, now() + ? * interval '1 second')
+			RETURNING id, created_at, last_active_at, auth_time, expires_at),
+		refresh AS (
+			INSERT INTO refresh_tokens (token_hash, session_id, expires_at)
+			SELECT ?::bytea, id, expires_at FROM created WHERE ?::bytea IS NOT NULL)
+		SELECT created_at, last_active_at, auth_time, expires_at FROM created`,
+		n.ID, n.AccountID, n.Method, nullable(n.IP), nullable(truncate(n.UserAgent)), seconds(n.TTL), n.RefreshHash, n.RefreshHash,
+	).Scan(ctx, &out.CreatedAt, &out.LastActiveAt, &out.AuthTime, &out.ExpiresAt)
+	return out, translate(err)
+}
+
+// RevokeSession ends a session of an account. It returns account.ErrNotFound when the account has no such live session.
+func (s *Store) RevokeSession(ctx context.Context, accountID, id uuid.UUID, reason string) error {
+	res, err := s.db.NewRaw(`
+		UPDATE sessions SET revoked_at = now(), revoke_reason = ?
+		WHERE id = ? AND account_id = ? AND revoked_at IS NULL`, reason, id, accountID).Exec(ctx)
+	return touched(res, err)
+}
+
+const maxUserAgent = 500
+
+func truncate(s string) string {
+	if len(s) <= maxUserAgent {
+		return s
+	}
+	return s[:maxUserAgent]
+}
+
+func nullable(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}

@@ -1,0 +1,245 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/uptrace/bun"
+
+	"gatehouse/account"
+)
+
+type signupAttemptRow struct {
+	bun.BaseModel `bun:"table:signup_attempts,alias:sa"`
+
+	ID             uuid.UUID         `bun:"id,pk,type:uuid"`
+	Kind           string            `bun:"kind,notnull"`
+	Email          string            `bun:"email,notnull"`
+	Username       *string           `bun:"username"`
+	PasswordHash   string            `bun:"password_hash,notnull"`
+	Name           *string           `bun:"name"`
+	MarketingOptIn bool              `bun:"marketing_opt_in,notnull"`
+	IPAddress      string            `bun:"ip_address,nullzero"`
+	UserAgent      string            `bun:"user_agent,nullzero"`
+	AnonymousID    *string           `bun:"anonymous_id"`
+	Fingerprint    json.RawMessage   `bun:"fingerprint,type:jsonb"`
+	Attribution    map[string]string `bun:"attribution,type:jsonb"`
+	Contested      bool              `bun:"contested,notnull"`
+	AccountID      *uuid.UUID        `bun:"account_id,type:uuid"`
+	SessionID      *uuid.UUID        `bun:"session_id,type:uuid"`
+	CreatedAt      time.Time         `bun:"created_at,nullzero,notnull"`
+	ExpiresAt      time.Time         `bun:"expires_at,notnull"`
+	ClosedAt       *time.Time        `bun:"closed_at"`
+}
+
+func (r signupAttemptRow) attempt() account.SignupAttempt {
+	return account.SignupAttempt{
+		ID: r.ID, Kind: account.SignupKind(r.Kind), Email: r.Email, Username: r.Username, PasswordHash: r.PasswordHash,
+		Name: r.Name, MarketingOptIn: r.MarketingOptIn, Contested: r.Contested, AccountID: r.AccountID, SessionID: r.SessionID,
+		CreatedAt: r.CreatedAt, ExpiresAt: r.ExpiresAt, Closed: r.ClosedAt != nil,
+		Origin: account.Origin{
+			IP: r.IPAddress, UserAgent: r.UserAgent, AnonymousID: r.AnonymousID,
+			Fingerprint: []byte(r.Fingerprint), Attribution: r.Attribution,
+		},
+	}
+}
+
+// OpenSignup parks a sign-up attempt for ttl and returns it with opened true. An attempt by code joins the open one of
+// its address, which is then returned with opened false; a repeated id returns the attempt as it stands.
+func (s *Store) OpenSignup(ctx context.Context, a account.SignupAttempt, ttl time.Duration) (out account.SignupAttempt, opened bool, err error) {
+	attribution, err := json.Marshal(a.Origin.Attribution)
+	if err != nil {
+		return out, false, err
+	}
+	var row signupAttemptRow
+	err = s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		_, err := tx.db.NewRaw(`DELETE FROM signup_attempts WHERE email = ? AND closed_at IS NULL AND expires_at <= now()`,
+			a.Email).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		res, err := tx.db.NewRaw(`
+			INSERT INTO signup_attempts (id, kind, email, username, password_hash, name, marketing_opt_in, ip_address,
+				user_agent, fingerprint, attribution, expires_at)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?::jsonb, ?::jsonb, now() + ? * interval '1 second')
+			ON CONFLICT DO NOTHING`,
+			a.ID, a.Kind, a.Email, a.Username, a.PasswordHash, a.Name, a.MarketingOptIn, nullable(a.Origin.IP),
+			nullable(truncate(a.Origin.UserAgent)), nullable(string(a.Origin.Fingerprint)), string(attribution), seconds(ttl)).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		n, err := res.RowsAffected()
+		opened = n > 0
+		if err != nil {
+			return err
+		}
+		return tx.db.NewSelect().Model(&row).
+			Where("id = ? OR (? = 'code' AND kind = 'code' AND email = ? AND closed_at IS NULL)", a.ID, a.Kind, a.Email).Scan(ctx)
+	})
+	return row.attempt(), opened, translate(err)
+}
+
+// OpenCodeSignup returns the open sign-up attempt by code of an address, or account.ErrNotFound.
+func (s *Store) OpenCodeSignup(ctx context.Context, email string) (account.SignupAttempt, error) {
+	var row signupAttemptRow
+	err := s.db.NewSelect().Model(&row).
+		Where("email = ? AND kind = 'code' AND closed_at IS NULL AND expires_at > now()", email).Scan(ctx)
+	return row.attempt(), translate(err)
+}
+
+// Signup returns a sign-up attempt, open or closed, or account.ErrNotFound.
+func (s *Store) Signup(ctx context.Context, id uuid.UUID) (account.SignupAttempt, error) {
+	var row signupAttemptRow
+	err := s.db.NewSelect().Model(&row).Where("id = ?", id).Scan(ctx)
+	return row.attempt(), translate(err)
+}
+
+// prolonged bounds how long an attempt can be kept open by asking again: a day from its beginning.
+const prolonged = `least(created_at + interval '1 day', greatest(expires_at, now() + ? * interval '1 second'))`
+
+// JoinSignup prolongs an open attempt by code that its own client repeats, or marks it contested when somebody who knows
+// another password asks for the same address: then neither password may open the account (security.md PRE-06).
+func (s *Store) JoinSignup(ctx context.Context, id uuid.UUID, contested bool, ttl time.Duration) error {
+	res, err := s.db.NewRaw(`
+		UPDATE signup_attempts SET contested = contested OR ?, expires_at = `+prolonged+`
+		WHERE id = ? AND closed_at IS NULL`, contested, seconds(ttl), id).Exec(ctx)
+	return touched(res, err)
+}
+
+// SignupExpiry prolongs an open attempt to ttl from now and returns when it expires.
+func (s *Store) SignupExpiry(ctx context.Context, id uuid.UUID, ttl time.Duration) (time.Time, error) {
+	var expires time.Time
+	err := s.db.NewRaw(`
+		UPDATE signup_attempts SET expires_at = `+prolonged+`
+		WHERE id = ? AND closed_at IS NULL RETURNING expires_at`, seconds(ttl), id).Scan(ctx, &expires)
+	return expires, translate(err)
+}
+
+// AbandonSignup removes an open attempt by code that has expired, with every code of its address: nothing is left behind.
+// An attempt that was prolonged meanwhile stays, and its new expiry is returned; the zero time means it is gone.
+func (s *Store) AbandonSignup(ctx context.Context, id uuid.UUID, subject []byte) (time.Time, error) {
+	var expires time.Time
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		res, err := tx.db.NewRaw(`
+			DELETE FROM signup_attempts WHERE id = ? AND closed_at IS NULL AND expires_at <= now()`, id).Exec(ctx)
+		err = touched(res, err)
+		if errors.Is(err, account.ErrNotFound) {
+			err = translate(tx.db.NewRaw(`SELECT expires_at FROM signup_attempts WHERE id = ? AND closed_at IS NULL`, id).
+				Scan(ctx, &expires))
+			if err == nil {
+				return nil
+			}
+		}
+		if err != nil && !errors.Is(err, account.ErrNotFound) {
+			return err
+		}
+		_, err = tx.db.NewRaw(`DELETE FROM challenges WHERE purpose = ? AND subject = ?
+			AND NOT EXISTS (SELECT 1 FROM signup_attempts a WHERE a.email = destination AND a.closed_at IS NULL)`,
+			account.PurposeSignup, subject).Exec(ctx)
+		return err
+	})
+	return expires, translate(err)
+}
+
+// Signed is what a finished sign-up made.
+type Signed struct {
+	AccountID uuid.UUID
+	SessionID uuid.UUID
+}
+
+// Bonus is the welcome bonus: Full, or Reduced for a device fingerprint that was seen before.
+type Bonus struct {
+	Full, Reduced int64
+}
+
+// CompleteSignup consumes a proven sign-up code and makes the account in the same transaction: account, settings, credits
+// with the welcome bonus, and the first session. An unverified account of the address dies with everything of it; a
+// contested sign-up gets no password. Repeating it returns the same account and session.
+// It returns account.ErrInvalidCode when the code is not proven or the sign-up has expired, and account.ErrEmailExists
+// when the address was taken meanwhile.
+func (s *Store) CompleteSignup(ctx context.Context, challenge uuid.UUID, bonus Bonus, sessionTTL time.Duration) (Signed, error) {
+	var out Signed
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		row, done, err := tx.consume(ctx, challenge)
+		if err != nil {
+			return err
+		}
+		if done != nil {
+			out = Signed{AccountID: done.AccountID, SessionID: done.SessionID}
+			return nil
+		}
+		attempt, origin, err := tx.closeCodeSignup(ctx, row)
+		if err != nil {
+			return err
+		}
+		if err := tx.removeUnverified(ctx, row.Destination); err != nil {
+			return err
+		}
+		n := newAccount{
+			id: uuid.New(), email: row.Destination, verified: true, name: attempt.Name, origin: origin,
+			passwordHash: nullable(attempt.PasswordHash),
+		}
+		if attempt.Contested {
+			n.name, n.passwordHash = nil, nil
+		}
+		if err := tx.createAccount(ctx, n, bonus); err != nil {
+			return err
+		}
+		session, err := tx.CreateSession(ctx, NewSession{
+			ID: uuid.New(), AccountID: n.id, Method: "signup", IP: origin.IP, UserAgent: origin.UserAgent, TTL: sessionTTL,
+		})
+		if err != nil {
+			return err
+		}
+		out = Signed{AccountID: n.id, SessionID: session.ID}
+		return tx.keepResult(ctx, challenge, ChallengeResult{AccountID: n.id, SessionID: session.ID})
+	})
+	return out, translate(err)
+}
+
+// closeCodeSignup ends the open attempt of a consumed challenge, empties it of its secret, and returns it as it was with
+// the origin of the sign-up: what the completing request said wins over what the first one said.
+func (s *Store) closeCodeSignup(ctx context.Context, row challengeRow) (account.SignupAttempt, account.Origin, error) {
+	proof, err := row.proof()
+	if err != nil {
+		return account.SignupAttempt{}, account.Origin{}, err
+	}
+	var attempt signupAttemptRow
+	err = translate(s.db.NewSelect().Model(&attempt).
+		Where("email = ? AND kind = 'code' AND closed_at IS NULL AND expires_at > now()", row.Destination).For("UPDATE").Scan(ctx))
+	if errors.Is(err, account.ErrNotFound) {
+		return account.SignupAttempt{}, account.Origin{}, account.ErrInvalidCode.Because(errors.New("no sign-up is open"))
+	}
+	if err != nil {
+		return account.SignupAttempt{}, account.Origin{}, err
+	}
+	_, err = s.db.NewRaw(`
+		UPDATE signup_attempts SET closed_at = now(), password_hash = '', name = NULL, ip_address = NULL, user_agent = NULL,
+			fingerprint = NULL, attribution = NULL WHERE id = ?`, attempt.ID).Exec(ctx)
+	origin := proof.Origin
+	if !attempt.Contested {
+		origin = laterWins(attempt.attempt().Origin, proof.Origin)
+	}
+	return attempt.attempt(), origin, err
+}
+
+func laterWins(earlier, later account.Origin) account.Origin {
+	if len(later.Fingerprint) == 0 {
+		later.Fingerprint = earlier.Fingerprint
+	}
+	if len(later.Attribution) == 0 {
+		later.Attribution = earlier.Attribution
+	}
+	if later.AnonymousID == nil {
+		later.AnonymousID = earlier.AnonymousID
+	}
+	return later
+}
+
+func (s *Store) removeUnverified(ctx context.Context, email string) error {
+	_, err := s.db.NewRaw(`DELETE FROM accounts WHERE email = ? AND email_verified_at IS NULL AND deleted_at IS NULL`, email).Exec(ctx)
+	return err
+}

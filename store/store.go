@@ -1,0 +1,98 @@
+// Package store holds the only SQL of Gatehouse: rows, queries and migrations. Its methods speak the language of package
+// account, take and return its types, and return its errors; a driver's error never leaves it undescribed.
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
+)
+
+// Store runs queries, in a transaction inside InTx and each on its own otherwise.
+type Store struct {
+	db bun.IDB
+	// bun and pool are nil inside a transaction: there, db is the only handle in scope.
+	bun  *bun.DB
+	pool *pgxpool.Pool
+}
+
+// Options of Open.
+type Options struct {
+	// URL is the Postgres connection string.
+	URL string
+	// Pool is the most connections held.
+	Pool int
+	// Application names the process in pg_stat_activity.
+	Application string
+	// StatementTimeout bounds every statement: 0 means 4 seconds, negative means no bound (migrations).
+	StatementTimeout time.Duration
+}
+
+const (
+	connectTimeout   = 3 * time.Second
+	statementTimeout = 4 * time.Second
+)
+
+// Open prepares a pool; it does not connect before the first query.
+func Open(o Options) (*Store, error) {
+	cfg, err := pgxpool.ParseConfig(o.URL)
+	if err != nil {
+		return nil, fmt.Errorf("DATABASE_URL cannot be read: %w", err)
+	}
+	cfg.MaxConns = int32(max(o.Pool, 2)) //nolint:gosec // a pool size, far below 2^31
+	cfg.MinIdleConns = 1
+	cfg.ConnConfig.ConnectTimeout = connectTimeout
+	// bun writes its arguments into the text, so each text is new: nothing of it is worth preparing. The hot read
+	// asks for a prepared statement itself.
+	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	cfg.ConnConfig.RuntimeParams["standard_conforming_strings"] = "on"
+	bound := max(cmp.Or(o.StatementTimeout, statementTimeout), 0)
+	cfg.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(bound.Milliseconds(), 10)
+	cfg.ConnConfig.RuntimeParams["application_name"] = o.Application
+	cfg.AfterConnect = func(_ context.Context, c *pgx.Conn) error {
+		c.TypeMap().RegisterType(&pgtype.Type{
+			Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC},
+		})
+		return nil
+	}
+	pool, err := pgxpool.NewWithConfig(context.Background(), cfg) //nolint:forbidigo // the pool outlives every caller
+	if err != nil {
+		return nil, fmt.Errorf("open the database pool: %w", err)
+	}
+	db := bun.NewDB(stdlib.OpenDBFromPool(pool), pgdialect.New())
+	return &Store{db: db, bun: db, pool: pool}, nil
+}
+
+// Close returns every connection.
+func (s *Store) Close() error {
+	err := s.bun.Close()
+	s.pool.Close()
+	return err
+}
+
+// Ping reports whether Postgres answers.
+func (s *Store) Ping(ctx context.Context) error { return translate(s.pool.Ping(ctx)) }
+
+// PoolStat tells how the pool is used, for metrics.
+func (s *Store) PoolStat() *pgxpool.Stat { return s.pool.Stat() }
+
+// InTx runs fn in one transaction: its error rolls everything back, a savepoint takes the place of a nested one.
+func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context, tx *Store) error) error {
+	return translate(s.db.RunInTx(ctx, &sql.TxOptions{}, func(ctx context.Context, tx bun.Tx) error {
+		return fn(ctx, &Store{db: tx})
+	}))
+}
+
+// seconds renders a duration for interval arithmetic: ? * interval '1 second'.
+func seconds(d time.Duration) float64 { return d.Seconds() }

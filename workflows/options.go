@@ -1,0 +1,66 @@
+// Package workflows holds the durable stories of an account. Workflow code is deterministic: it does no I/O, reads no
+// clock but the workflow's, and changes the world only through activities.
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"gatehouse/activities"
+	"gatehouse/internal/durable"
+)
+
+// a only names activities; it is never called here.
+var a *activities.Activities
+
+// Register registers every workflow under its function's name.
+func Register(r worker.Registry) {
+	// Short flows follow the newest worker; a change of their code goes behind workflow.GetVersion and a replay test.
+	r.RegisterWorkflowWithOptions(Signup, workflow.RegisterOptions{
+		Name: SignupWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
+	})
+}
+
+const (
+	storeAttempt = 2 * time.Second
+	storeTotal   = 5 * time.Second
+	sendAttempt  = 15 * time.Second
+	courtesyMail = 24 * time.Hour
+)
+
+// withStore is the preset for one short, idempotent change of our own database on a request's path.
+func withStore(ctx workflow.Context, summary string) workflow.Context {
+	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
+		StartToCloseTimeout:    storeAttempt,
+		ScheduleToCloseTimeout: storeTotal,
+		Summary:                summary,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval: 20 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 500 * time.Millisecond,
+		},
+	})
+}
+
+// withPatientStore is the preset for the same off any request's path: it waits for the database as long as it takes.
+func withPatientStore(ctx workflow.Context, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout: 2 * storeTotal,
+		Summary:             summary,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute},
+	})
+}
+
+// withMessage is the preset for handing one message to a provider, tried again until within has passed.
+func withMessage(ctx workflow.Context, summary string, within time.Duration) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              durable.QueueNotify,
+		StartToCloseTimeout:    sendAttempt,
+		ScheduleToCloseTimeout: within,
+		Summary:                summary,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second,
+		},
+	})
+}
