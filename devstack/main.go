@@ -1,0 +1,97 @@
+//go:build unix
+
+// Command gatehouse-dev runs Gatehouse on a developer's machine:
+//
+//	gatehouse-dev run     the whole system: PostgreSQL, Temporal with its UI, migrations, worker and API
+//	gatehouse-dev demo    a sign-up played against a running system
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"gatehouse/devstack/demo"
+	"gatehouse/devstack/stack"
+)
+
+// killPatience is how long a second Ctrl-C waits for the children to be gone.
+const killPatience = 2 * time.Second
+
+const usage = `usage: gatehouse-dev run | demo
+
+  run    run the whole system on this machine; settings are environment variables:
+         GATEHOUSE_API_ADDR=127.0.0.1:8080   GATEHOUSE_OPS_ADDR=127.0.0.1:9090   GATEHOUSE_DATA_DIR=.gatehouse
+         GATEHOUSE_POSTGRES_PORT=54329       GATEHOUSE_TEMPORAL_PORT=7233        GATEHOUSE_TEMPORAL_UI_PORT=8233
+         GATEHOUSE_WORKER=off                without a worker, for one that you start and debug alone
+         DATABASE_URL=, TEMPORAL_ADDRESS=    use these instead of embedded ones
+  demo   play a sign-up against the running system of GATEHOUSE_DATA_DIR
+`
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprint(os.Stderr, usage)
+		os.Exit(2)
+	}
+	var err error
+	switch os.Args[1] {
+	case "run":
+		err = run()
+	case "demo":
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		err = demo.Play(ctx, os.Stdout, os.Environ())
+	case "help", "-h", "--help":
+		fmt.Print(usage)
+	default:
+		fmt.Fprint(os.Stderr, usage)
+		os.Exit(2)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "\ngatehouse-dev: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	self, err := os.Executable()
+	if err == nil {
+		self, err = filepath.EvalSymlinks(self)
+	}
+	if err != nil {
+		return fmt.Errorf("find the gatehouse binary: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	kill := make(chan struct{})
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	done := make(chan error, 1)
+	go func() {
+		done <- stack.Run(ctx, stack.RunOptions{
+			Environ: os.Environ(), Binary: filepath.Join(filepath.Dir(self), "gatehouse"), Out: os.Stdout, Kill: kill,
+		})
+	}()
+	for asked := 0; ; {
+		select {
+		case err := <-done:
+			return err
+		case <-signals:
+			if asked++; asked == 1 {
+				cancel()
+				continue
+			}
+			close(kill)
+			select {
+			case <-done:
+			case <-time.After(killPatience):
+			}
+			return errors.New("killed")
+		}
+	}
+}
