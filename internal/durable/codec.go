@@ -4,7 +4,9 @@ import (
 	"fmt"
 
 	commonpb "go.temporal.io/api/common/v1"
+	failurepb "go.temporal.io/api/failure/v1"
 	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -80,4 +82,24 @@ func (c payloadCodec) Decode(payloads []*commonpb.Payload) ([]*commonpb.Payload,
 		decoded[i] = inflated[0]
 	}
 	return decoded, nil
+}
+
+// failureConverter is the SDK's, made safe to use twice on one failure. The SDK's decrypts in place, and a worker reads
+// the failure of a local activity back while the very same message waits to be sent: it reached the history in the clear.
+type failureConverter struct{ converter.FailureConverter }
+
+func newFailureConverter(data converter.DataConverter) converter.FailureConverter {
+	return failureConverter{temporal.NewDefaultFailureConverter(temporal.DefaultFailureConverterOptions{
+		// Without the data converter the attributes would be wrapped in a payload, and left in the clear.
+		DataConverter:          data,
+		EncodeCommonAttributes: true,
+	})}
+}
+
+// FailureToError implements converter.FailureConverter.
+func (c failureConverter) FailureToError(failure *failurepb.Failure) error {
+	if failure == nil {
+		return nil
+	}
+	return c.FailureConverter.FailureToError(proto.CloneOf(failure))
 }

@@ -43,11 +43,21 @@ func TestFailuresDoNotLeak(t *testing.T) {
 	require.Contains(t, stored(temporal.NewDefaultFailureConverter(
 		temporal.DefaultFailureConverterOptions{EncodeCommonAttributes: true})), marker)
 
-	back := keys.FailureConverter().FailureToError(keys.FailureConverter().ErrorToFailure(leaky()))
+	failure := keys.FailureConverter().ErrorToFailure(leaky())
+	back := keys.FailureConverter().FailureToError(failure)
 	app, ok := errors.AsType[*temporal.ApplicationError](back)
 	require.True(t, ok)
 	require.Equal(t, "message "+marker, app.Message())
 	require.ErrorContains(t, app.Unwrap(), "cause "+marker)
+
+	// A worker reads the failure of a local activity back before it sends it.
+	raw, err := proto.Marshal(failure)
+	require.NoError(t, err)
+	require.NotContains(t, string(raw), marker)
+	again := keys.FailureConverter().ErrorToFailure(back)
+	raw, err = proto.Marshal(again)
+	require.NoError(t, err)
+	require.NotContains(t, string(raw), marker)
 }
 
 // overTheWire is what the other side of Temporal makes of err.

@@ -13,7 +13,6 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
 	"go.temporal.io/sdk/converter"
-	"go.temporal.io/sdk/temporal"
 )
 
 // devPrefix marks a keyset that was generated for development; internal/config refuses it in production.
@@ -47,11 +46,7 @@ func NewKeyring(encoded string) (*Keyring, error) {
 	}
 	k := &Keyring{primary: strconv.FormatUint(uint64(primary.KeyID()), 10), cipher: cipher}
 	k.data = converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), payloadCodec{k})
-	k.failures = temporal.NewDefaultFailureConverter(temporal.DefaultFailureConverterOptions{
-		// Without the data converter the attributes would be wrapped in a payload, and left in the clear.
-		DataConverter:          k.data,
-		EncodeCommonAttributes: true,
-	})
+	k.failures = newFailureConverter(k.data)
 	return k, nil
 }
 
