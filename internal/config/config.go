@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -162,3 +163,28 @@ func (c Config) validate() error {
 
 // DevInbox reports whether messages go to the development inbox.
 func (c Config) DevInbox() bool { return c.Mail.Host == "" && c.Environment == Development }
+
+// DatabaseURL reads the one setting that migrations need.
+func DatabaseURL() (string, error) {
+	c, err := env.ParseAs[struct {
+		URL string `env:"DATABASE_URL,required,notEmpty"`
+	}]()
+	if err != nil {
+		return "", errors.New("DATABASE_URL is not set; it names the Postgres to migrate")
+	}
+	return c.URL, nil
+}
+
+// OpsAddr reads the one setting that a health check needs: where the ops listener of the process is.
+func OpsAddr(setting string) (string, error) {
+	all := env.ToMap(os.Environ())
+	if addr := all[setting]; addr != "" {
+		return addr, nil
+	}
+	if setting == "GATEHOUSE_OPS_ADDR" {
+		return defaultOpsAddr, nil
+	}
+	return "", fmt.Errorf("%s is not set, so that process has no ops listener to ask", setting)
+}
+
+const defaultOpsAddr = "127.0.0.1:9090"

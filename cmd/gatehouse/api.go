@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"gatehouse/api"
+	"gatehouse/core"
+	"gatehouse/internal/secret"
+)
+
+func apiCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "api", Short: "Serve the API", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := newProcess("api")
+			if err != nil {
+				return err
+			}
+			defer p.close()
+			return p.runAPI(cmd.Context())
+		},
+	}
+}
+
+func (p *process) runAPI(ctx context.Context) error {
+	operations, err := p.operations()
+	if err != nil {
+		return err
+	}
+	app, err := api.New(api.Deps{Core: operations, Config: p.config, Logger: p.log, Clock: p.clock, Registry: p.registry})
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		// Not needed to serve reads, so nobody waits for it.
+		if err := p.prepareTemporal(ctx); ctx.Err() == nil {
+			return err
+		}
+		return nil
+	})
+	group.Go(func() error { return p.serveOps(ctx, "GATEHOUSE_OPS_ADDR", p.config.OpsAddr, operations.Ready, true) })
+	group.Go(func() error { return app.Listen(ctx, p.config.APIAddr) })
+	return group.Wait()
+}
+
+func (p *process) operations() (*core.Core, error) {
+	hasher, err := secret.NewHasher(p.keys, p.config.HashSlots, p.config.HashQueue, p.config.HashWait)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := secret.NewAccessTokens(p.config.SigningKey, p.config.BaseURL, p.clock)
+	if err != nil {
+		return nil, err
+	}
+	return core.New(core.Deps{
+		Store: p.store, Flows: p.flows, Keyring: p.keyring, Keys: p.keys, Hasher: hasher, Tokens: tokens,
+		Policy: p.config.Policy, Clock: p.clock, Log: p.log, ServeInbox: p.config.DevInbox(),
+		RequestTimeout: p.config.RequestTimeout,
+	})
+}

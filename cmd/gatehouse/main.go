@@ -1,0 +1,45 @@
+// Command gatehouse is the one binary of Gatehouse: API, worker, migrations and the tools of its operators.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set when the binary is linked.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := command().ExecuteContext(ctx); err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "gatehouse:", err)
+		stop()
+		os.Exit(1) //nolint:gocritic // stop has run
+	}
+}
+
+func command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "gatehouse",
+		Short:         "An account backend whose flows cannot get lost",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(
+		apiCommand(), workerCommand(), migrateCommand(), keysCommand(), flowsCommand(), configCommand(), healthcheckCommand(),
+		&cobra.Command{
+			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				_, err := fmt.Fprintln(cmd.OutOrStdout(), version)
+				return err
+			},
+		},
+	)
+	return root
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"gatehouse/account"
+	"gatehouse/internal/config"
+	"gatehouse/internal/durable"
+	"gatehouse/internal/ops"
+	"gatehouse/internal/secret"
+	"gatehouse/store"
+)
+
+// process is what an API and a worker process have in common.
+type process struct {
+	config   config.Config
+	log      *slog.Logger
+	registry *prometheus.Registry
+	store    *store.Store
+	keyring  *durable.Keyring
+	flows    *durable.Client
+	keys     *secret.Keys
+	clock    account.Clock
+}
+
+func newProcess(role string) (*process, error) {
+	cfg, err := config.Load()
+	if err != nil {
+		return nil, err
+	}
+	p := &process{config: cfg, registry: prometheus.NewRegistry(), clock: account.SystemClock{}}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
+		return nil, fmt.Errorf("GATEHOUSE_LOG_LEVEL is %q; it must be debug, info, warn or error", cfg.LogLevel)
+	}
+	p.log = slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("process", role)
+	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if p.keys, err = secret.NewKeys(cfg.SecretKey); err != nil {
+		return nil, err
+	}
+	if p.keyring, err = durable.NewKeyring(cfg.CodecKeys); err != nil {
+		return nil, fmt.Errorf("GATEHOUSE_CODEC_KEYS: %w", err)
+	}
+	if p.store, err = store.Open(store.Options{URL: cfg.DatabaseURL, Pool: cfg.DatabasePool, Application: "gatehouse-" + role}); err != nil {
+		return nil, err
+	}
+	p.flows, err = durable.Dial(durable.Options{
+		Address: cfg.TemporalAddress, Namespace: cfg.TemporalNamespace, Keyring: p.keyring, Logger: p.log,
+		Metrics: durable.Metrics(p.registry), Identity: "gatehouse-" + role, Timeout: cfg.FlowTimeout,
+	})
+	if err != nil {
+		return nil, errors.Join(err, p.store.Close())
+	}
+	return p, nil
+}
+
+// close comes last: whatever used Temporal and the database has ended.
+func (p *process) close() {
+	p.flows.Close()
+	if err := p.store.Close(); err != nil {
+		p.log.Warn("the database pool did not close", "error", err)
+	}
+}
+
+const prepareRetry = time.Second
+
+// prepareTemporal makes sure that the search attributes exist, for as long as it takes Temporal to answer.
+func (p *process) prepareTemporal(ctx context.Context) error {
+	for {
+		err := durable.RegisterSearchAttributes(ctx, p.flows.Temporal(), p.config.TemporalNamespace)
+		if err == nil {
+			return nil
+		}
+		p.log.WarnContext(ctx, "waiting for Temporal", "address", p.config.TemporalAddress)
+		timer := time.NewTimer(prepareRetry)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
+
+// serveOps serves health, metrics and, when codec is true, the codec endpoint.
+func (p *process) serveOps(ctx context.Context, setting, addr string, ready func(context.Context) error, codec bool) error {
+	if addr == "" {
+		<-ctx.Done()
+		return nil
+	}
+	handlers := ops.Handlers{Ready: ready, Metrics: promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{})}
+	if codec && (p.config.Environment == config.Development || p.config.CodecPassword != "") {
+		handlers.Codec = http.Handler(p.keyring.CodecHandler(p.config.TemporalUIURL, p.config.CodecPassword))
+	}
+	return ops.Serve(ctx, setting, addr, handlers)
+}

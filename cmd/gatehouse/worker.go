@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"gatehouse/activities"
+	"gatehouse/providers/inbox"
+	"gatehouse/providers/mail"
+	"gatehouse/worker"
+	"gatehouse/workflows"
+)
+
+const sweepEvery = time.Minute
+
+func workerCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "worker", Short: "Run workflows and activities", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := newProcess("worker")
+			if err != nil {
+				return err
+			}
+			defer p.close()
+			return p.runWorker(cmd.Context())
+		},
+	}
+}
+
+func (p *process) runWorker(ctx context.Context) error {
+	sender, err := mail.New(mail.Settings(p.config.Mail), inbox.New(p.store))
+	if err != nil {
+		return err
+	}
+	if err := p.prepareTemporal(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	steps := &activities.Activities{
+		Store: p.store, Keys: p.keys, Mail: sender, Policy: p.config.Policy, ConfirmURL: p.config.ConfirmURL, Log: p.log,
+	}
+	ready := func(ctx context.Context) error {
+		if err := p.store.Ping(ctx); err != nil {
+			return err
+		}
+		return p.flows.Healthy(ctx)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return worker.Run(ctx, worker.Deps{
+			Client: p.flows, Activities: steps, Register: workflows.Register, Logger: p.log, ShutdownTimeout: p.config.ShutdownTimeout,
+		})
+	})
+	group.Go(func() error {
+		worker.Sweep(ctx, sweepEvery, func(ctx context.Context) error {
+			return p.store.Sweep(ctx, p.config.Policy.UnverifiedTTL)
+		}, p.log)
+		return nil
+	})
+	group.Go(func() error {
+		return p.serveOps(ctx, "GATEHOUSE_WORKER_OPS_ADDR", p.config.WorkerOpsAddr, ready, false)
+	})
+	return group.Wait()
+}
