@@ -108,6 +108,16 @@ func environ(t *testing.T, dir, how string, more ...string) (env, addresses []st
 	return append(env, more...), addresses
 }
 
+// newDir is a temporary directory that, unlike t.TempDir, another user can pass through: PostgreSQL's, when we are root.
+func newDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "gatehouse-test-")
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(dir, 0o755))
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 func requireFree(t *testing.T, addresses []string) {
 	t.Helper()
 	for _, address := range addresses {
@@ -117,7 +127,7 @@ func requireFree(t *testing.T, addresses []string) {
 
 func TestRun_StartsAllAndStopsInOrder(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "it's here")
+	dir := filepath.Join(newDir(t), "it's here")
 	env, addresses := environ(t, dir, "well", "GATEHOUSE_WORD=it's $HOME \"quoted\"")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -170,7 +180,7 @@ func TestRun_StartsAllAndStopsInOrder(t *testing.T) {
 
 func TestRun_GivesUpOnAProcessThatKeepsDying(t *testing.T) {
 	t.Parallel()
-	env, addresses := environ(t, t.TempDir(), "dying")
+	env, addresses := environ(t, newDir(t), "dying")
 	var out screen
 
 	err := stack.Run(t.Context(), stack.RunOptions{Environ: env, Binary: os.Args[0], Out: &out})
@@ -182,7 +192,7 @@ func TestRun_GivesUpOnAProcessThatKeepsDying(t *testing.T) {
 
 func TestRun_NamesEveryBusyPortAtOnce(t *testing.T) {
 	t.Parallel()
-	env, addresses := environ(t, t.TempDir(), "well")
+	env, addresses := environ(t, newDir(t), "well")
 	for _, address := range addresses {
 		l, err := net.Listen("tcp", address)
 		require.NoError(t, err)

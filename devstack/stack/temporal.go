@@ -44,6 +44,7 @@ const (
 	namespaceRefresh  = 250 * time.Millisecond
 	temporalPatience  = 30 * time.Second
 	temporalStopLimit = 10 * time.Second
+	temporalLogLimit  = 10 << 20
 )
 
 // TemporalOptions say where and how an embedded Temporal server runs.
@@ -234,6 +235,9 @@ func prepareStore(cfg *config.SQL, o TemporalOptions) error {
 func temporalLogger(file string) log.Logger {
 	if file == "" {
 		return log.NewNoopLogger()
+	}
+	if info, err := os.Stat(file); err == nil && info.Size() > temporalLogLimit {
+		_ = os.Remove(file) // else it grows on, which harms nobody soon
 	}
 	return log.NewZapLogger(log.BuildZapLogger(log.Config{Level: "warn", OutputFile: file}))
 }

@@ -102,6 +102,9 @@ func (c *Cluster) settle(dir string) (err error) {
 	if c.Dir, err = c.owner.place(dir, c.options.Durable); err != nil {
 		return err
 	}
+	if err := c.checkOwner(); err != nil {
+		return err
+	}
 	made, err := madeBy(filepath.Join(c.Dir, dataDir))
 	if err != nil {
 		return err

@@ -39,6 +39,16 @@ func TestMain(m *testing.M) {
 	select {}
 }
 
+// newDir is a temporary directory that, unlike t.TempDir, another user can pass through.
+func newDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "gatehouse-test-")
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(dir, 0o755))
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 func start(t *testing.T, o postgres.Options) *postgres.Cluster {
 	t.Helper()
 	c, err := postgres.Start(t.Context(), o)
@@ -59,7 +69,7 @@ func query(t *testing.T, c *postgres.Cluster, database, sql string) string {
 
 func TestStart_KeepsWhatWasWritten(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := newDir(t)
 
 	first := start(t, postgres.Options{Dir: dir, Durable: true})
 	require.NoError(t, first.CreateDatabase(t.Context(), "kept"))
@@ -85,7 +95,7 @@ func run(t *testing.T, c *postgres.Cluster, sql string) {
 
 func TestStart_RefusesAWrongPassword(t *testing.T) {
 	t.Parallel()
-	c := start(t, postgres.Options{Dir: t.TempDir()})
+	c := start(t, postgres.Options{Dir: newDir(t)})
 
 	u := strings.Split(c.URL("postgres"), "@")[1]
 	_, err := pgx.Connect(t.Context(), "postgres://gatehouse:guess@"+u)
@@ -99,7 +109,7 @@ func TestStart_NamesTheSettingOfABusyPort(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { _ = l.Close() }()
 
-	_, err = postgres.Start(t.Context(), postgres.Options{Dir: t.TempDir(), Port: l.Addr().(*net.TCPAddr).Port})
+	_, err = postgres.Start(t.Context(), postgres.Options{Dir: newDir(t), Port: l.Addr().(*net.TCPAddr).Port})
 
 	require.ErrorIs(t, err, postgres.ErrPortTaken)
 	require.ErrorContains(t, err, "GATEHOUSE_POSTGRES_PORT")
@@ -107,7 +117,7 @@ func TestStart_NamesTheSettingOfABusyPort(t *testing.T) {
 
 func TestStart_IgnoresAStalePIDFile(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := newDir(t)
 	first := start(t, postgres.Options{Dir: dir})
 	first.Kill()
 	// Our own parent is alive and certainly no server on this directory, as after a reboot that gave the number to another.
@@ -132,7 +142,7 @@ func TestStart_MovesOutOfAPrivateDirectoryAsRoot(t *testing.T) {
 	wanted := filepath.Join(private, "postgres")
 
 	c := start(t, postgres.Options{Dir: wanted})
-	t.Cleanup(func() { _ = os.RemoveAll(c.Dir) })
+	t.Cleanup(func() { c.Kill(); _ = os.RemoveAll(c.Dir) })
 	require.NoError(t, c.CreateDatabase(t.Context(), "kept"))
 	require.NoError(t, c.Stop())
 
@@ -144,7 +154,7 @@ func TestStart_MovesOutOfAPrivateDirectoryAsRoot(t *testing.T) {
 
 func TestCluster_DiesWithItsStarter(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := newDir(t)
 	starter := exec.Command(os.Args[0])
 	starter.Env = append(os.Environ(), childDir+"="+dir)
 	out, err := starter.StdoutPipe()

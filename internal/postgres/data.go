@@ -57,7 +57,7 @@ func (c *Cluster) prepare(ctx context.Context) error {
 			return fmt.Errorf("read the password of PostgreSQL (remove %s to begin with empty data): %w", c.Dir, err)
 		}
 		c.password = string(password)
-		return c.checkOwner(data)
+		return nil
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("look at the data of PostgreSQL: %w", err)
 	}
@@ -68,8 +68,12 @@ func (c *Cluster) prepare(ctx context.Context) error {
 	return c.initialise(ctx, data)
 }
 
-func (c *Cluster) checkOwner(data string) error {
+func (c *Cluster) checkOwner() error {
+	data := filepath.Join(c.Dir, dataDir)
 	info, err := os.Stat(data)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("look at the data of PostgreSQL: %w", err)
 	}
