@@ -12,7 +12,7 @@ type loginRequest struct {
 }
 
 func (r loginRequest) input() core.LoginInput {
-	return core.LoginInput{Identifier: r.Email, Password: r.Password}
+	return core.LoginInput{Identifier: r.Email, IdentifierField: "email", Password: r.Password}
 }
 
 type loginBody struct {

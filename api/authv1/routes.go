@@ -40,8 +40,7 @@ func Routes(c Core) []endpoint.Route {
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "login", Method: "POST", Path: "/api/v1/auth/login",
 			Policy: endpoint.Public, Limit: account.LimitLogin,
-		}, loginRequest.input, c.Login, newLoginBody,
-			endpoint.Named("identifier", "email"), endpoint.Named("username", "email")),
+		}, loginRequest.input, c.Login, newLoginBody),
 		// C23
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "sendVerificationCode", Method: "POST", Path: "/api/v1/auth/send-verification-code",

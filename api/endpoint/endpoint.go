@@ -54,18 +54,12 @@ type Route struct {
 	Dialect *Dialect
 
 	serve    func(c *fiber.Ctx) error
-	names    map[string]string
 	reworded map[string]string
 	extended map[string]func(failure any) any
 }
 
 // Option changes how one route renders.
 type Option func(*Route)
-
-// Named renders the fault of the operation's field under the name that this document gives it.
-func Named(field, as string) Option {
-	return func(r *Route) { r.names[field] = as }
-}
 
 // Reworded says e in the words that this document prints; code and status stay.
 func Reworded(e *account.Error, message string) Option {
@@ -93,7 +87,7 @@ func Handle[Req, In, Out any](
 	}
 	r := Route{
 		Meta: m, Dialect: d,
-		names: map[string]string{}, reworded: map[string]string{}, extended: map[string]func(any) any{},
+		reworded: map[string]string{}, extended: map[string]func(any) any{},
 	}
 	for _, o := range options {
 		o(&r)

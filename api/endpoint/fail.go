@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -28,14 +27,6 @@ func (r Route) Fail(c *fiber.Ctx, err error) error {
 	e := *classify(err)
 	if message, ok := r.reworded[e.Code]; ok {
 		e.Message = message
-	}
-	if len(e.Fields) > 0 {
-		e.Fields = slices.Clone(e.Fields)
-		for i, f := range e.Fields {
-			if as, ok := r.names[f.Name]; ok {
-				e.Fields[i].Name = as
-			}
-		}
 	}
 	return fail(c, r.Dialect, r.Dialect.Status(e.Kind), &e, r.extended[e.Code])
 }

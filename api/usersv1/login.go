@@ -14,7 +14,9 @@ type authenticateRequest struct {
 }
 
 func (r authenticateRequest) input() core.LoginInput {
-	return core.LoginInput{Identifier: r.Username, Password: r.Password, WithRefresh: true}
+	return core.LoginInput{
+		Identifier: r.Username, IdentifierField: "username", Password: r.Password, WithRefresh: true,
+	}
 }
 
 type authenticatedBody struct {

@@ -26,7 +26,6 @@ func Routes(c Core) []endpoint.Route {
 			ID: "authenticate", Method: "POST", Path: "/v1/users/authenticate",
 			Policy: endpoint.Public, Limit: account.LimitLogin,
 		}, authenticateRequest.input, c.Login, newAuthenticatedBody,
-			endpoint.Named("identifier", "username"), endpoint.Named("email", "username"),
 			endpoint.Reworded(account.ErrInvalidCredentials, "Invalid username or password")),
 		// B02
 		endpoint.Handle(Dialect, endpoint.Meta{
