@@ -20,6 +20,7 @@ import (
 
 const (
 	inboxPatience = 20 * time.Second
+	lookAgain     = 100 * time.Millisecond
 	callTimeout   = 15 * time.Second
 	password      = "correct-horse-7-battery"
 )
@@ -104,10 +105,16 @@ type body map[string]string
 
 // call sends a request, printing it as a curl command with its answer, and fails unless the answer is a success.
 func (p *player) call(ctx context.Context, method, path, token string, in body) (map[string]any, error) {
-	status, raw, err := p.send(ctx, method, path, token, in)
+	request, command, err := p.request(ctx, method, path, token, in)
 	if err != nil {
 		return nil, err
 	}
+	_, _ = fmt.Fprintln(p.out, "$ "+command)
+	status, raw, err := p.send(request)
+	if err != nil {
+		return nil, err
+	}
+	p.print(status, raw)
 	answer := map[string]any{}
 	_ = json.Unmarshal(raw, &answer) // an empty or other answer has nothing to read
 	if status < 200 || status > 299 {
@@ -116,7 +123,8 @@ func (p *player) call(ctx context.Context, method, path, token string, in body) 
 	return answer, nil
 }
 
-func (p *player) send(ctx context.Context, method, path, token string, in body) (status int, raw []byte, err error) {
+// request is a request and the curl command that would send it.
+func (p *player) request(ctx context.Context, method, path, token string, in body) (*http.Request, string, error) {
 	command := "curl"
 	if method != http.MethodGet {
 		command += " -X " + method
@@ -126,21 +134,24 @@ func (p *player) send(ctx context.Context, method, path, token string, in body) 
 	if in != nil {
 		sent, err := json.Marshal(in)
 		if err != nil {
-			return 0, nil, fmt.Errorf("write the request: %w", err)
+			return nil, "", fmt.Errorf("write the request: %w", err)
 		}
 		content = strings.NewReader(string(sent))
 		command += " \\\n  -H 'Content-Type: application/json' -d '" + string(sent) + "'"
 	}
 	request, err := http.NewRequestWithContext(ctx, method, p.base+path, content)
 	if err != nil {
-		return 0, nil, fmt.Errorf("make the request: %w", err)
+		return nil, "", fmt.Errorf("make the request: %w", err)
 	}
 	request.Header.Set("Content-Type", "application/json")
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 		command += " \\\n  -H 'Authorization: Bearer " + token + "'"
 	}
-	_, _ = fmt.Fprintln(p.out, "$ "+command)
+	return request, command, nil
+}
+
+func (p *player) send(request *http.Request) (status int, raw []byte, err error) {
 	answer, err := p.client.Do(request)
 	if err != nil {
 		return 0, nil, fmt.Errorf("is the system running (make run)? %w", err)
@@ -149,18 +160,28 @@ func (p *player) send(ctx context.Context, method, path, token string, in body) 
 	if raw, err = io.ReadAll(answer.Body); err != nil {
 		return 0, nil, fmt.Errorf("read the answer: %w", err)
 	}
-	_, _ = fmt.Fprintf(p.out, "%s\n%s\n\n", answer.Status, pretty(raw))
 	return answer.StatusCode, raw, nil
+}
+
+func (p *player) print(status int, raw []byte) {
+	_, _ = fmt.Fprintf(p.out, "%d %s\n%s\n", status, http.StatusText(status), pretty(raw))
 }
 
 // code waits for the mail: it is sent by an activity, which may come after the answer.
 func (p *player) code(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, inboxPatience)
 	defer cancel()
-	again := time.NewTicker(time.Second)
+	again := time.NewTicker(lookAgain)
 	defer again.Stop()
-	for {
-		status, raw, err := p.send(ctx, "GET", "/dev/inbox.json?channel=email&to="+url.QueryEscape(p.email), "", nil)
+	for asked := false; ; asked = true {
+		request, command, err := p.request(ctx, "GET", "/dev/inbox.json?channel=email&to="+url.QueryEscape(p.email), "", nil)
+		if err != nil {
+			return "", err
+		}
+		if !asked {
+			_, _ = fmt.Fprintln(p.out, "$ "+command)
+		}
+		status, raw, err := p.send(request)
 		if err != nil {
 			return "", err
 		}
@@ -171,6 +192,7 @@ func (p *player) code(ctx context.Context) (string, error) {
 			Code string `json:"code"`
 		}
 		if err := json.Unmarshal(raw, &messages); err == nil && len(messages) > 0 && messages[0].Code != "" {
+			p.print(status, raw)
 			return messages[0].Code, nil
 		}
 		select {

@@ -20,8 +20,8 @@ func checkPorts(wanted []wantedPort) error {
 	for _, w := range wanted {
 		l, err := net.Listen("tcp", w.address)
 		if err != nil {
-			faults = append(faults, fmt.Errorf("%w: %s cannot listen on %s (%w); choose another with %s, for example %s",
-				ErrPortTaken, w.what, w.address, err, w.setting, w.example))
+			faults = append(faults, fmt.Errorf("%w: %s cannot %w; choose another address with %s, for example %s",
+				ErrPortTaken, w.what, err, w.setting, w.example))
 			continue
 		}
 		defer func() { _ = l.Close() }() // held until all are checked
