@@ -200,13 +200,17 @@ func (c *Core) prove(ctx context.Context, kind account.SignupKind, email string,
 		return done, err
 	}
 	err := c.Flows.Tell(ctx, durable.Tell{
-		WorkflowID: c.flowID(kind, email), Update: workflows.SignupProceed, UpdateID: "chal:" + challenge.String(),
-		Arg: workflows.SignupProof{ChallengeID: challenge},
+		WorkflowID: c.flowID(kind, email), Update: workflows.SignupProceed, Arg: workflows.SignupProof{ChallengeID: challenge},
 	}, &done)
-	if errors.Is(err, durable.ErrNoFlow) {
-		err = account.ErrInvalidCode.Because(err)
+	if !errors.Is(err, durable.ErrNoFlow) {
+		return done, err
 	}
-	return done, err
+	// The flow may have ended by this very challenge, with its answer lost on the way.
+	kept, missing := c.Store.ResultOf(ctx, challenge)
+	if errors.Is(missing, account.ErrNotFound) {
+		return done, account.ErrInvalidCode.Because(err)
+	}
+	return workflows.SignupDone(kept), missing
 }
 
 // None is the result of an operation that returns nothing, and the input of one that takes nothing.

@@ -34,7 +34,7 @@ func (c *Core) DevInbox(ctx context.Context, _ account.Caller, in DevInboxInput)
 	out := make([]InboxMessage, len(rows))
 	for i, m := range rows {
 		out[i] = InboxMessage{
-			ID: m.ID.String(), Channel: m.Channel, To: m.Recipient, Subject: m.Subject, Text: m.Body, Code: m.Code, CreatedAt: m.CreatedAt,
+			ID: m.ID.String(), Channel: string(m.Channel), To: m.To, Subject: m.Subject, Text: m.Text, Code: m.Code, CreatedAt: m.CreatedAt,
 		}
 	}
 	return out, err

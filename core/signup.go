@@ -208,7 +208,8 @@ func (c *Core) openFlow(ctx context.Context, kind account.SignupKind, email stri
 	err := c.Flows.Ask(ctx, durable.Ask{
 		WorkflowID: c.flowID(kind, email), Workflow: workflows.SignupWorkflow, Queue: durable.QueueFlows,
 		Input:  workflows.SignupInput{Kind: kind, Request: request},
-		Update: workflows.SignupOpen, Arg: request, UpdateID: "open/" + request.ChallengeID.String(),
+		// The flow itself tells a repeated request by its challenge. A fixed update id would repeat a passing failure, too.
+		Update: workflows.SignupOpen, Arg: request,
 		Summary: "Sign-up of " + account.MaskEmail(email), Details: "Began by " + string(kind) + ".",
 		Attributes: []temporal.SearchAttributeUpdate{
 			durable.FlowKind.ValueSet("signup"), durable.FlowStage.ValueSet("awaiting_proof"),

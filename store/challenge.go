@@ -36,6 +36,10 @@ type challengeRow struct {
 	Result        json.RawMessage `bun:"result,type:jsonb"`
 }
 
+// challengeColumns are the columns of challengeRow: bun refuses a column that its row does not name.
+const challengeColumns = `id, purpose, subject, account_id, channel, destination, code_hash, token_hash, attempts, created_at,
+	send_by, sent_at, code_expires_at, link_expires_at, proof, consumed_at, superseded_at, result`
+
 func (r challengeRow) challenge() account.Challenge {
 	return account.Challenge{
 		ID: r.ID, Purpose: account.Purpose(r.Purpose), AccountID: r.AccountID, Channel: account.Channel(r.Channel),
@@ -100,7 +104,7 @@ func (s *Store) StoreCode(ctx context.Context, id uuid.UUID, codeHash, tokenHash
 	var row challengeRow
 	err := s.db.NewRaw(`
 		UPDATE challenges SET code_hash = ?, token_hash = CASE WHEN link_expires_at IS NULL THEN NULL ELSE ?::bytea END
-		WHERE id = ? AND consumed_at IS NULL AND superseded_at IS NULL AND send_by > now() RETURNING *`,
+		WHERE id = ? AND consumed_at IS NULL AND superseded_at IS NULL AND send_by > now() RETURNING `+challengeColumns,
 		codeHash, tokenHash, id).Scan(ctx, &row)
 	return row.challenge(), translate(err)
 }
@@ -215,7 +219,7 @@ type ChallengeResult struct {
 func (s *Store) consume(ctx context.Context, id uuid.UUID) (row challengeRow, done *ChallengeResult, err error) {
 	err = translate(s.db.NewRaw(`
 		UPDATE challenges SET consumed_at = now()
-		WHERE id = ? AND proven_at IS NOT NULL AND consumed_at IS NULL AND superseded_at IS NULL RETURNING *`, id).Scan(ctx, &row))
+		WHERE id = ? AND proven_at IS NOT NULL AND consumed_at IS NULL AND superseded_at IS NULL RETURNING `+challengeColumns, id).Scan(ctx, &row))
 	if !errors.Is(err, account.ErrNotFound) {
 		return row, nil, err
 	}
@@ -261,4 +265,18 @@ func (s *Store) ChallengeExists(ctx context.Context, id uuid.UUID) (bool, error)
 	var exists bool
 	err := s.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM challenges WHERE id = ?)`, id).Scan(ctx, &exists)
 	return exists, translate(err)
+}
+
+// ResultOf returns what consuming a challenge brought, or account.ErrNotFound.
+func (s *Store) ResultOf(ctx context.Context, id uuid.UUID) (ChallengeResult, error) {
+	var row challengeRow
+	err := s.db.NewSelect().Model(&row).Where("id = ? AND consumed_at IS NOT NULL AND result IS NOT NULL", id).Scan(ctx)
+	if err != nil {
+		return ChallengeResult{}, translate(err)
+	}
+	r, err := decodeResult(row.Result)
+	if err != nil {
+		return ChallengeResult{}, err
+	}
+	return *r, nil
 }

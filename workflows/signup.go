@@ -102,6 +102,7 @@ type signup struct {
 	accountID uuid.UUID
 	opened    map[uuid.UUID]signupAnswer
 	done      *SignupDone
+	proof     SignupProof
 	closed    bool
 	expires   time.Time
 	code      activities.IssuedCode
@@ -174,11 +175,22 @@ func (s *signup) open(ctx workflow.Context, req SignupRequest) (SignupOpened, er
 		return SignupOpened{}, account.ErrUnavailable.Because(errors.New("the sign-up has ended"))
 	}
 	out, err := s.issue(ctx, req)
-	s.opened[req.ChallengeID] = signupAnswer{out, err}
+	if !passing(err) {
+		s.opened[req.ChallengeID] = signupAnswer{out, err}
+	}
 	if err == nil && s.code.ChallengeID == req.ChallengeID {
 		s.startSending(ctx)
 	}
 	return out, err
+}
+
+// passing reports whether a failed step may well succeed when the client asks again.
+func passing(err error) bool {
+	if err == nil {
+		return false
+	}
+	kind := account.AsError(durable.FromTemporal(err)).Kind
+	return kind == account.Unavailable || kind == account.Internal
 }
 
 // issue makes the code and, for a registration, first the account.
@@ -267,6 +279,9 @@ func (s *signup) proceed(ctx workflow.Context, proof SignupProof) (SignupDone, e
 		return SignupDone{}, err
 	}
 	defer s.mutex.Unlock()
+	if s.done != nil && s.proof == proof {
+		return *s.done, nil
+	}
 	if s.done != nil || s.closed {
 		return SignupDone{}, account.ErrInvalidCode.Because(errors.New("the sign-up has ended"))
 	}
@@ -287,7 +302,7 @@ func (s *signup) proceed(ctx workflow.Context, proof SignupProof) (SignupDone, e
 		}
 		done = SignupDone{AccountID: confirmed.AccountID, CreditsAwarded: confirmed.CreditsAwarded}
 	}
-	s.done, s.accountID = &done, done.AccountID
+	s.done, s.proof, s.accountID = &done, proof, done.AccountID
 	return done, nil
 }
 

@@ -14,7 +14,7 @@ import (
 // Store keeps the inbox.
 type Store interface {
 	// PutInbox adds a message; adding one whose ID is there already changes nothing and is no error.
-	PutInbox(ctx context.Context, m providers.Message) error
+	PutInbox(ctx context.Context, m account.InboxMessage) error
 }
 
 // Inbox is a providers.Sender for every channel.
@@ -33,7 +33,10 @@ func (i *Inbox) Send(ctx context.Context, m providers.Message) (providers.Receip
 	if err := m.Check(); err != nil {
 		return providers.Receipt{}, fmt.Errorf("inbox: %w", err)
 	}
-	if err := i.store.PutInbox(ctx, m); err != nil {
+	err := i.store.PutInbox(ctx, account.InboxMessage{
+		ID: m.ID, Channel: m.Channel, To: m.To, Subject: m.Subject, Text: m.Text, Code: m.Code,
+	})
+	if err != nil {
 		return providers.Receipt{}, providers.Temporary(fmt.Errorf("inbox: %w", tellable(ctx, err)), 0)
 	}
 	return providers.Receipt{Provider: i.Name(), ProviderID: m.ID.String()}, nil

@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/account"
-	"gatehouse/providers"
 	"gatehouse/providers/conformance"
 	"gatehouse/providers/inbox"
 )
@@ -17,12 +16,12 @@ import (
 // memory is a store that fails as Postgres does: its errors quote the row.
 type memory struct {
 	mu     sync.Mutex
-	kept   []providers.Message
+	kept   []account.InboxMessage
 	broken bool
 	hung   bool
 }
 
-func (s *memory) PutInbox(ctx context.Context, m providers.Message) error {
+func (s *memory) PutInbox(ctx context.Context, m account.InboxMessage) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.hung {

@@ -20,8 +20,7 @@ CREATE TABLE messages (
 
 -- The development inbox: what would have gone out when no real provider is set.
 CREATE TABLE dev_inbox (
-    id         uuid PRIMARY KEY,
-    message_id uuid NOT NULL UNIQUE,
+    message_id uuid PRIMARY KEY,
     channel    text NOT NULL,
     recipient  text NOT NULL,
     subject    text NOT NULL,
