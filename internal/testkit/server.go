@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"testing"
 
 	"github.com/caarlos0/env/v11"
 
@@ -33,9 +32,12 @@ var server struct {
 	own *Server
 }
 
+// Tests is a *testing.M, or what wraps one.
+type Tests interface{ Run() int }
+
 // Main runs the tests of a package and stops what they started; a TestMain that needs nothing else is testkit.Main(m).
 // Without it the server still dies with the process (on Linux), only its files stay until the next run.
-func Main(m *testing.M) {
+func Main(m Tests) {
 	code := m.Run()
 	server.Lock()
 	defer server.Unlock()

@@ -1,0 +1,198 @@
+//go:build unix
+
+// Package stacktest runs Gatehouse whole for an end-to-end test: real PostgreSQL, real Temporal, and API and worker as real
+// processes, each of which a test can kill and start again.
+package stacktest
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"maps"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse/devstack/stack"
+	"gatehouse/internal/durable"
+	"gatehouse/internal/machine"
+	"gatehouse/internal/testkit"
+	"gatehouse/store"
+)
+
+const (
+	startPatience = time.Minute
+	readyPatience = 30 * time.Second
+)
+
+// Options of a stack. The zero value is right for most tests.
+type Options struct {
+	// Env are settings for every process, beyond those that make it work.
+	Env map[string]string
+	// OwnTemporal gives the test a server of its own, which it may stop; otherwise the tests of a process share one, each in
+	// a namespace of its own.
+	OwnTemporal bool
+}
+
+// Stack is a database, a Temporal namespace and the settings to run processes on them.
+type Stack struct {
+	// DatabaseURL is a migrated database of this test alone.
+	DatabaseURL string
+	// TemporalAddress and Namespace are where its workflows live.
+	TemporalAddress, Namespace string
+	// BaseURL and OpsURL are where the API and its ops listener answer, once StartAPI has returned.
+	BaseURL, OpsURL string
+	// Temporal is set with OwnTemporal.
+	Temporal *stack.Temporal
+
+	binary string
+	env    map[string]string
+}
+
+// Start prepares a stack without starting any process. Everything ends with the test.
+func Start(t testing.TB, o Options) *Stack {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), startPatience)
+	defer cancel()
+	s := &Stack{binary: Binary(t), Namespace: "test-" + strings.ToLower(rand.Text()[:10])}
+	s.DatabaseURL = testkit.NewDatabase(t, migrate, store.MigrationFingerprint())
+	s.startTemporal(ctx, t, o.OwnTemporal)
+	keys, err := stack.GenerateKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	apiPort, opsPort := freePort(t), freePort(t)
+	s.BaseURL, s.OpsURL = "http://"+machine.LoopbackAddress(apiPort), "http://"+machine.LoopbackAddress(opsPort)
+	s.env = keys
+	maps.Copy(s.env, map[string]string{
+		"DATABASE_URL":                 s.DatabaseURL,
+		"TEMPORAL_ADDRESS":             s.TemporalAddress,
+		"GATEHOUSE_TEMPORAL_NAMESPACE": s.Namespace,
+		"GATEHOUSE_API_ADDR":           machine.LoopbackAddress(apiPort),
+		"GATEHOUSE_OPS_ADDR":           machine.LoopbackAddress(opsPort),
+		"GATEHOUSE_BASE_URL":           s.BaseURL,
+	})
+	maps.Copy(s.env, o.Env)
+	return s
+}
+
+// StartAll is Start, then a worker and an API, both ready.
+func StartAll(t testing.TB, o Options) (s *Stack, api, worker *Process) {
+	t.Helper()
+	s = Start(t, o)
+	worker = s.StartWorker(t, nil)
+	api = s.StartAPI(t, nil)
+	return s, api, worker
+}
+
+func migrate(ctx context.Context, url string) error {
+	db, err := store.Open(store.Options{URL: url, Application: "stacktest", StatementTimeout: -1})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	_, err = db.Migrate(ctx)
+	return err
+}
+
+func (s *Stack) startTemporal(ctx context.Context, t testing.TB, own bool) {
+	t.Helper()
+	if own {
+		server, err := stack.StartTemporal(ctx, stack.TemporalOptions{Namespaces: []string{s.Namespace}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = server.Stop() }) // the test may have stopped it
+		s.Temporal, s.TemporalAddress = server, server.Address
+		return
+	}
+	server, err := sharedTemporal(ctx)
+	if err == nil {
+		err = stack.EnsureNamespace(ctx, server.Address, s.Namespace)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.TemporalAddress = server.Address
+}
+
+// Env returns the settings of the processes as NAME=value, for a test that runs a command line or reads the keys.
+func (s *Stack) Env(extra map[string]string) []string {
+	all := maps.Clone(s.env)
+	maps.Copy(all, extra)
+	env := inherited()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		env = append(env, name+"="+all[name])
+	}
+	return env
+}
+
+// Setting returns the value of one setting of the processes.
+func (s *Stack) Setting(name string) string { return s.env[name] }
+
+// Command runs the gatehouse binary with arguments to its end and returns what it printed on standard output.
+func (s *Stack) Command(t testing.TB, extra map[string]string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), s.binary, args...) //nolint:gosec // our own binary
+	cmd.Env = s.Env(extra)
+	var faults strings.Builder
+	cmd.Stderr = &faults
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", filepath.Base(s.binary), strings.Join(args, " "), err, faults.String())
+	}
+	return string(out)
+}
+
+// StartAPI starts an API with settings beyond those of the stack and returns once it is ready. With another
+// GATEHOUSE_API_ADDR and GATEHOUSE_OPS_ADDR it is a second replica.
+func (s *Stack) StartAPI(t testing.TB, extra map[string]string) *Process {
+	t.Helper()
+	p := s.start(t, "api", extra)
+	ops := s.OpsURL
+	if addr := extra["GATEHOUSE_OPS_ADDR"]; addr != "" {
+		ops = "http://" + addr
+	}
+	client := &http.Client{Timeout: time.Second}
+	p.await(t, "the API to be ready", func() bool {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, ops+"/readyz", nil)
+		if err != nil {
+			return false
+		}
+		answer, err := client.Do(request)
+		if err != nil {
+			return false
+		}
+		return answer.Body.Close() == nil && answer.StatusCode == http.StatusOK
+	})
+	return p
+}
+
+// StartWorker starts a worker with settings beyond those of the stack and returns once it polls for work.
+func (s *Stack) StartWorker(t testing.TB, extra map[string]string) *Process {
+	t.Helper()
+	p := s.start(t, "worker", extra)
+	p.await(t, "the worker to be ready", func() bool { return strings.Contains(p.Output(), `"worker started"`) })
+	ctx, cancel := context.WithTimeout(t.Context(), readyPatience)
+	defer cancel()
+	if err := stack.AwaitPollers(ctx, s.TemporalAddress, s.Namespace, durable.QueueFlows); err != nil {
+		t.Fatalf("%v\n%s", err, p.Output())
+	}
+	return p
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	port, err := machine.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// String names the stack in messages of tests.
+func (s *Stack) String() string { return fmt.Sprintf("stack %s at %s", s.Namespace, s.BaseURL) }
