@@ -4,6 +4,7 @@ package stack_test
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"path/filepath"
 	"testing"
@@ -14,8 +15,6 @@ import (
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
-
-	"log/slog"
 
 	"gatehouse/devstack/stack"
 )
