@@ -100,10 +100,27 @@ func (c *Core) parkRegistration(ctx context.Context, by account.Caller, in Regis
 	if err != nil {
 		return err
 	}
+	// Only now, so that a registration refused before costs its owner nothing.
+	if err := c.takeRegistrationQuota(ctx, email); err != nil {
+		return err
+	}
 	_, _, err = c.Store.OpenSignup(ctx, account.SignupAttempt{
 		ID: id, Kind: account.SignupByRegister, Email: email, Username: username, PasswordHash: hash,
 		MarketingOptIn: in.MarketingOptIn, Origin: origin(by, nil, nil, nil),
 	}, c.Policy.SignupTTL)
+	return err
+}
+
+// takeRegistrationQuota counts the mail that a registration sends. Whoever comes too late because another registration of
+// the address has just succeeded is told that, and not to wait.
+func (c *Core) takeRegistrationQuota(ctx context.Context, email string) error {
+	err := c.Store.TakeQuota(ctx, c.sendKey(account.PurposeEmail, email), c.Policy.SendQuotas())
+	if !errors.Is(err, account.ErrTooManyRequests) || c.Policy.Enumeration == account.EnumerationHidden {
+		return err
+	}
+	if _, unknown := c.Store.OwnerOf(ctx, email); unknown == nil {
+		return account.ErrIdentityAlreadyUsed
+	}
 	return err
 }
 
@@ -122,7 +139,7 @@ func (c *Core) refuseRegistration(ctx context.Context, in RegisterInput, email s
 	owner, err := c.Store.OwnerOf(ctx, email)
 	switch {
 	case errors.Is(err, account.ErrNotFound):
-		return nil, c.Store.TakeQuota(ctx, c.sendKey(account.PurposeEmail, email), c.Policy.SendQuotas())
+		return nil, nil
 	case err != nil:
 		return nil, err
 	case c.Policy.Enumeration == account.EnumerationDocumented:
