@@ -115,7 +115,7 @@ func (o Operation) input(request *http.Request, sent []byte) *openapi3filter.Req
 	again := request.Clone(request.Context())
 	again.Body = io.NopCloser(bytes.NewReader(sent))
 	again.ContentLength = int64(len(sent))
-	if len(sent) == 0 {
+	if len(bytes.TrimSpace(sent)) == 0 {
 		again.Body = http.NoBody
 	}
 	parameters := map[string]string{}

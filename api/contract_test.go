@@ -1,0 +1,196 @@
+package api_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/account"
+	"gatehouse/api/endpoint"
+	"gatehouse/api/openapi/spectest"
+)
+
+func TestRoutesEqualFiles(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	mounted := map[string]endpoint.Route{}
+	for _, r := range app.Routes() {
+		if r.Dialect.Name != "site" {
+			mounted[r.Dialect.Name+" "+r.Method+" "+template(r.Path)+" "+r.ID] = r
+		}
+	}
+	for _, o := range contract.Operations() {
+		name := o.Dialect + " " + o.Method + " " + o.Path + " " + o.OperationID
+		r, found := mounted[name]
+		require.True(t, found, "documented but not mounted: %s", name)
+		delete(mounted, name)
+		requireSecurity(t, name, r, o)
+		require.Equal(t, r.Idempotent, takesKey(o), name)
+		require.NotNil(t, o.Responses.Value(itoa(r.Status)), "%s: success %d is not documented", name, r.Status)
+	}
+	require.Empty(t, mounted, "mounted but not documented")
+}
+
+func template(path string) string {
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		if name, ok := strings.CutPrefix(part, ":"); ok {
+			parts[i] = "{" + name + "}"
+		}
+	}
+	return strings.Join(parts, "/")
+}
+
+func takesKey(o spectest.Operation) bool {
+	return slices.ContainsFunc(o.Parameters, func(p *openapi3.ParameterRef) bool { return p.Value.Name == "Idempotency-Key" })
+}
+
+func requireSecurity(t *testing.T, name string, r endpoint.Route, o spectest.Operation) {
+	t.Helper()
+	require.NotNil(t, o.Security, "%s: security is not stated", name)
+	var schemes []string
+	for _, requirement := range *o.Security {
+		for scheme := range requirement {
+			schemes = append(schemes, scheme)
+		}
+	}
+	var want []string
+	if r.Policy != endpoint.Public {
+		want = append(want, "bearer")
+		if r.Dialect.AllowKeys {
+			want = append(want, "apiKey")
+		}
+	}
+	require.ElementsMatch(t, want, schemes, name)
+	_, unauthorized := o.Responses.Map()["401"]
+	require.Equal(t, r.Policy != endpoint.Public || strings.Contains(o.Path, "login") || strings.Contains(o.Path, "authenticate"),
+		unauthorized, name)
+}
+
+func TestOperationIDsAreUniqueWithinAFile(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, o := range contract.Operations() {
+		id := o.Dialect + " " + o.OperationID
+		require.False(t, seen[id], id)
+		seen[id] = true
+	}
+}
+
+func TestResponseBodiesAreClosed(t *testing.T) {
+	t.Parallel()
+	for _, o := range contract.Operations() {
+		for status, response := range o.Responses.Map() {
+			schema := response.Value.Content["application/json"].Schema.Value
+			for _, one := range slices.Concat(openapi3.SchemaRefs{{Value: schema}}, schema.AllOf, schema.OneOf) {
+				if one.Value.Type == nil {
+					continue // narrows a closed schema beside it
+				}
+				require.NotNil(t, one.Value.AdditionalProperties.Has, "%s %s is open", o.OperationID, status)
+				require.False(t, *one.Value.AdditionalProperties.Has, "%s %s is open", o.OperationID, status)
+			}
+		}
+	}
+}
+
+func TestEveryCodeIsInTheFiles(t *testing.T) {
+	t.Parallel()
+	var codes []any
+	for code := range account.Catalogue() {
+		codes = append(codes, code)
+	}
+	for _, dialect := range []string{"authv1", "usersv1"} {
+		listed := contract.Documents[dialect].Components.Schemas["ErrorCode"].Value.Enum
+		require.ElementsMatch(t, codes, listed, dialect)
+	}
+}
+
+// codesOf returns the codes that a documented response lists.
+func codesOf(response *openapi3.Response) []string {
+	var codes []string
+	listed, _ := response.Extensions["x-error-codes"].([]any)
+	schema := response.Content["application/json"].Schema.Value
+	for _, alternative := range slices.Concat(openapi3.SchemaRefs{{Value: schema}}, schema.OneOf) {
+		for _, part := range slices.Concat(openapi3.SchemaRefs{alternative}, alternative.Value.AllOf) {
+			if property := part.Value.Properties["error"]; property != nil && property.Ref == "" {
+				listed = append(listed, property.Value.Enum...)
+			}
+		}
+	}
+	for _, code := range listed {
+		codes = append(codes, code.(string))
+	}
+	return codes
+}
+
+func TestEveryDocumentedFailureIsRendered(t *testing.T) {
+	t.Parallel()
+	for _, o := range contract.Operations() {
+		for status, response := range o.Responses.Map() {
+			if status < "400" {
+				continue
+			}
+			codes := codesOf(response.Value)
+			require.NotEmpty(t, codes, "%s %s lists no codes", o.OperationID, status)
+			for _, code := range codes {
+				t.Run(o.OperationID+"/"+status+"/"+code, func(t *testing.T) {
+					t.Parallel()
+					e, known := account.Lookup(code)
+					require.True(t, known, "%s is not in the catalogue", code)
+					if e.Kind == account.Invalid && code == account.ErrInvalid.Code {
+						e = e.On("email", "is odd")
+					}
+					app := newApp(t)
+					app.core.fails = e.Because(errors.New("hidden"))
+					got := app.good(t, o)
+					require.Equal(t, status, itoa(got.Status), got.Body)
+					if rendered := requireFailure(t, o.Dialect, got.Status, got); rendered != "" {
+						require.Equal(t, code, rendered)
+					}
+					require.NotContains(t, got.Body, "hidden")
+				})
+			}
+		}
+	}
+}
+
+func TestEveryOperationSucceedsWithItsExample(t *testing.T) {
+	t.Parallel()
+	for _, o := range contract.Operations() {
+		t.Run(o.OperationID, func(t *testing.T) {
+			t.Parallel()
+			app := newApp(t)
+			got := app.good(t, o)
+			require.Equal(t, 200, got.Status, got.Body)
+			require.Len(t, app.core.called(), 1)
+			require.Equal(t, "no-store", got.Header.Get("Cache-Control"))
+			require.Equal(t, "no-cache", got.Header.Get("Pragma"))
+			require.Equal(t, "application/json", got.Header.Get("Content-Type"))
+			require.Equal(t, "no-referrer", got.Header.Get("Referrer-Policy"))
+			require.Empty(t, got.Header.Get("Server"))
+		})
+	}
+}
+
+func TestUnfinishedFlowsAnswerWithTheirOperation(t *testing.T) {
+	t.Parallel()
+	for _, o := range contract.Operations() {
+		if o.Responses.Value("202") == nil {
+			continue
+		}
+		t.Run(o.OperationID, func(t *testing.T) {
+			t.Parallel()
+			app := newApp(t)
+			app.core.fails = account.ErrPending.Running(sessionID.String())
+			got := app.good(t, o)
+			require.Equal(t, 202, got.Status)
+			url := "/v1/operations/" + sessionID.String()
+			require.Equal(t, url, got.Header.Get("Location"))
+			require.Equal(t, url, got.json(t)["operation"])
+		})
+	}
+}

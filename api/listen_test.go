@@ -1,0 +1,135 @@
+package api_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// serve starts the app on a real socket; stop ends it and returns what Serve returned.
+func serve(t *testing.T, app *testApp) (address string, stop func() error) {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	served := make(chan error, 1)
+	go func() { served <- app.Serve(ctx, listener) }()
+	return listener.Addr().String(), func() error { cancel(); return <-served }
+}
+
+// overWire sends a request through a socket, and holds the answer to the contract.
+func overWire(t *testing.T, address, method, path, body string, headers ...string) answer {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, "http://"+address+path, strings.NewReader(body))
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/json")
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+	}
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	read, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.NoError(t, contract.Check(request, []byte(body), response, read))
+	require.NotEmpty(t, response.Header.Get("X-Request-Id"))
+	require.Equal(t, "no-store", response.Header.Get("Cache-Control"))
+	return answer{response.StatusCode, response.Header, string(read)}
+}
+
+func TestOversizedBodiesHearWhy(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	address, _ := serve(t, app)
+	exact := `{"x":"` + strings.Repeat("x", 64<<10-8) + `"}`
+	require.Len(t, exact, 64<<10)
+	for _, o := range contract.Operations() {
+		for name, size := range map[string]int{"one byte more": 1, "5 MB": 5 << 20} {
+			got := overWire(t, address, o.Method, pathOf(o), exact+strings.Repeat(" ", size), credentialOf(o)...)
+			if code := requireFailure(t, o.Dialect, 413, got); code != "" {
+				require.Equal(t, "body_too_large", code, name)
+			}
+		}
+	}
+	require.Empty(t, app.core.called())
+	require.Equal(t, 422, overWire(t, address, "POST", login, exact).Status, "64 KiB exactly")
+	require.Contains(t, app.log.text(), `"route":"unmatched","status":413`)
+}
+
+func TestLongHeaders(t *testing.T) {
+	t.Parallel()
+	address, _ := serve(t, newApp(t))
+	got := overWire(t, address, "GET", "/api/v1/auth/me", "", bearer, "Bearer "+strings.Repeat("x", 9<<10))
+	require.Equal(t, 401, got.Status, "a long token is only a wrong one")
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, "GET /v1/users/details HTTP/1.1\r\nHost: x\r\nCookie: "+strings.Repeat("x", 20<<10)+"\r\n\r\n")
+	require.NoError(t, err)
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	require.Equal(t, 431, response.StatusCode)
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Contains(t, string(body), `"error":"body_too_large"`)
+}
+
+func TestWhatIsNoHTTP(t *testing.T) {
+	t.Parallel()
+	address, _ := serve(t, newApp(t))
+	for _, sent := range []string{"hello\r\n\r\n", "GET\r\n\r\n", "POST " + login + " HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n"} {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
+		require.NoError(t, err)
+		_, err = io.WriteString(conn, sent)
+		require.NoError(t, err)
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err, sent)
+		body, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		require.Equal(t, 400, response.StatusCode, sent)
+		require.Contains(t, string(body), "malformed_request")
+		require.NoError(t, response.Body.Close())
+		require.NoError(t, conn.Close())
+	}
+}
+
+func TestListenNamesTheSettingOfATakenAddress(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	address, _ := serve(t, app)
+	err := newApp(t).Listen(t.Context(), address)
+	require.ErrorContains(t, err, "GATEHOUSE_API_ADDR: "+address+" is taken")
+	require.ErrorContains(t, newApp(t).Listen(t.Context(), "nonsense"), "GATEHOUSE_API_ADDR: ")
+}
+
+func TestRequestsUnderWayAreFinishedAtTheEnd(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	app.core.entered, app.core.release = make(chan struct{}), make(chan struct{})
+	address, stop := serve(t, app)
+	got := make(chan answer, 1)
+	go func() { got <- overWire(t, address, "POST", login, loginBody) }()
+	<-app.core.entered
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	require.Eventually(t, func() bool {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	}, 5*time.Second, time.Millisecond, "still accepting")
+	close(app.core.release)
+	require.Equal(t, 200, (<-got).Status)
+	require.NoError(t, <-stopped)
+}

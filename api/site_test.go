@@ -1,0 +1,90 @@
+package api_test
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/api/openapi"
+	"gatehouse/internal/config"
+)
+
+func replace(text, with string) string { return strings.Replace(text, "%", with, 1) }
+
+func TestPages(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	for path, contentType := range map[string]string{
+		"/docs": "text/html", "/docs/docs.js": "text/javascript", "/docs/swagger-ui.css": "text/css",
+		"/docs/swagger-ui-bundle.js": "text/javascript", "/docs/swagger-ui-standalone-preset.js": "text/javascript",
+		"/docs/favicon-32x32.png": "image/png", "/confirm-email?token=t": "text/html", "/dev/inbox": "text/html",
+		"/.well-known/jwks.json": "application/json",
+	} {
+		got := app.send(t, "GET", path, "")
+		require.Equal(t, 200, got.Status, path)
+		require.Contains(t, got.Header.Get("Content-Type"), contentType, path)
+		require.NotEmpty(t, got.Header.Get("Content-Security-Policy"), path)
+		require.NotEmpty(t, got.Body, path)
+	}
+	require.Empty(t, app.core.called(), "a page did something")
+}
+
+// Everything that the reference page loads is served here: it works offline.
+func TestTheReferenceIsSelfContained(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	page := app.send(t, "GET", "/docs", "").Body
+	links := regexp.MustCompile(`(?:src|href)="([^"]+)"`).FindAllStringSubmatch(page, -1)
+	require.NotEmpty(t, links)
+	for _, link := range links {
+		require.Equal(t, 200, app.send(t, "GET", link[1], "").Status, link[1])
+	}
+	script := app.send(t, "GET", "/docs/docs.js", "").Body
+	for _, file := range openapi.Files() {
+		url := "/openapi/" + file.Name + ".yaml"
+		require.Contains(t, script, `"`+url+`"`)
+		require.Equal(t, string(file.Body), app.send(t, "GET", url, "").Body)
+	}
+}
+
+// The inline scripts run under their policy only if the hash is that of their text.
+func TestInlineElementsArePermittedByTheirHash(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	for _, path := range []string{"/confirm-email", "/dev/inbox"} {
+		got := app.send(t, "GET", path, "")
+		policy := got.Header.Get("Content-Security-Policy")
+		require.NotContains(t, policy, "unsafe")
+		for _, element := range []string{"script", "style"} {
+			inline := regexp.MustCompile(`(?s)<`+element+`>(.*?)</`+element+`>`).FindAllStringSubmatch(got.Body, -1)
+			require.Len(t, inline, 1)
+			sum := sha256.Sum256([]byte(inline[0][1]))
+			require.Contains(t, policy, element+"-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
+		}
+	}
+}
+
+func TestHTTPSIsRemembered(t *testing.T) {
+	t.Parallel()
+	require.Empty(t, newApp(t).send(t, "GET", "/docs", "").Header.Get("Strict-Transport-Security"))
+	secure := newApp(t, func(c *config.Config) { c.BaseURL = "https://id.example.com" })
+	require.NotEmpty(t, secure.send(t, "GET", "/docs", "").Header.Get("Strict-Transport-Security"))
+}
+
+func TestEachPathFailsInItsDialect(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	for path, dialect := range map[string]string{
+		"/api/v1/auth": "authv1", "/api/v1/auth/x": "authv1", "/api/v1/authx": "site", "/v1": "usersv1", "/v1/x": "usersv1",
+		"/v10": "site", "/api/v1/account/": "accountv1", "/api/v1/account/x": "accountv1", "/": "site", "/api": "site",
+	} {
+		got := app.send(t, "GET", path, "")
+		if code := requireFailure(t, dialect, 404, got); code != "" {
+			require.Equal(t, "not_found", code, path)
+		}
+	}
+}
