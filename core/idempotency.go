@@ -34,6 +34,8 @@ func (c *Core) HashKey(parts ...string) string {
 // was used for another request and account.ErrIdempotencyKeyInUse when the other caller does not finish in time.
 func (c *Core) ClaimKey(ctx context.Context, key string, requestHash []byte) (*Answer, error) {
 	lease := c.RequestTimeout + time.Second
+	// Keyed, because a request may hold a password that a plain hash would give away to whoever reads the table.
+	requestHash = c.Keys.Subject("idempotency-request", string(requestHash))
 	for {
 		claim, err := c.Store.ClaimKey(ctx, key, requestHash, lease, idempotencyTTL)
 		switch {

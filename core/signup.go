@@ -207,7 +207,7 @@ func (c *Core) openFlow(ctx context.Context, kind account.SignupKind, email stri
 	}
 	err := c.Flows.Ask(ctx, durable.Ask{
 		WorkflowID: c.flowID(kind, email), Workflow: workflows.SignupWorkflow, Queue: durable.QueueFlows,
-		Input:  workflows.SignupInput{Kind: kind, Request: request},
+		Input: workflows.SignupInput{Kind: kind, Request: request},
 		// The flow itself tells a repeated request by its challenge. A fixed update id would repeat a passing failure, too.
 		Update: workflows.SignupOpen, Arg: request,
 		Summary: "Sign-up of " + account.MaskEmail(email), Details: "Began by " + string(kind) + ".",

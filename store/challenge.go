@@ -174,7 +174,10 @@ func (s *Store) CountGuess(ctx context.Context, g Guess) (Counted, error) {
 // Prove marks a challenge as proven and parks proof, the context of the change that it allows. Of many callers with the
 // right code one succeeds; the others get account.ErrNotFound.
 func (s *Store) Prove(ctx context.Context, id uuid.UUID, g Guess, proof Proof) error {
-	text, err := json.Marshal(proof)
+	o := proof.Origin
+	text, err := json.Marshal(proofJSON{
+		IP: o.IP, UserAgent: o.UserAgent, Fingerprint: o.Fingerprint, Attribution: o.Attribution, AnonymousID: o.AnonymousID,
+	})
 	if err != nil {
 		return err
 	}
@@ -204,7 +207,16 @@ func (s *Store) ChallengeByLink(ctx context.Context, purpose account.Purpose, to
 // Proof is what a client said together with the right code: the context of the change, parked beside the challenge
 // because it may hold personal data.
 type Proof struct {
-	Origin account.Origin `json:"origin"`
+	Origin account.Origin
+}
+
+// proofJSON is how a Proof is stored.
+type proofJSON struct {
+	IP          string            `json:"ip,omitempty"`
+	UserAgent   string            `json:"user_agent,omitempty"`
+	Fingerprint json.RawMessage   `json:"fingerprint,omitempty"`
+	Attribution map[string]string `json:"attribution,omitempty"`
+	AnonymousID *string           `json:"anonymous_id,omitempty"`
 }
 
 // ChallengeResult is what consuming a challenge brought, kept so that the same step can be answered again.
@@ -252,12 +264,14 @@ func decodeResult(text json.RawMessage) (*ChallengeResult, error) {
 }
 
 func (r challengeRow) proof() (Proof, error) {
-	var p Proof
+	var p proofJSON
 	if len(r.Proof) == 0 {
-		return p, nil
+		return Proof{}, nil
 	}
 	err := json.Unmarshal(r.Proof, &p)
-	return p, err
+	return Proof{Origin: account.Origin{
+		IP: p.IP, UserAgent: p.UserAgent, Fingerprint: p.Fingerprint, Attribution: p.Attribution, AnonymousID: p.AnonymousID,
+	}}, err
 }
 
 // ChallengeExists reports whether a challenge was ever issued under an id.

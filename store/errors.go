@@ -29,15 +29,13 @@ func translate(err error) error {
 	if err == nil {
 		return nil
 	}
-	var own *account.Error
-	if errors.As(err, &own) {
+	if _, ok := errors.AsType[*account.Error](err); ok {
 		return err
 	}
 	if errors.Is(err, sql.ErrNoRows) || errors.Is(err, pgx.ErrNoRows) {
 		return errNoRows
 	}
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		if known, ok := constraints[pg.ConstraintName]; ok && pg.Code == "23505" {
 			return known.Because(err)
 		}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -19,7 +21,7 @@ func apiCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer p.close()
+			defer p.close(cmd.Context())
 			return p.runAPI(cmd.Context())
 		},
 	}
@@ -35,14 +37,20 @@ func (p *process) runAPI(ctx context.Context) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
+	// Reads need no Temporal, so the API serves while it waits; it is ready once flows can be started.
+	var prepared atomic.Bool
 	group.Go(func() error {
-		// Not needed to serve reads, so nobody waits for it.
-		if err := p.prepareTemporal(ctx); ctx.Err() == nil {
-			return err
-		}
-		return nil
+		err := p.prepareTemporal(ctx)
+		prepared.Store(err == nil)
+		return err
 	})
-	group.Go(func() error { return p.serveOps(ctx, "GATEHOUSE_OPS_ADDR", p.config.OpsAddr, operations.Ready, true) })
+	ready := func(ctx context.Context) error {
+		if !prepared.Load() {
+			return errors.New("the search attributes are not registered yet")
+		}
+		return operations.Ready(ctx)
+	}
+	group.Go(func() error { return p.serveOps(ctx, "GATEHOUSE_OPS_ADDR", p.config.OpsAddr, ready, true) })
 	group.Go(func() error { return app.Listen(ctx, p.config.APIAddr) })
 	return group.Wait()
 }

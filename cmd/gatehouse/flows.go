@@ -29,7 +29,7 @@ func findFlowsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer p.close()
+			defer p.close(cmd.Context())
 			for _, kind := range []account.SignupKind{account.SignupByCode, account.SignupByRegister, account.SignupTaken} {
 				id := p.keys.FlowID("signup", string(kind), account.NormalizeEmail(email))
 				link := fmt.Sprintf("%s/namespaces/%s/workflows/%s", p.config.TemporalUIURL, p.config.TemporalNamespace, url.PathEscape(id))

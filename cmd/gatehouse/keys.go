@@ -47,7 +47,7 @@ func createKeyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer p.close()
+			defer p.close(cmd.Context())
 			key := account.APIKey{ID: uuid.New(), Name: name, Service: service}
 			prefix := secret.ServiceKeyPrefix
 			if !service {

@@ -65,10 +65,10 @@ func newProcess(role string) (*process, error) {
 }
 
 // close comes last: whatever used Temporal and the database has ended.
-func (p *process) close() {
+func (p *process) close(ctx context.Context) {
 	p.flows.Close()
 	if err := p.store.Close(); err != nil {
-		p.log.Warn("the database pool did not close", "error", err)
+		p.log.WarnContext(ctx, "the database pool did not close", "error", err)
 	}
 }
 
@@ -78,15 +78,15 @@ const prepareRetry = time.Second
 func (p *process) prepareTemporal(ctx context.Context) error {
 	for {
 		err := durable.RegisterSearchAttributes(ctx, p.flows.Temporal(), p.config.TemporalNamespace)
-		if err == nil {
-			return nil
+		if err == nil || ctx.Err() != nil {
+			return nil //nolint:nilerr // stopped while waiting is no failure
 		}
 		p.log.WarnContext(ctx, "waiting for Temporal", "address", p.config.TemporalAddress)
 		timer := time.NewTimer(prepareRetry)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return ctx.Err()
+			return nil
 		case <-timer.C:
 		}
 	}

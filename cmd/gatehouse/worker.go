@@ -24,7 +24,7 @@ func workerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer p.close()
+			defer p.close(cmd.Context())
 			return p.runWorker(cmd.Context())
 		},
 	}
@@ -35,10 +35,7 @@ func (p *process) runWorker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.prepareTemporal(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
+	if err := p.prepareTemporal(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
 	steps := &activities.Activities{

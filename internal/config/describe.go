@@ -18,8 +18,7 @@ func Settings() []Setting { return settingsOf(reflect.TypeFor[Config](), "") }
 
 func settingsOf(t reflect.Type, prefix string) []Setting {
 	var all []Setting
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		if name, ok := f.Tag.Lookup("env"); ok {
 			all = append(all, Setting{Name: prefix + name, Default: f.Tag.Get("envDefault")})
 			continue

@@ -28,14 +28,14 @@ const updateCutOff = "AcceptedUpdateCompletedWorkflow"
 // errorDetails is what an account.Error carries through Temporal beside code and sentence.
 type errorDetails struct {
 	Fields     []account.Field `json:"fields,omitempty"`
-	RetryAfter time.Duration   `json:"retryAfter,omitempty"`
+	RetryAfter time.Duration   `json:"retry_after,omitempty"`
 	Operation  string          `json:"operation,omitempty"`
 }
 
 // ToTemporal turns an account.Error anywhere in err into an ApplicationError whose type is the code. It is
 // non-retryable, and benign for logs and metrics, unless its kind is Unavailable or Internal. Other errors pass.
 func ToTemporal(err error) error {
-	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok && error(app) == err {
+	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok && error(app) == err { //nolint:errorlint // only the outermost error keeps its type on the wire
 		return err
 	}
 	e, ok := errors.AsType[*account.Error](err)
@@ -43,7 +43,7 @@ func ToTemporal(err error) error {
 		return err
 	}
 	cause := e.Unwrap()
-	if error(e) != err {
+	if error(e) != err { //nolint:errorlint // whether e is wrapped is the question
 		cause = err
 	}
 	options := temporal.ApplicationErrorOptions{

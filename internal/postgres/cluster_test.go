@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 // newDir is a temporary directory that, unlike t.TempDir, another user can pass through.
 func newDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "gatehouse-test-")
+	dir, err := os.MkdirTemp("", "gatehouse-test-") //nolint:usetesting // nobody else can pass through t.TempDir
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(dir, 0o755))
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -109,7 +109,9 @@ func TestStart_NamesTheSettingOfABusyPort(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { _ = l.Close() }()
 
-	_, err = postgres.Start(t.Context(), postgres.Options{Dir: newDir(t), Port: l.Addr().(*net.TCPAddr).Port})
+	taken, ok := l.Addr().(*net.TCPAddr)
+	require.True(t, ok)
+	_, err = postgres.Start(t.Context(), postgres.Options{Dir: newDir(t), Port: taken.Port})
 
 	require.ErrorIs(t, err, postgres.ErrPortTaken)
 	require.ErrorContains(t, err, "GATEHOUSE_POSTGRES_PORT")

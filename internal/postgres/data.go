@@ -135,7 +135,7 @@ func (c *Cluster) initdb(ctx context.Context, data, password, locale string) err
 
 // madeBy is the major version that made the data directory, 0 when there is none yet.
 func madeBy(data string) (int, error) {
-	v, err := os.ReadFile(filepath.Join(data, "PG_VERSION"))
+	v, err := os.ReadFile(filepath.Join(data, "PG_VERSION")) //nolint:gosec // a file of our own data directory
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -150,7 +150,7 @@ func madeBy(data string) (int, error) {
 func (c *Cluster) stopLeftover(ctx context.Context) error {
 	data := filepath.Join(c.Dir, dataDir)
 	file := filepath.Join(data, "postmaster.pid")
-	content, err := os.ReadFile(file)
+	content, err := os.ReadFile(file) //nolint:gosec // a file of our own data directory
 	if err != nil {
 		return nil //nolint:nilerr // none is the usual case; what else is wrong the server will say
 	}

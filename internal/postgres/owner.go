@@ -111,7 +111,7 @@ func (o owner) place(dir string, durable bool) (string, error) {
 		return dir, nil
 	}
 	note := filepath.Join(dir, locationFile)
-	if elsewhere, err := os.ReadFile(note); err == nil {
+	if elsewhere, err := os.ReadFile(note); err == nil { //nolint:gosec // a file of our own data directory
 		moved := strings.TrimSpace(string(elsewhere))
 		return moved, makeOwn(moved)
 	}
@@ -149,7 +149,7 @@ func makeOwn(dir string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // the server's user must pass through
 		return fmt.Errorf("make the directory of PostgreSQL: %w", err)
 	}
-	info, err := os.Lstat(dir)
+	info, err := os.Lstat(dir) //nolint:gosec // the directory just made
 	if err != nil {
 		return fmt.Errorf("look at the directory of PostgreSQL: %w", err)
 	}

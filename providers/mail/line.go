@@ -24,7 +24,7 @@ func (l *line) dial(ctx context.Context, network, addr string) (net.Conn, error)
 		return nil, err
 	}
 	l.conn = conn
-	l.unhook = context.AfterFunc(l.ctx, func() { _ = conn.Close() })
+	l.unhook = context.AfterFunc(l.ctx, func() { _ = conn.Close() }) //nolint:contextcheck // l.ctx bounds the whole mail, ctx the dialling
 	if !l.implicit {
 		return conn, nil
 	}

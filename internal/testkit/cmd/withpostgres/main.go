@@ -83,8 +83,7 @@ func runCommand(ctx context.Context, args []string, url string, signals <-chan o
 				_ = cmd.Process.Signal(sig)
 			}
 		case err := <-ended:
-			var status *exec.ExitError
-			if errors.As(err, &status) {
+			if status, ok := errors.AsType[*exec.ExitError](err); ok {
 				return max(status.ExitCode(), 1), nil
 			}
 			return 0, err
