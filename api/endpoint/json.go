@@ -13,8 +13,8 @@ import (
 // maxDepth is how deeply a body may be nested. No document needs more than five levels.
 const maxDepth = 32
 
-// readObject calls member with each name and raw value of a JSON object, in order. The value is valid until member returns.
-// Bodies that are not one well-formed object (duplicate names at any depth and bad UTF-8 included) are refused
+// readObject calls member with each name and raw value of a JSON object, in order. The value is valid until member
+// returns. Bodies that are not one well-formed object (duplicate names at any depth and bad UTF-8 included) are refused
 // before anything of them is believed.
 func readObject(body []byte, member func(name string, value jsontext.Value) error) error {
 	if nestedDeeper(body, maxDepth) {

@@ -1,5 +1,5 @@
-// Package site is what the API serves beside its documents: the API reference, the page that a confirmation mail links to,
-// the public keys, and in development the inbox. Everything is embedded and works offline.
+// Package site is what the API serves beside its documents: the API reference, the page that a confirmation mail links
+// to, the public keys, and in development the inbox. Everything is embedded and works offline.
 package site
 
 import (
@@ -38,10 +38,14 @@ var (
 )
 
 const (
-	htmlType       = "text/html; charset=utf-8"
-	briefly        = "public, max-age=300"
-	docsPolicy     = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-	scriptedPolicy = "default-src 'none'; script-src %s; style-src %s; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	htmlType = "text/html; charset=utf-8"
+	briefly  = "public, max-age=300"
+	// nothingElse ends every policy of a page.
+	nothingElse = "; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	// docsPolicy lets Swagger UI set styles, which it does inline.
+	docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:" +
+		nothingElse
+	scriptedPolicy = "default-src 'none'; script-src %s; style-src %s" + nothingElse
 )
 
 // Pages returns the fixed pages. keys is the JWKS document.
@@ -52,7 +56,9 @@ func Pages(keys []byte) ([]endpoint.Page, error) {
 		{Path: "/docs", MediaType: htmlType, ContentSecurityPolicy: docsPolicy, Body: []byte(docsPage)},
 		{Path: "/docs/docs.js", MediaType: "text/javascript; charset=utf-8", Body: []byte(specList() + docsScript)},
 	}
-	for _, asset := range []string{"swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-standalone-preset.js", "favicon-32x32.png"} {
+	for _, asset := range []string{
+		"swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-standalone-preset.js", "favicon-32x32.png",
+	} {
 		body, err := fs.ReadFile(swagger.FS, asset)
 		if err != nil {
 			return nil, fmt.Errorf("API reference: %w", err)

@@ -106,7 +106,8 @@ func (c *Contract) Check(request *http.Request, sent []byte, response *http.Resp
 		Options: &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true},
 	}
 	if err := openapi3filter.ValidateResponse(request.Context(), answered); err != nil {
-		return fmt.Errorf("%s %s answered %d with what the file does not allow: %w\nbody: %s", o.Method, o.Path, status, err, body)
+		return fmt.Errorf("%s %s answered %d with what the file does not allow: %w\nbody: %s",
+			o.Method, o.Path, status, err, body)
 	}
 	return nil
 }
