@@ -83,8 +83,8 @@ type RateLimit struct {
 // The rate limits per client address, before Policy.LimitScale. Every route names one.
 var (
 	LimitLogin  = RateLimit{"login", []Quota{{20, time.Minute}, {100, time.Hour}}}
-	LimitSignup = RateLimit{"signup", []Quota{{10, time.Minute}, {20, time.Hour}}}
-	LimitSend   = RateLimit{"send", []Quota{{10, time.Minute}, {20, time.Hour}}}
+	LimitSignup = RateLimit{"signup", []Quota{{20, time.Hour}}}
+	LimitSend   = RateLimit{"send", []Quota{{20, time.Hour}}}
 	LimitVerify = RateLimit{"verify", []Quota{{30, time.Minute}, {200, time.Hour}}}
 	// LimitRead has no quotas: counting would cost a read more than the read itself.
 	LimitRead  = RateLimit{"read", nil}

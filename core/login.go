@@ -56,10 +56,14 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 	}
 	email := account.NormalizeEmail(in.Identifier)
 	username, _ := account.ParseUsername(in.Identifier)
-	throttle := c.Keys.Subject("login", email)
 	cred, err := c.Store.CredentialsOf(ctx, email, username)
 	if err != nil && !errors.Is(err, account.ErrNotFound) {
 		return SignIn{}, err
+	}
+	// One counter per account, whichever of its names is tried; an unknown name counts just the same.
+	throttle := c.Keys.Subject("login", email)
+	if err == nil {
+		throttle = c.Keys.Subject("login", cred.AccountID.String())
 	}
 	password := in.Password
 	if len(password) > maxSecretInput {
@@ -80,8 +84,9 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 	if err := c.Store.LoginSucceeded(ctx, throttle); err != nil {
 		return SignIn{}, err
 	}
+	from := origin(by, nil, nil, nil)
 	n := store.NewSession{
-		ID: uuid.New(), AccountID: cred.AccountID, Method: "password", IP: by.IP.String(), UserAgent: by.UserAgent,
+		ID: uuid.New(), AccountID: cred.AccountID, Method: "password", IP: from.IP, UserAgent: from.UserAgent,
 		TTL: c.Policy.SessionTTL,
 	}
 	var refresh string

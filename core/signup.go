@@ -129,7 +129,15 @@ func (c *Core) openAttempt(ctx context.Context, by account.Caller, in InitiateSi
 		// Another request opened one in between.
 		err = c.join(ctx, attempt, in.Password)
 	}
-	return attempt, opened, err
+	return attempt, opened, again(err)
+}
+
+// again says of a sign-up that ended at this very moment that the next request begins a new one.
+func again(err error) error {
+	if errors.Is(err, account.ErrNotFound) {
+		return account.ErrUnavailable.Because(err)
+	}
+	return err
 }
 
 func (c *Core) join(ctx context.Context, attempt account.SignupAttempt, password string) error {
@@ -137,7 +145,7 @@ func (c *Core) join(ctx context.Context, attempt account.SignupAttempt, password
 	if err != nil {
 		return err
 	}
-	return c.Store.JoinSignup(ctx, attempt.ID, !same, c.Policy.SignupTTL)
+	return again(c.Store.JoinSignup(ctx, attempt.ID, !same, c.Policy.SignupTTL))
 }
 
 // nextChallenge decides whether a request for a sign-up code sends one, and under which id: the first code of an attempt

@@ -85,7 +85,7 @@ func (s *Store) CreateSession(ctx context.Context, n NewSession) (account.Sessio
 			INSERT INTO refresh_tokens (token_hash, session_id, expires_at)
 			SELECT ?::bytea, id, expires_at FROM created WHERE ?::bytea IS NOT NULL)
 		SELECT created_at, last_active_at, auth_time, expires_at FROM created`,
-		n.ID, n.AccountID, n.Method, nullable(n.IP), nullable(truncate(n.UserAgent)), seconds(n.TTL), n.RefreshHash, n.RefreshHash,
+		n.ID, n.AccountID, n.Method, nullable(n.IP), nullable(n.UserAgent), seconds(n.TTL), n.RefreshHash, n.RefreshHash,
 	).Scan(ctx, &out.CreatedAt, &out.LastActiveAt, &out.AuthTime, &out.ExpiresAt)
 	return out, translate(err)
 }
@@ -96,15 +96,6 @@ func (s *Store) RevokeSession(ctx context.Context, accountID, id uuid.UUID, reas
 		UPDATE sessions SET revoked_at = now(), revoke_reason = ?
 		WHERE id = ? AND account_id = ? AND revoked_at IS NULL`, reason, id, accountID).Exec(ctx)
 	return touched(res, err)
-}
-
-const maxUserAgent = 500
-
-func truncate(s string) string {
-	if len(s) <= maxUserAgent {
-		return s
-	}
-	return s[:maxUserAgent]
 }
 
 func nullable(s string) *string {

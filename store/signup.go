@@ -67,7 +67,7 @@ func (s *Store) OpenSignup(ctx context.Context, a account.SignupAttempt, ttl tim
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?::jsonb, ?::jsonb, now() + ? * interval '1 second')
 			ON CONFLICT DO NOTHING`,
 			a.ID, a.Kind, a.Email, a.Username, a.PasswordHash, a.Name, a.MarketingOptIn, nullable(a.Origin.IP),
-			nullable(truncate(a.Origin.UserAgent)), nullable(string(a.Origin.Fingerprint)), string(attribution), seconds(ttl)).Exec(ctx)
+			nullable(a.Origin.UserAgent), nullable(string(a.Origin.Fingerprint)), string(attribution), seconds(ttl)).Exec(ctx)
 		if err != nil {
 			return err
 		}
