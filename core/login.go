@@ -61,7 +61,8 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 		return SignIn{}, err
 	}
 	// One counter per account, whichever of its names is tried; an unknown name counts just the same.
-	throttle := c.Keys.Subject("login", email)
+	// The many spellings of a username are one name: each of its own would get the free failures anew.
+	throttle := c.Keys.Subject("login", cmp.Or(username, email))
 	if err == nil {
 		throttle = c.Keys.Subject("login", cred.AccountID.String())
 	}

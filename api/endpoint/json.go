@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -99,4 +101,23 @@ func holdsNUL(raw []byte) bool {
 		i++
 	}
 	return false
+}
+
+// holdsHugeNumber reports whether valid JSON holds a number whose exponent no double has. Postgres would have to write out
+// its digits, and refuses.
+func holdsHugeNumber(raw []byte) bool {
+	d := jsontext.NewDecoder(bytes.NewBuffer(raw))
+	for {
+		token, err := d.ReadToken()
+		if err != nil {
+			return false
+		}
+		if token.Kind() != '0' {
+			continue
+		}
+		_, exponent, scientific := strings.Cut(strings.ToLower(token.String()), "e")
+		if n, err := strconv.Atoi(exponent); scientific && (err != nil || n > maxExponent || n < -maxExponent) {
+			return true
+		}
+	}
 }

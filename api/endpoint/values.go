@@ -15,6 +15,7 @@ const (
 	maxObject      = 4096
 	maxObjectDepth = 3
 	maxStrings     = 32
+	maxExponent    = 308
 )
 
 // Object is a free JSON object of the client's choice: at most 4 kB and three levels deep.
@@ -104,6 +105,8 @@ func setObject(field reflect.Value, raw jsontext.Value) string {
 		return "must not be nested more than 3 levels deep"
 	case holdsNUL(raw):
 		return "must not contain NUL"
+	case holdsHugeNumber(raw):
+		return "must not hold exponents beyond 308"
 	}
 	field.SetBytes(bytes.Clone(raw))
 	return ""
