@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/devstack/stacktest"
+	"gatehouse/internal/machine"
 	"gatehouse/internal/testkit"
 )
 
@@ -256,4 +257,28 @@ func quick(extra ...string) map[string]string {
 		env[extra[i]] = extra[i+1]
 	}
 	return env
+}
+
+// bursts are held by a test that drives the machine to its limits, so that another may measure a time in peace.
+var bursts sync.RWMutex
+
+// calmly returns how long f took while no burst ran.
+func calmly(f func()) time.Duration {
+	bursts.RLock()
+	defer bursts.RUnlock()
+	started := time.Now()
+	f()
+	return time.Since(started)
+}
+
+// secondAPI are settings for one more API, and where it will listen.
+func secondAPI(t testing.TB) (settings map[string]string, addr string) {
+	t.Helper()
+	ports := make([]string, 2)
+	for i := range ports {
+		port, err := machine.FreePort()
+		require.NoError(t, err)
+		ports[i] = machine.LoopbackAddress(port)
+	}
+	return map[string]string{"GATEHOUSE_API_ADDR": ports[0], "GATEHOUSE_OPS_ADDR": ports[1]}, ports[0]
 }

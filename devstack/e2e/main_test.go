@@ -5,9 +5,16 @@
 package e2e_test
 
 import (
+	"flag"
 	"testing"
 
 	"gatehouse/devstack/stacktest"
 )
 
-func TestMain(m *testing.M) { stacktest.Main(m) }
+// parallel is more than the machine has cores: these tests mostly wait for others.
+const parallel = "6"
+
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", parallel) // read before the command line, which may say otherwise
+	stacktest.Main(m)
+}
