@@ -60,8 +60,7 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 	if err != nil && !errors.Is(err, account.ErrNotFound) {
 		return SignIn{}, err
 	}
-	// One counter per account, whichever of its names is tried; an unknown name counts just the same.
-	// The many spellings of a username are one name: each of its own would get the free failures anew.
+	// One counter per account, whichever of its names is tried; an unknown name counts just the same, in all its spellings.
 	throttle := c.Keys.Subject("login", cmp.Or(username, email))
 	if err == nil {
 		throttle = c.Keys.Subject("login", cred.AccountID.String())
