@@ -26,10 +26,12 @@ const (
 // AccessTokens signs and checks access tokens: EdDSA, one key, strict parsing (RFC 8725). The token only names the
 // session; what it may do is read from the database on every request.
 type AccessTokens struct {
-	key    ed25519.PrivateKey
-	kid    string
-	issuer string
-	parser *jwt.Parser
+	key       ed25519.PrivateKey
+	kid       string
+	issuer    string
+	parser    *jwt.Parser
+	validator *jwt.Validator
+	verified  verifiedTokens
 }
 
 // NewAccessTokens reads GATEHOUSE_SIGNING_KEY, the base64 of an Ed25519 seed. issuer is the public base URL.
@@ -40,13 +42,14 @@ func NewAccessTokens(encoded, issuer string, clock account.Clock) (*AccessTokens
 	}
 	public, _ := key.Public().(ed25519.PublicKey)
 	thumbprint := sha256.Sum256([]byte(`{"crv":"Ed25519","kty":"OKP","x":"` + base64.RawURLEncoding.EncodeToString(public) + `"}`))
+	rules := []jwt.ParserOption{
+		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithAudience(accessAudience), jwt.WithIssuer(issuer),
+		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithStrictDecoding(), jwt.WithLeeway(clockLeeway),
+		jwt.WithTimeFunc(clock.Now),
+	}
 	return &AccessTokens{
 		key: key, kid: base64.RawURLEncoding.EncodeToString(thumbprint[:]), issuer: issuer,
-		parser: jwt.NewParser(
-			jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithAudience(accessAudience), jwt.WithIssuer(issuer),
-			jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithStrictDecoding(), jwt.WithLeeway(clockLeeway),
-			jwt.WithTimeFunc(clock.Now),
-		),
+		parser: jwt.NewParser(rules...), validator: jwt.NewValidator(rules...),
 	}, nil
 }
 
@@ -81,6 +84,13 @@ func (t *AccessTokens) Session(token string) (uuid.UUID, error) {
 	if len(token) > maxTokenLength {
 		return uuid.Nil, errNotOurs
 	}
+	hash := sha256.Sum256([]byte(token))
+	if known, ok := t.verified.find(hash); ok {
+		if t.validator.Validate(&known.claims) != nil {
+			return uuid.Nil, errNotOurs
+		}
+		return known.session, nil
+	}
 	var claims accessClaims
 	_, err := t.parser.ParseWithClaims(token, &claims, func(parsed *jwt.Token) (any, error) {
 		kid, _ := parsed.Header["kid"].(string)
@@ -97,6 +107,7 @@ func (t *AccessTokens) Session(token string) (uuid.UUID, error) {
 	if err != nil {
 		return uuid.Nil, errNotOurs
 	}
+	t.verified.keep(hash, &verified{session: session, claims: claims.RegisteredClaims})
 	return session, nil
 }
 
