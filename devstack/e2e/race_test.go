@@ -232,31 +232,31 @@ func TestRace_Logout_NoRequestStartedAfterItsAnswerSucceeds(t *testing.T) {
 	clients := []*client{newClient(s.BaseURL), newClient("http://" + addr)}
 	for range 3 {
 		token := clients[0].signUp(t, newEmail())
-		readers := readUntilRefused(t, clients, token)
-		testkit.Eventually(t, patience, func() bool { return readers.served.Load() >= 20 }, "the readers to be served")
+		reading := readUntilRefused(t, clients, token)
+		testkit.Eventually(t, patience, func() bool { return reading.served.Load() >= 20 }, "the readers to be served")
 
 		clients[0].want(t, http.StatusOK, call{Method: http.MethodPost, Path: pathLogout, Token: token})
-		readers.loggedOut.Store(true)
+		reading.loggedOut.Store(true)
 
-		readers.wait()
-		require.Zero(t, readers.late.Load(), "requests that started after the logout's answer and succeeded")
-		require.Positive(t, readers.refused.Load())
+		reading.wait()
+		require.Zero(t, reading.late.Load(), "requests that started after the logout's answer and succeeded")
+		require.Positive(t, reading.refused.Load())
 	}
 }
 
-// readers read the account again and again, from every API.
-type readers struct {
+// callers read the account again and again, from every API.
+type callers struct {
 	served, refused, late atomic.Int64
 	loggedOut             atomic.Bool
 	all                   sync.WaitGroup
 }
 
-func (r *readers) wait() { r.all.Wait() }
+func (r *callers) wait() { r.all.Wait() }
 
 // readUntilRefused sends about 50 requests a second, until 25 were refused.
-func readUntilRefused(t testing.TB, clients []*client, token string) *readers {
+func readUntilRefused(t testing.TB, clients []*client, token string) *callers {
 	const enough, perReader = 25, 100 * time.Millisecond
-	r := &readers{}
+	r := &callers{}
 	for i := range 6 {
 		r.all.Go(func() {
 			tick := time.NewTicker(perReader)
