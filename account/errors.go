@@ -159,7 +159,7 @@ var (
 	ErrPending          = define("pending", Accepted, "Your request was accepted and is still being worked on.")
 	ErrOutcomeUnknown   = define("outcome_unknown", Unavailable, "The outcome is not known yet. Repeat the request with the same Idempotency-Key.").After(time.Second)
 	ErrMalformed        = define("malformed_request", Malformed, "The request body could not be read.")
-	ErrInvalid          = define("invalid_request", Invalid, "Validation failed")
+	ErrInvalid          = define("validation_error", Invalid, "Validation failed")
 	ErrNotFound         = define("not_found", NotFound, "Not found")
 	ErrMethodNotAllowed = define("method_not_allowed", NotAllowed, "This method is not allowed here.")
 	ErrTooLarge         = define("body_too_large", TooLarge, "The request is too large.")

@@ -10,6 +10,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/stretchr/testify/require"
 
+	"gatehouse/account"
 	"gatehouse/api/openapi/spectest"
 )
 
@@ -137,7 +138,7 @@ func requireFault(t *testing.T, o spectest.Operation, field string, change func(
 	app := newApp(t)
 	got := app.send(t, o.Method, pathOf(o), string(sent), credentialOf(o)...)
 	if code := requireFailure(t, o.Dialect, invalidStatus(o), got); code != "" {
-		require.Equal(t, "invalid_request", code)
+		require.Equal(t, wireCode(o.Dialect, account.ErrInvalid.Code), code)
 		require.Contains(t, got.json(t)["fields"], field)
 		require.Len(t, got.json(t)["fields"], 1)
 	} else {
@@ -275,7 +276,7 @@ func TestFreeObjects(t *testing.T) {
 				require.Equal(t, 200, got.Status, got.Body)
 				return
 			}
-			require.Equal(t, "invalid_request", requireFailure(t, "authv1", 422, got))
+			require.Equal(t, "validation_error", requireFailure(t, "authv1", 422, got))
 			require.Contains(t, got.json(t)["fields"], one.field)
 		})
 	}

@@ -121,7 +121,7 @@ func TestSignupAliasWithoutParameters(t *testing.T) {
 	}
 	for body, field := range map[string]string{`{"email":"a@example.com"}`: "password", `{"password":"long enough"}`: "email"} {
 		got := newApp(t).send(t, "POST", "/api/v1/auth/signup", body)
-		require.Equal(t, "invalid_request", requireFailure(t, "authv1", 422, got))
+		require.Equal(t, "validation_error", requireFailure(t, "authv1", 422, got))
 		require.Equal(t, map[string]any{field: "is required"}, got.json(t)["fields"])
 	}
 }
@@ -188,7 +188,7 @@ func TestDevInbox(t *testing.T) {
 	require.Equal(t, core.DevInboxInput{To: "User+x@example.com", Channel: "email"}, app.core.called()[0].in)
 	for _, query := range []string{"to=a&to=b", "to=%00", "to=%ff"} {
 		got := app.send(t, "GET", "/dev/inbox.json?"+query, "")
-		require.Equal(t, "invalid_request", requireFailure(t, "site", 422, got), query)
+		require.Equal(t, "validation_error", requireFailure(t, "site", 422, got), query)
 	}
 	production := newApp(t, func(c *config.Config) { c.Mail.Host = "smtp.example.com" })
 	for _, path := range []string{"/dev/inbox", "/dev/inbox.json"} {

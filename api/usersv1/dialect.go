@@ -4,6 +4,7 @@ package usersv1
 import (
 	"net/http"
 
+	"gatehouse/account"
 	"gatehouse/api/endpoint"
 )
 
@@ -12,9 +13,19 @@ var Dialect = &endpoint.Dialect{
 	Name:          "usersv1",
 	Prefix:        "/v1",
 	Success:       endpoint.Raw,
-	Failure:       endpoint.RawFailure,
+	Failure:       failure,
 	FieldName:     endpoint.CamelCase,
 	InvalidStatus: http.StatusBadRequest,
+}
+
+// failure renders what document B calls invalid_request and the others validation_error.
+func failure(r endpoint.Reply, e *account.Error) any {
+	if e.Code == account.ErrInvalid.Code {
+		renamed := *e
+		renamed.Code = "invalid_request"
+		e = &renamed
+	}
+	return endpoint.RawFailure(r, e)
 }
 
 // messageBody is the answer of operations that return nothing.
