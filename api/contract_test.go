@@ -99,11 +99,11 @@ func TestResponseBodiesAreClosed(t *testing.T) {
 
 func TestEveryCodeIsInTheFiles(t *testing.T) {
 	t.Parallel()
-	var codes []any
-	for code := range account.Catalogue() {
-		codes = append(codes, code)
-	}
 	for _, dialect := range []string{"authv1", "usersv1"} {
+		var codes []any
+		for code := range account.Catalogue() {
+			codes = append(codes, wireCode(dialect, code))
+		}
 		listed := contract.Documents[dialect].Components.Schemas["ErrorCode"].Value.Enum
 		require.ElementsMatch(t, codes, listed, dialect)
 	}
