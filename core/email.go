@@ -62,23 +62,35 @@ type CodeVerified struct {
 }
 
 // VerifyCode proves an address by code (C31): that of an unverified account, which is then verified and gets its bonus.
-// The code of a pending sign-up is only checked and stays usable for CompleteSignup (contract X26). Errors are those of
-// CompleteSignup.
+// The code of a pending sign-up is only checked and stays usable for CompleteSignup (contract X26). Where both await a
+// code, either will do: nobody can take the code of an account from its owner by opening a sign-up for the address.
+// Errors are those of CompleteSignup.
 func (c *Core) VerifyCode(ctx context.Context, by account.Caller, in VerifyCodeInput) (CodeVerified, error) {
 	email, err := codeInput(in.Email, in.Code)
 	if err != nil {
 		return CodeVerified{}, err
 	}
-	_, err = c.Store.OpenCodeSignup(ctx, email)
+	_, pending := c.Store.OpenCodeSignup(ctx, email)
+	if pending != nil && !errors.Is(pending, account.ErrNotFound) {
+		return CodeVerified{}, pending
+	}
+	owner, err := c.Store.OwnerOf(ctx, email)
 	if err != nil && !errors.Is(err, account.ErrNotFound) {
 		return CodeVerified{}, err
 	}
-	if err == nil {
-		_, err := c.checkCode(ctx, c.guess(account.PurposeSignup, email, by), email, in.Code)
-		return CodeVerified{}, err
+	if pending != nil || (err == nil && !owner.Verified) {
+		verified, err := c.verifyAccount(ctx, by, email, in.Code)
+		if pending != nil || !errors.Is(err, account.ErrInvalidCode) {
+			return verified, err
+		}
 	}
+	_, err = c.checkCode(ctx, c.guess(account.PurposeSignup, email, by), email, in.Code)
+	return CodeVerified{}, err
+}
+
+func (c *Core) verifyAccount(ctx context.Context, by account.Caller, email, code string) (CodeVerified, error) {
 	guess := c.guess(account.PurposeEmail, email, by)
-	counted, err := c.checkCode(ctx, guess, email, in.Code)
+	counted, err := c.checkCode(ctx, guess, email, code)
 	if err != nil {
 		return CodeVerified{}, err
 	}

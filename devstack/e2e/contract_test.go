@@ -1,0 +1,353 @@
+//go:build unix
+
+package e2e_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/api/openapi/spectest"
+	"gatehouse/devstack/stacktest"
+	"gatehouse/internal/machine"
+	"gatehouse/internal/secret"
+	"gatehouse/internal/testkit"
+)
+
+const (
+	pathSignup         = "/api/v1/auth/signup"
+	pathCanSetPassword = "/api/v1/account/password/can-set"
+)
+
+// spec is what clients were told, parsed once.
+var spec = sync.OnceValues(spectest.Load)
+
+// checked passes requests on and holds every answer to the OpenAPI files and to what is true of all answers.
+type checked struct {
+	t    testing.TB
+	next http.RoundTripper
+	// mayFail lets answers of 5xx pass.
+	mayFail bool
+}
+
+// RoundTrip implements http.RoundTripper.
+func (c *checked) RoundTrip(request *http.Request) (*http.Response, error) {
+	var sent []byte
+	if request.Body != nil {
+		var err error
+		if sent, err = io.ReadAll(request.Body); err != nil {
+			return nil, err
+		}
+		request.Body = io.NopCloser(bytes.NewReader(sent))
+	}
+	response, err := c.next.RoundTrip(request)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, err
+	}
+	response.Body = io.NopCloser(bytes.NewReader(body))
+	for _, flaw := range c.flaws(request, sent, response, body) {
+		c.t.Errorf("%s %s answered %d: %s\n%s", request.Method, request.URL.Path, response.StatusCode, flaw, body)
+	}
+	return response, nil
+}
+
+func (c *checked) flaws(request *http.Request, sent []byte, response *http.Response, body []byte) []string {
+	var flaws []string
+	flaw := func(wrong bool, format string, args ...any) {
+		if wrong {
+			flaws = append(flaws, fmt.Sprintf(format, args...))
+		}
+	}
+	contract, err := spec()
+	if err == nil {
+		err = contract.Check(request, sent, response, body)
+	}
+	flaw(err != nil, "%v", err)
+	h := response.Header
+	flaw(response.StatusCode >= 500 && !c.mayFail, "a fault of ours")
+	flaw(h.Get("X-Request-Id") == "", "no request id")
+	flaw(h.Get("X-Content-Type-Options") != "nosniff", "may be sniffed")
+	flaw(h.Get("Server") != "", "names its server")
+	if strings.HasPrefix(request.URL.Path, "/api/") || strings.HasPrefix(request.URL.Path, "/v1/") {
+		// WEB-11
+		flaw(h.Get("Cache-Control") != "no-store" || h.Get("Pragma") != "no-cache" || h.Get("ETag") != "", "may be cached")
+		flaw(len(body) > 0 && h.Get("Content-Type") != "application/json", "is of type %q", h.Get("Content-Type"))
+	}
+	flaw(len(h.Values("Set-Cookie")) > 0, "sets a cookie")
+	return flaws
+}
+
+// system is a running Gatehouse whose every answer is checked.
+type system struct {
+	*client
+	stack       *stacktest.Stack
+	db          database
+	keys        *secret.Keys
+	api, worker *stacktest.Process
+}
+
+// startSystem runs an API and a worker with settings in pairs, beside those of quick. What they log is checked at the end.
+func startSystem(t testing.TB, settings ...string) *system {
+	t.Helper()
+	s := &system{}
+	s.stack, s.api, s.worker = stacktest.StartAll(t, stacktest.Options{Env: quick(settings...)})
+	keys, err := secret.NewKeys(s.stack.Setting("GATEHOUSE_SECRET_KEY"))
+	require.NoError(t, err)
+	s.keys, s.db, s.client = keys, openDatabase(t, s.stack), newClient(s.stack.BaseURL)
+	s.watch(t)
+	t.Cleanup(func() {
+		requireCleanLog(t, s.api)
+		requireCleanLog(t, s.worker)
+	})
+	return s
+}
+
+// watch has every answer of the system's client checked for t.
+func (s *system) watch(t testing.TB) {
+	t.Helper()
+	s.http.Transport = &checked{t: t, next: s.http.Transport}
+}
+
+// tolerant is a client of the same API whose answers may be 5xx.
+func (s *system) tolerant(t testing.TB) *system {
+	t.Helper()
+	other := *s
+	other.client = newClient(s.base)
+	other.http.Transport = &checked{t: t, next: other.http.Transport, mayFail: true}
+	return &other
+}
+
+// replica starts one more API on the same database with other settings, and returns a client of it that calls from address.
+func (s *system) replica(t testing.TB, address string, settings ...string) *system {
+	t.Helper()
+	env := map[string]string{}
+	for _, name := range []string{"GATEHOUSE_API_ADDR", "GATEHOUSE_OPS_ADDR"} {
+		port, err := machine.FreePort()
+		require.NoError(t, err)
+		env[name] = machine.LoopbackAddress(port)
+	}
+	for i := 0; i+1 < len(settings); i += 2 {
+		env[settings[i]] = settings[i+1]
+	}
+	other := *s
+	other.api = s.stack.StartAPI(t, env)
+	other.client = newClient("http://" + env["GATEHOUSE_API_ADDR"])
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	other.http.Transport = &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 64}
+	other.watch(t)
+	t.Cleanup(func() { requireCleanLog(t, other.api) })
+	return &other
+}
+
+// raw sends a body as it is; headers come in pairs. A body without a Content-Type goes as JSON.
+func (s *system) raw(t testing.TB, method, path, body string, headers ...string) answer {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, s.base+path, strings.NewReader(body))
+	require.NoError(t, err)
+	if body == "" {
+		request.Body = http.NoBody
+	} else {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		switch {
+		case headers[i] == "Host":
+			request.Host = headers[i+1]
+		case headers[i+1] == "":
+			request.Header.Del(headers[i])
+		case headers[i] == "Content-Type":
+			request.Header.Set(headers[i], headers[i+1])
+		default:
+			request.Header[headers[i]] = append(request.Header[headers[i]], headers[i+1])
+		}
+	}
+	got, err := s.http.Do(request)
+	require.NoError(t, err, "%s %s", method, path)
+	defer func() { _ = got.Body.Close() }()
+	content, err := io.ReadAll(got.Body)
+	require.NoError(t, err)
+	return answer{Status: got.StatusCode, Header: got.Header, Body: content}
+}
+
+// wire sends bytes as they are and returns the first answer; status 0 means that the connection was closed without one.
+func (s *system) wire(t testing.TB, request string) answer {
+	t.Helper()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.base, "http://"))
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(callTimeout)))
+	go func() { _, _ = io.WriteString(conn, request) }() // the server may stop reading
+	got, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		require.False(t, errors.Is(err, os.ErrDeadlineExceeded), "no answer to %.80q", request)
+		return answer{}
+	}
+	defer func() { _ = got.Body.Close() }()
+	content, err := io.ReadAll(got.Body)
+	require.NoError(t, err)
+	return answer{Status: got.StatusCode, Header: got.Header, Body: content}
+}
+
+// code is the failure code of an answer that has one.
+func (a answer) code() string {
+	var body struct {
+		Error string `json:"error"`
+	}
+	_ = json.Unmarshal(a.Body, &body) // no JSON, no code
+	return body.Error
+}
+
+// refused is want for a request that must fail with status and, outside of document D, code.
+func (s *system) refused(t testing.TB, status int, code string, in call) answer {
+	t.Helper()
+	got := s.want(t, status, in)
+	require.Equal(t, code, got.code(), "%s: %s", in.Path, got.Body)
+	return got
+}
+
+// register makes an unverified account and returns its token.
+func (s *system) register(t testing.TB, username, email string) string {
+	t.Helper()
+	body := fields{"username": username, "email": email, "password": password}
+	return s.want(t, http.StatusOK, call{Path: pathRegister, Body: body}).text(t, "token")
+}
+
+// login is the status of a sign-in through document C.
+func (s *system) login(t testing.TB, email, pass string) answer {
+	t.Helper()
+	return s.send(t, call{Path: pathLogin, Body: fields{"email": email, "password": pass}})
+}
+
+// authenticate is the status of a sign-in through document B.
+func (s *system) authenticate(t testing.TB, username, pass string) answer {
+	t.Helper()
+	return s.send(t, call{Path: pathAuthenticate, Body: fields{"username": username, "password": pass}})
+}
+
+// protected are a protected read of every dialect.
+var protected = []string{pathMe, pathDetails, pathCanSetPassword}
+
+// requireAlive and requireDead say whether a token is taken, in all dialects (O-dead).
+func (s *system) requireAlive(t testing.TB, token string) {
+	t.Helper()
+	for _, path := range protected {
+		s.want(t, http.StatusOK, call{Path: path, Token: token})
+	}
+}
+
+func (s *system) requireDead(t testing.TB, token string) {
+	t.Helper()
+	for _, path := range protected {
+		s.want(t, http.StatusUnauthorized, call{Path: path, Token: token})
+	}
+}
+
+// passTime moves the sends of a purpose to an address back, as if that time had passed.
+func (s *system) passTime(t testing.TB, purpose, email string, d time.Duration) {
+	t.Helper()
+	tag, err := s.db.Exec(t.Context(), `UPDATE quotas SET hits = array(SELECT h - $2 * interval '1 second' FROM unnest(hits) h)
+		WHERE key = $1`, s.keys.Subject("send/"+purpose, email), d.Seconds())
+	require.NoError(t, err)
+	require.EqualValues(t, 1, tag.RowsAffected())
+}
+
+// change runs a statement that must change exactly one row.
+func (d database) change(t testing.TB, statement string, args ...any) {
+	t.Helper()
+	tag, err := d.Exec(t.Context(), statement, args...)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, tag.RowsAffected(), statement)
+}
+
+// resend has a new code sent, once its time has come, and returns it as the n-th mail to the address.
+func (s *system) resend(t testing.TB, purpose, email string, n int) string {
+	t.Helper()
+	s.passTime(t, purpose, email, time.Minute)
+	s.want(t, http.StatusOK, call{Path: pathSendCode, Body: fields{"email": email}})
+	return s.awaitMail(t, email, n).Code
+}
+
+// wrong is a code that is not code.
+func wrong(code string, nth int) string {
+	last := (int(code[5]-'0') + nth) % 10
+	return code[:5] + string(rune('0'+last))
+}
+
+var mailedLink = regexp.MustCompile(`https?://\S+`)
+
+// linkOf is the link in a mail, tokenOf its token.
+func linkOf(t testing.TB, m inboxMessage) string {
+	t.Helper()
+	link := mailedLink.FindString(m.Text)
+	require.Contains(t, link, "?token=", m.Text)
+	return link
+}
+
+func tokenOf(t testing.TB, m inboxMessage) string {
+	t.Helper()
+	_, token, _ := strings.Cut(linkOf(t, m), "token=")
+	return token
+}
+
+// secrets match what no log may hold: addresses of test users, their password, tokens and keys.
+var secrets = regexp.MustCompile(`user-[a-z0-9]{10,}@|` + password + `|eyJ[A-Za-z0-9_-]{10,}|gh[krsv]_[A-Za-z0-9_-]{20,}`)
+
+// requireCleanLog checks what a process wrote: one JSON object a line, no panic, no secret (WEB-14, WEB-15).
+func requireCleanLog(t testing.TB, p *stacktest.Process) {
+	t.Helper()
+	for line := range strings.Lines(p.Output()) {
+		var entry struct {
+			Level string `json:"level"`
+			Msg   string `json:"msg"`
+		}
+		if json.Unmarshal([]byte(line), &entry) != nil || entry.Level == "" {
+			t.Errorf("a log line that is none: %s", line)
+		}
+		if entry.Msg == "panic" || strings.Contains(line, `"code":"internal"`) {
+			t.Errorf("a fault of ours: %s", line)
+		}
+		if found := secrets.FindString(line); found != "" {
+			t.Errorf("%q is in the log: %s", found, line)
+		}
+	}
+}
+
+// eventually is testkit.Eventually for a count of rows.
+func (d database) eventually(t testing.TB, want int, query string, args ...any) {
+	t.Helper()
+	testkit.Eventually(t, patience, func() bool { return d.number(t, query, args...) == want }, query)
+}
+
+// fingerprint tells whether anything in the database changed, counters of requests aside.
+func (d database) fingerprint(t testing.TB) map[string]string {
+	t.Helper()
+	marks := map[string]string{}
+	for _, table := range d.texts(t, `SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'
+		AND tablename NOT IN ('rate_limits', 'quotas', 'login_throttles')`) {
+		marks[table] = d.texts(t, `SELECT count(*) || ' rows ' || coalesce(md5(string_agg(r::text, '|' ORDER BY r::text)), '')
+			FROM `+table+` r`)[0]
+	}
+	return marks
+}
+
+func requireJSON(t testing.TB, body []byte, into any) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal(body, into), "%s", body)
+}
