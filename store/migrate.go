@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/uptrace/bun/migrate"
 )
 
@@ -47,10 +48,14 @@ func (s *Store) Migrate(ctx context.Context) ([]string, error) {
 	var applied []string
 	err := s.migrating(ctx, func(m *migrate.Migrator) error {
 		group, err := m.Migrate(ctx)
-		if group != nil {
-			for _, one := range group.Migrations {
-				applied = append(applied, one.Name+"_"+one.Comment)
-			}
+		if group == nil {
+			return err
+		}
+		if n := len(group.Migrations); err != nil && n > 0 {
+			group.Migrations = group.Migrations[:n-1] // the last one is the one that failed
+		}
+		for _, one := range group.Migrations {
+			applied = append(applied, one.Name+"_"+one.Comment)
 		}
 		return err
 	})
@@ -70,17 +75,15 @@ func (s *Store) migrating(ctx context.Context, fn func(*migrate.Migrator) error)
 	if err != nil {
 		return err
 	}
-	conn, err := s.pool.Acquire(ctx)
+	// Not from the pool: those who wait for the lock must not hold the connections that its holder needs.
+	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
 	if err != nil {
 		return fmt.Errorf("connect to migrate: %w", translate(err))
 	}
-	defer conn.Release()
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // and the lock with it
 	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(migrationLock)); err != nil {
 		return fmt.Errorf("wait for another migrator: %w", translate(err))
 	}
-	defer func() {
-		_, _ = conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", int64(migrationLock))
-	}()
 	m := migrate.NewMigrator(s.bun, migrations, migrate.WithMarkAppliedOnSuccess(true))
 	if err := m.Init(ctx); err != nil {
 		return fmt.Errorf("prepare the migrations table: %w", translate(err))

@@ -1,0 +1,6 @@
+package store
+
+// What the tests look at from inside.
+const SessionPrincipalQuery = sessionPrincipalQuery
+
+var Translate = translate

@@ -1,0 +1,160 @@
+package store_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/internal/testkit"
+	"gatehouse/store"
+)
+
+func noMigration(context.Context, string) error { return nil }
+
+// emptyWorld is a world without a schema.
+func emptyWorld(t *testing.T) world {
+	t.Helper()
+	return openWorld(t, testkit.NewDatabase(t, noMigration, "store: empty"))
+}
+
+// schema describes every column, constraint, index and extension outside the migrator's own tables.
+func schema(t *testing.T, w world) []string {
+	t.Helper()
+	return one[[]string](t, w, `
+		SELECT coalesce(array_agg(line ORDER BY line), '{}') FROM (
+			SELECT 'column ' || table_name || '.' || column_name || ' ' || ordinal_position || ' ' || data_type || ' '
+				|| is_nullable || ' ' || coalesce(column_default, '') AS line
+			FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE 'bun\_%'
+			UNION ALL
+			SELECT 'constraint ' || conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid)
+			FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text NOT LIKE 'bun\_%'
+			UNION ALL
+			SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename NOT LIKE 'bun\_%'
+			UNION ALL
+			SELECT 'table ' || relname || ' ' || relkind::text || ' ' || relpersistence::text
+			FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE 'bun\_%'
+			UNION ALL
+			SELECT 'routine ' || proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+		) AS lines`)
+}
+
+func TestMigrationsGoUpDownAndUpAgain(t *testing.T) {
+	t.Parallel()
+	w := emptyWorld(t)
+	empty := schema(t, w)
+
+	applied, err := w.Migrate(t.Context())
+	require.NoError(t, err)
+	require.NotEmpty(t, applied)
+	full, plans := schema(t, w), w.count(t, "plans")
+	require.Greater(t, len(full), len(empty)+100)
+
+	again, err := w.Migrate(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, again, "a second run has nothing to do")
+
+	require.NoError(t, w.Rollback(t.Context()))
+	require.Equal(t, empty, schema(t, w), "going down leaves nothing behind")
+
+	reapplied, err := w.Migrate(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, applied, reapplied)
+	require.Equal(t, full, schema(t, w))
+	require.Equal(t, plans, w.count(t, "plans"))
+}
+
+func TestEveryMigrationGoesDownAlone(t *testing.T) {
+	t.Parallel()
+	w := emptyWorld(t)
+	all, err := w.Migrate(t.Context())
+	require.NoError(t, err)
+	full := schema(t, w)
+	// As if each had been deployed on its own day.
+	w.exec(t, `UPDATE bun_migrations SET group_id = id`)
+
+	for range all {
+		before := schema(t, w)
+		require.NoError(t, w.Rollback(t.Context()))
+		require.Less(t, len(schema(t, w)), len(before))
+	}
+	_, err = w.Migrate(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, full, schema(t, w))
+}
+
+func TestFailingMigrationStaysUnapplied(t *testing.T) {
+	t.Parallel()
+	w := emptyWorld(t)
+	// In the way of the last statement of the newest file, so that all before it has to be rolled back.
+	_, err := w.sql.Exec(t.Context(), `CREATE TABLE rate_limits (in_the_way int)`)
+	require.NoError(t, err)
+
+	applied, err := w.Migrate(t.Context())
+	require.ErrorContains(t, err, "rate_limits")
+	require.NotEmpty(t, applied, "those before the failing one are in")
+	for _, name := range applied {
+		require.NotContains(t, name, "messages", "the failing one is not")
+	}
+	require.Nil(t, one[*string](t, w, `SELECT to_regclass('messages')::text`), "nothing of the failing file remains")
+	require.NotNil(t, one[*string](t, w, `SELECT to_regclass('challenges')::text`))
+	require.Equal(t, len(applied), w.count(t, "bun_migrations"))
+
+	_, err = w.sql.Exec(t.Context(), `DROP TABLE rate_limits`)
+	require.NoError(t, err)
+	rest, err := w.Migrate(t.Context())
+	require.NoError(t, err)
+	require.Len(t, rest, 1)
+	require.Contains(t, rest[0], "messages")
+}
+
+func TestTwoMigratorsAtOnce(t *testing.T) {
+	t.Parallel()
+	w := emptyWorld(t)
+	stores := []*store.Store{openStore(t, w.url), openStore(t, w.url), openStore(t, w.url), openStore(t, w.url)}
+	applied := make([][]string, len(stores))
+
+	errs := race(len(stores), func(i int) (err error) {
+		applied[i], err = stores[i].Migrate(t.Context())
+		return err
+	})
+
+	require.Equal(t, len(stores), winners(t, errs))
+	worked := 0
+	for _, names := range applied {
+		worked += min(len(names), 1)
+	}
+	require.Equal(t, 1, worked, "one did all the work, the others found it done")
+	require.Equal(t, w.count(t, "bun_migrations"), w.count(t, "(SELECT DISTINCT name FROM bun_migrations) x"))
+}
+
+func TestOneStoreMigratesTwiceAtOnce(t *testing.T) {
+	t.Parallel()
+	w := emptyWorld(t)
+	small, err := store.Open(store.Options{URL: w.url, Pool: 2, StatementTimeout: -1})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = small.Close() })
+
+	errs := race(4, func(int) error {
+		_, err := small.Migrate(t.Context())
+		return err
+	})
+
+	require.Equal(t, 4, winners(t, errs), "waiting for the lock must not hold the connections that the holder needs")
+}
+
+func TestMigrationsAreNamedInOrder(t *testing.T) {
+	t.Parallel()
+	migrations, err := store.Migrations()
+	require.NoError(t, err)
+	last := ""
+	for _, m := range migrations.Sorted() {
+		require.Greater(t, m.Name, last)
+		require.NotNil(t, m.Up, m.Name)
+		require.NotNil(t, m.Down, m.Name)
+		last = m.Name
+	}
+	require.Len(t, store.MigrationFingerprint(), 16)
+	require.Empty(t, strings.Trim(store.MigrationFingerprint(), "0123456789abcdef"))
+}
