@@ -33,8 +33,8 @@ const (
 type Options struct {
 	// Env are settings for every process, beyond those that make it work.
 	Env map[string]string
-	// OwnTemporal gives the test a server of its own, which it may stop; otherwise the tests of a process share one, each in
-	// a namespace of its own.
+	// OwnTemporal gives the test a server of its own, which keeps its state in a file and which the test may restart;
+	// otherwise the tests of a process share one, each in a namespace of its own.
 	OwnTemporal bool
 }
 
@@ -51,6 +51,8 @@ type Stack struct {
 
 	binary string
 	env    map[string]string
+	// temporal is how its own server was started.
+	temporal stack.TemporalOptions
 }
 
 // Start prepares a stack without starting any process. Everything ends with the test.
@@ -102,12 +104,10 @@ func migrate(ctx context.Context, url string) error {
 func (s *Stack) startTemporal(ctx context.Context, t testing.TB, own bool) {
 	t.Helper()
 	if own {
-		server, err := stack.StartTemporal(ctx, stack.TemporalOptions{Namespaces: []string{s.Namespace}})
-		if err != nil {
-			t.Fatal(err)
+		s.temporal = stack.TemporalOptions{
+			Port: freePort(t), File: filepath.Join(t.TempDir(), "temporal.db"), Namespaces: []string{s.Namespace},
 		}
-		t.Cleanup(func() { _ = server.Stop() }) // the test may have stopped it
-		s.Temporal, s.TemporalAddress = server, server.Address
+		s.launchTemporal(ctx, t)
 		return
 	}
 	server, err := sharedTemporal(ctx)
@@ -118,6 +118,24 @@ func (s *Stack) startTemporal(ctx context.Context, t testing.TB, own bool) {
 		t.Fatal(err)
 	}
 	s.TemporalAddress = server.Address
+}
+
+func (s *Stack) launchTemporal(ctx context.Context, t testing.TB) {
+	t.Helper()
+	server, err := stack.StartTemporal(ctx, s.temporal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Stop() }) // the test may have stopped it
+	s.Temporal, s.TemporalAddress = server, server.Address
+}
+
+// RestartTemporal starts the stack's own server again, which the test has stopped, with the state and the address it had.
+func (s *Stack) RestartTemporal(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), startPatience)
+	defer cancel()
+	s.launchTemporal(ctx, t)
 }
 
 // Env returns the settings of the processes as NAME=value, for a test that runs a command line or reads the keys.
