@@ -3,13 +3,16 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/puddle/v2"
 
 	"gatehouse/account"
 )
@@ -37,7 +40,7 @@ func translate(err error) error {
 	}
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		if known, ok := constraints[pg.ConstraintName]; ok && pg.Code == "23505" {
-			return known.Because(err)
+			return known.Because(redact(pg))
 		}
 		if transient(pg.Code) {
 			return account.ErrUnavailable.Because(redact(pg))
@@ -50,10 +53,10 @@ func translate(err error) error {
 	return err
 }
 
-// transient covers connection trouble (08), resource shortage (53), operator intervention (57), and conflicts of
-// concurrent transactions (40): the same call may well succeed next time.
+// transient covers connection trouble (08), resource shortage (53), operator intervention (57), conflicts of concurrent
+// transactions (40), and a server that has just become a standby (25006): the same call may well succeed next time.
 func transient(code string) bool {
-	for _, class := range []string{"08", "53", "57", "40", "55P03"} {
+	for _, class := range []string{"08", "53", "57", "40", "55P03", "25006"} {
 		if strings.HasPrefix(code, class) {
 			return true
 		}
@@ -61,15 +64,22 @@ func transient(code string) bool {
 	return false
 }
 
+// endings are what the driver and its pools say when a connection, a transaction or its context ended under them.
+var endings = []error{
+	io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, driver.ErrBadConn, sql.ErrConnDone, sql.ErrTxDone, context.DeadlineExceeded,
+	context.Canceled, puddle.ErrClosedPool,
+}
+
 func lost(err error) bool {
 	var connect *pgconn.ConnectError
 	var network net.Error
-	return errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, io.EOF) ||
-		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
-		errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err) || strings.Contains(err.Error(), "closed pool")
+	return errors.As(err, &connect) || errors.As(err, &network) || pgconn.SafeToRetry(err) ||
+		slices.ContainsFunc(endings, func(ending error) bool { return errors.Is(err, ending) }) ||
+		err.Error() == "sql: database is closed" // the one that database/sql does not export
 }
 
-// databaseError is a Postgres error without its detail, which quotes values of the row.
+// databaseError is a Postgres error without its detail, which quotes values of the row. So does the message of a data
+// exception (class 22).
 type databaseError struct{ code, constraint, table, message string }
 
 func (e *databaseError) Error() string {
@@ -77,7 +87,11 @@ func (e *databaseError) Error() string {
 }
 
 func redact(pg *pgconn.PgError) error {
-	return &databaseError{code: pg.Code, constraint: pg.ConstraintName, table: pg.TableName, message: pg.Message}
+	message := pg.Message
+	if strings.HasPrefix(pg.Code, "22") {
+		message = "data exception"
+	}
+	return &databaseError{code: pg.Code, constraint: pg.ConstraintName, table: pg.TableName, message: message}
 }
 
 // touched returns account.ErrNotFound when a statement changed no row.

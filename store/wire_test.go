@@ -1,0 +1,133 @@
+package store_test
+
+import (
+	"encoding/binary"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// wire stands between a store and Postgres. It counts what the store asks, as it goes over the connection, and can cut all
+// connections at once.
+type wire struct {
+	listener net.Listener
+	server   string
+	// parses counts statements to be parsed, runs the executions asked for, turns the waits for an answer.
+	parses, runs, turns atomic.Int64
+
+	mutex sync.Mutex
+	open  map[net.Conn]bool
+	down  bool
+	work  sync.WaitGroup
+}
+
+// newWire returns the wire and the URL of the database through it.
+func newWire(t *testing.T, database string) (*wire, string) {
+	t.Helper()
+	u, err := url.Parse(database)
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	w := &wire{listener: l, server: u.Host, open: map[net.Conn]bool{}}
+	u.Host = l.Addr().String()
+	w.work.Go(w.serve)
+	t.Cleanup(func() {
+		_ = l.Close()
+		w.cut(true)
+		w.work.Wait()
+	})
+	return w, u.String()
+}
+
+func (w *wire) serve() {
+	for {
+		client, err := w.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", w.server)
+		if err != nil || !w.keep(client, server) {
+			_ = client.Close()
+			continue
+		}
+		w.work.Go(func() { w.relay(client, server) })
+	}
+}
+
+func (w *wire) keep(conns ...net.Conn) bool {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	for _, c := range conns {
+		if w.down {
+			_ = c.Close()
+			continue
+		}
+		w.open[c] = true
+	}
+	return !w.down
+}
+
+// cut resets every connection; while down, new ones are refused.
+func (w *wire) cut(down bool) {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	w.down = down
+	for c := range w.open {
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+		}
+		_ = c.Close()
+		delete(w.open, c)
+	}
+}
+
+func (w *wire) mend() {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	w.down = false
+}
+
+func (w *wire) relay(client, server net.Conn) {
+	w.work.Go(func() {
+		_, _ = io.Copy(client, server)
+		_ = client.Close()
+	})
+	defer func() { _ = server.Close() }()
+	// The start-up message has no type byte.
+	if w.pass(client, server, 0) != nil {
+		return
+	}
+	for w.pass(client, server, 1) == nil {
+	}
+}
+
+// pass hands one message of the client on (PostgreSQL's frontend protocol 3).
+func (w *wire) pass(client io.Reader, server io.Writer, typed int) error {
+	head := make([]byte, typed+4)
+	if _, err := io.ReadFull(client, head); err != nil {
+		return err
+	}
+	if typed == 1 {
+		switch head[0] {
+		case 'P':
+			w.parses.Add(1)
+		case 'E':
+			w.runs.Add(1)
+		case 'S':
+			w.turns.Add(1)
+		case 'Q':
+			w.runs.Add(1)
+			w.turns.Add(1)
+		}
+	}
+	if _, err := server.Write(head); err != nil {
+		return err
+	}
+	_, err := io.CopyN(server, client, int64(binary.BigEndian.Uint32(head[typed:]))-4)
+	return err
+}
