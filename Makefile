@@ -11,8 +11,8 @@ RACE   ?=
 COUNT  ?=
 RUN    ?=
 TEST_FLAGS := $(if $(RACE),-race) $(if $(COUNT),-count=$(COUNT)) $(if $(RUN),-run='$(RUN)')
-BENCH  ?= .
 PKG    ?= ./...
+DURATION ?= 80s
 
 # No flag that would keep builds and tests from sharing compiled packages (-trimpath is the Dockerfile's). Version control
 # stamps would fail where git distrusts the folder's owner, so the version comes in by the linker.
@@ -68,8 +68,9 @@ test-e2e: build-gatehouse $(TOOLS)/gotestsum ## Run the end-to-end tests: real P
 	@GO="$(GO)" GOTESTSUM="$(CURDIR)/$(TOOLS)/gotestsum" scripts/test e2e $(TEST_FLAGS)
 
 .PHONY: bench
-bench: ## Run the benchmarks of the product (BENCH=regexp PKG=./...)
-	@$(GO) run ./internal/testkit/cmd/withpostgres -- $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+bench: build-gatehouse ## Measure reads and login beside what this machine can do; takes 90 s, writes docs/performance.md (DURATION=80s)
+	@GO="$(GO)" scripts/build . $(TOOLS)/bench ./bench -buildvcs=false
+	@exec $(TOOLS)/bench -duration "$(DURATION)"
 
 ##@ Check
 

@@ -1,0 +1,110 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// serveLimit serves the limit handlers of docs/performance.md until ctx ends: Fiber, one prepared primary-key select
+// through pgx and a constant body. GET /row/<bytes>/<id> reads the columns that our reads return from one flat table, GET
+// /bare/<bytes>/<id> one text column that is as wide.
+func serveLimit(ctx context.Context, address, url string, connections int) error {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return fmt.Errorf("read the database URL: %w", err)
+	}
+	cfg.MaxConns = int32(connections) //nolint:gosec // a pool size, far below 2^31
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("open the pool: %w", err)
+	}
+	defer pool.Close()
+	app := fiber.New(fiber.Config{DisableStartupMessage: true})
+	for path, table := range map[string]string{rowPath: "limit_rows", barePath: "limit_bare"} {
+		columns, err := columnsOf(ctx, pool, table)
+		if err != nil {
+			return err
+		}
+		app.Get(path+":bytes/:id", limitHandler(pool, "SELECT * FROM "+table+" WHERE id = $1", columns))
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	go func() {
+		<-ctx.Done()
+		_ = app.ShutdownWithTimeout(time.Second)
+	}()
+	return app.Listener(listener)
+}
+
+const rowPath, barePath = "/row/", "/bare/"
+
+var limitBody = bytes.Repeat([]byte("x"), 64<<10)
+
+func limitHandler(pool *pgxpool.Pool, query string, columns []uint32) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		id, err := uuid.Parse(c.Params("id"))
+		if err != nil {
+			return fiber.ErrBadRequest
+		}
+		size, err := c.ParamsInt("bytes")
+		if err != nil || size < 0 || size > len(limitBody) {
+			return fiber.ErrBadRequest
+		}
+		key := pgtype.UUID{Bytes: id, Valid: true}
+		err = pool.QueryRow(c.UserContext(), query, pgx.QueryExecModeCacheStatement, key).Scan(targets(columns)...)
+		if err != nil {
+			return fmt.Errorf("read the row: %w", err)
+		}
+		c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
+		return c.Send(limitBody[:size])
+	}
+}
+
+// columnsOf are the types of a table's columns.
+func columnsOf(ctx context.Context, pool *pgxpool.Pool, table string) ([]uint32, error) {
+	rows, err := pool.Query(ctx, "SELECT * FROM "+table+" LIMIT 0")
+	if err != nil {
+		return nil, fmt.Errorf("read the columns of %s: %w", table, err)
+	}
+	defer rows.Close()
+	var columns []uint32
+	for _, f := range rows.FieldDescriptions() {
+		columns = append(columns, f.DataTypeOID)
+	}
+	return columns, rows.Err()
+}
+
+// targets are Go values for the columns, such as the product scans into.
+func targets(columns []uint32) []any {
+	out := make([]any, len(columns))
+	for i, column := range columns {
+		switch column {
+		case pgtype.UUIDOID:
+			out[i] = new([16]byte)
+		case pgtype.BoolOID:
+			out[i] = new(bool)
+		case pgtype.Int8OID:
+			out[i] = new(int64)
+		case pgtype.TimestamptzOID:
+			out[i] = new(*time.Time)
+		case pgtype.TextArrayOID:
+			out[i] = new([]string)
+		default:
+			out[i] = new(*string)
+		}
+	}
+	return out
+}
