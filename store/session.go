@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"gatehouse/account"
 )
@@ -53,7 +54,9 @@ func (s *Store) PrincipalBySession(ctx context.Context, id uuid.UUID) (account.P
 		&p.Session.ID, &p.Session.AccountID, &p.Session.State, &p.Session.CreatedAt, &p.Session.LastActiveAt,
 		&p.Session.AuthTime, &p.Session.ExpiresAt,
 	}, principalTargets(&p)...)
-	err := s.pool.QueryRow(ctx, sessionPrincipalQuery, pgx.QueryExecModeCacheStatement, id).Scan(targets...)
+	// A uuid.UUID would travel as text, because it is a driver.Valuer.
+	key := pgtype.UUID{Bytes: id, Valid: true}
+	err := s.pool.QueryRow(ctx, sessionPrincipalQuery, pgx.QueryExecModeCacheStatement, key).Scan(targets...)
 	if err != nil {
 		return account.Principal{}, translate(err)
 	}
