@@ -1,0 +1,242 @@
+package store_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/account"
+	"gatehouse/store"
+)
+
+func (w world) session(t *testing.T, accountID uuid.UUID) uuid.UUID {
+	t.Helper()
+	s, err := w.CreateSession(t.Context(), store.NewSession{
+		ID: uuid.New(), AccountID: accountID, Method: "password", TTL: sessionTTL, RefreshHash: []byte(uuid.NewString()),
+	})
+	require.NoError(t, err)
+	return s.ID
+}
+
+func TestPrincipalOfANewMember(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	name := "Ada Lovelace"
+	signed := w.member(t, "ada@example.com", func(a *account.SignupAttempt) { a.Name = &name })
+
+	p, err := w.PrincipalBySession(t.Context(), signed.SessionID)
+	require.NoError(t, err)
+	require.Equal(t, signed.AccountID, p.Account.ID)
+	require.Equal(t, "ada@example.com", *p.Account.Email)
+	require.True(t, p.Account.EmailVerified)
+	require.True(t, p.Account.HasPassword)
+	require.True(t, p.Account.Active)
+	require.False(t, p.Account.Locked)
+	require.Equal(t, []string{"user"}, p.Account.Roles)
+	require.Equal(t, name, *p.Account.Profile.FullName)
+	require.Nil(t, p.Account.Username)
+	require.Equal(t, int64(100), p.Credits.Balance)
+	require.True(t, p.Subscription.Plan.Free, "without a subscription the free plan shows (X16)")
+	require.Equal(t, "active", p.Subscription.Status)
+	require.Nil(t, p.Subscription.ID)
+	require.Nil(t, p.Subscription.PeriodEnd)
+	require.Equal(t, p.Account.CreatedAt, p.Subscription.PeriodStart)
+	require.Equal(t, signed.SessionID, p.Session.ID)
+	require.Equal(t, account.SessionActive, p.Session.State)
+	require.Equal(t, sessionTTL, p.Session.ExpiresAt.Sub(p.Session.CreatedAt))
+	require.Equal(t, time.UTC, p.Session.CreatedAt.Location())
+	require.Nil(t, p.APIKey)
+}
+
+func TestJWT09_PrincipalIsReadAnewEachTime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	signed := w.member(t, "ada@example.com")
+	w.exec(t, `UPDATE accounts SET roles = '{user,admin}'`)
+	w.exec(t, `INSERT INTO subscriptions (id, account_id, plan_id, status, period_start, period_end)
+		VALUES ('sub_1', $1, 'premium_monthly', 'active', now(), now() + interval '1 month')`, signed.AccountID)
+
+	p, err := w.PrincipalBySession(t.Context(), signed.SessionID)
+	require.NoError(t, err)
+	require.True(t, p.Account.Admin())
+	require.Equal(t, "premium", p.Subscription.Plan.Code)
+	require.Equal(t, int64(10000), p.Credits.MonthlyFromPlan)
+
+	w.exec(t, `UPDATE subscriptions SET status = 'canceled'`)
+	p, err = w.PrincipalBySession(t.Context(), signed.SessionID)
+	require.NoError(t, err)
+	require.True(t, p.Subscription.Plan.Free)
+}
+
+func TestSES05_EndedSessionsBelongToNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	signed := w.member(t, "ada@example.com")
+	key := []byte("key hash")
+	require.NoError(t, w.CreateAPIKey(t.Context(), account.APIKey{
+		ID: uuid.New(), AccountID: &signed.AccountID, Name: "k", Scopes: []account.Scope{account.ScopeRead},
+	}, key))
+	refused := func(t *testing.T, id uuid.UUID) {
+		t.Helper()
+		_, err := w.PrincipalBySession(t.Context(), id)
+		require.ErrorIs(t, err, account.ErrNotFound)
+	}
+
+	refused(t, uuid.New())
+	revoked := w.session(t, signed.AccountID)
+	require.NoError(t, w.RevokeSession(t.Context(), signed.AccountID, revoked, "logout"))
+	refused(t, revoked)
+	require.ErrorIs(t, w.RevokeSession(t.Context(), signed.AccountID, revoked, "logout"), account.ErrNotFound)
+	expired := w.session(t, signed.AccountID)
+	w.exec(t, `UPDATE sessions SET expires_at = now() WHERE id = $1`, expired)
+	refused(t, expired)
+
+	for _, state := range []string{"is_active = false", "is_locked = true", "deleted_at = now()"} {
+		w.exec(t, `UPDATE accounts SET `+state)
+		refused(t, signed.SessionID)
+		_, err := w.PrincipalByKey(t.Context(), key)
+		require.ErrorIs(t, err, account.ErrNotFound, state)
+		w.exec(t, `UPDATE accounts SET is_active = true, is_locked = false, deleted_at = NULL`)
+	}
+	_, err := w.PrincipalBySession(t.Context(), signed.SessionID)
+	require.NoError(t, err)
+}
+
+func TestSES07_SessionsOfOthersAreUnknown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ada, eve := w.member(t, "ada@example.com"), w.member(t, "eve@example.com")
+
+	require.ErrorIs(t, w.RevokeSession(t.Context(), eve.AccountID, ada.SessionID, "logout"), account.ErrNotFound)
+	_, err := w.PrincipalBySession(t.Context(), ada.SessionID)
+	require.NoError(t, err)
+}
+
+func TestRevokeSessionRace(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	signed := w.member(t, "ada@example.com")
+	for range *rounds {
+		id := w.session(t, signed.AccountID)
+		errs := race(crowd, func(int) error {
+			err := w.RevokeSession(t.Context(), signed.AccountID, id, "logout")
+			if _, alive := w.PrincipalBySession(t.Context(), id); alive == nil {
+				return fmt.Errorf("alive after a revocation was acknowledged (%w)", err)
+			}
+			return err
+		})
+		require.Equal(t, 1, winners(t, errs, account.ErrNotFound))
+	}
+}
+
+func TestAPIKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	signed := w.member(t, "ada@example.com")
+	own := account.APIKey{
+		ID: uuid.New(), AccountID: &signed.AccountID, Name: "mine", Scopes: []account.Scope{account.ScopeRead, account.ScopeWrite},
+	}
+	service := account.APIKey{ID: uuid.New(), Name: "backend", Service: true, Scopes: []account.Scope{account.ScopeRead}}
+	require.NoError(t, w.CreateAPIKey(t.Context(), own, []byte("own")))
+	require.NoError(t, w.CreateAPIKey(t.Context(), service, []byte("service")))
+
+	p, err := w.PrincipalByKey(t.Context(), []byte("own"))
+	require.NoError(t, err)
+	require.Equal(t, signed.AccountID, p.Account.ID)
+	require.Equal(t, int64(100), p.Credits.Balance)
+	require.Nil(t, p.Session)
+	require.Equal(t, own.Scopes, p.APIKey.Scopes)
+	require.True(t, p.Can(account.ScopeWrite))
+	require.False(t, p.Can(account.ScopeSecurity))
+
+	p, err = w.PrincipalByKey(t.Context(), []byte("service"))
+	require.NoError(t, err)
+	require.True(t, p.APIKey.Service)
+	require.Equal(t, uuid.Nil, p.Account.ID, "a service key belongs to nobody")
+
+	_, err = w.PrincipalByKey(t.Context(), []byte("unknown"))
+	require.ErrorIs(t, err, account.ErrNotFound)
+	w.exec(t, `UPDATE api_keys SET revoked_at = now()`)
+	for _, hash := range []string{"own", "service"} {
+		_, err = w.PrincipalByKey(t.Context(), []byte(hash))
+		require.ErrorIs(t, err, account.ErrNotFound, hash)
+	}
+	own.ID = uuid.New()
+	require.Error(t, w.CreateAPIKey(t.Context(), own, []byte("own")), "a hash is there once")
+	service.AccountID = &signed.AccountID
+	require.Error(t, w.CreateAPIKey(t.Context(), service, []byte("mixed")), "a service key has no account")
+}
+
+func TestMeIsOneStatement(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	signed := w.member(t, "ada@example.com")
+	wire, through := newWire(t, w.url)
+	s, err := store.Open(store.Options{URL: through, Pool: 2})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	// Both connections of the pool prepare it.
+	for range 20 {
+		require.Equal(t, 2, winners(t, race(2, func(int) error {
+			_, err := s.PrincipalBySession(t.Context(), signed.SessionID)
+			return err
+		})))
+	}
+
+	const calls = 50
+	parses, runs, turns := wire.parses.Load(), wire.runs.Load(), wire.turns.Load()
+	for range calls {
+		_, err = s.PrincipalBySession(t.Context(), signed.SessionID)
+		require.NoError(t, err)
+	}
+	require.Equal(t, int64(calls), wire.runs.Load()-runs, "one statement each")
+	require.Equal(t, int64(calls), wire.turns.Load()-turns, "one round trip each")
+	require.LessOrEqual(t, wire.parses.Load()-parses, int64(1), "prepared before")
+}
+
+func TestMeReadsIndexesOnly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(t, `INSERT INTO accounts (id, email, email_verified_at) SELECT gen_random_uuid(), 'u' || n || '@example.com', now()
+		FROM generate_series(1, 5000) n`)
+	w.exec(t, `INSERT INTO credits (account_id) SELECT id FROM accounts`)
+	w.exec(t, `INSERT INTO sessions (id, account_id, method, expires_at) SELECT gen_random_uuid(), id, 'password', now() + interval '1 day'
+		FROM accounts`)
+	w.exec(t, `INSERT INTO subscriptions (id, account_id, plan_id, status, period_start, period_end)
+		SELECT 'sub_' || id, id, 'premium_monthly', 'active', now(), now() FROM accounts`)
+	_, err := w.sql.Exec(t.Context(), `ANALYZE`)
+	require.NoError(t, err)
+	id := one[uuid.UUID](t, w, `SELECT id FROM sessions LIMIT 1`)
+
+	text := one[string](t, w, `EXPLAIN (FORMAT JSON) `+store.SessionPrincipalQuery, id)
+	var plans []struct{ Plan planNode }
+	require.NoError(t, json.Unmarshal([]byte(text), &plans))
+	require.Len(t, plans, 1)
+	seen := map[string]string{}
+	plans[0].Plan.walk(func(n planNode) { seen[n.Relation] += n.Type })
+	for _, table := range []string{"sessions", "accounts", "credits", "subscriptions"} {
+		require.Contains(t, seen[table], "Index", "%s: %v", table, seen)
+		require.NotContains(t, seen[table], "Seq Scan", table)
+	}
+
+	p, err := w.PrincipalBySession(t.Context(), id)
+	require.NoError(t, err)
+	require.Equal(t, "premium", p.Subscription.Plan.Code)
+}
+
+type planNode struct {
+	Type     string     `json:"Node Type"`
+	Relation string     `json:"Relation Name"`
+	Plans    []planNode `json:"Plans"`
+}
+
+func (n planNode) walk(see func(planNode)) {
+	see(n)
+	for _, p := range n.Plans {
+		p.walk(see)
+	}
+}
