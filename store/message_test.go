@@ -1,0 +1,106 @@
+package store_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/account"
+	"gatehouse/store"
+)
+
+var welcome = store.NewMessage{
+	Flow: "signup/1", Step: "welcome", Template: "welcome", Channel: account.ChannelEmail, Destination: ada,
+}
+
+func TestStepOfAFlowHasOneMessage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	since := one[time.Time](t, w, "SELECT now()")
+	id, sent, err := w.BeginMessage(t.Context(), welcome)
+	require.NoError(t, err)
+	require.False(t, sent)
+	require.NoError(t, w.MessageFailed(t.Context(), welcome.Flow, welcome.Step, store.MessageQueued, "451"))
+	again, sent, err := w.BeginMessage(t.Context(), welcome)
+	require.NoError(t, err)
+	require.Equal(t, id, again)
+	require.False(t, sent)
+	require.NoError(t, w.MessageSent(t.Context(), id, "smtp", "<1@example.com>"))
+	again, sent, err = w.BeginMessage(t.Context(), welcome)
+	require.NoError(t, err)
+	require.Equal(t, id, again)
+	require.True(t, sent)
+
+	for _, state := range []store.MessageState{store.MessageDead, store.MessageExpired, store.MessageQueued} {
+		require.NoError(t, w.MessageFailed(t.Context(), welcome.Flow, welcome.Step, state, "late"))
+	}
+	d, err := w.Deliveries(t.Context(), welcome.Flow, since)
+	require.NoError(t, err)
+	require.Len(t, d, 1)
+	require.Equal(t, "sent", d[0].State, "an accepted message stays so")
+	require.Equal(t, 2, d[0].Attempts)
+	require.Equal(t, account.ChannelEmail, account.Channel(d[0].Channel))
+	require.Equal(t, "a***@example.com", one[string](t, w, "SELECT masked_destination FROM messages"), "I-16: no address in the clear")
+	require.Equal(t, 0, w.count(t, "messages WHERE last_error IS NOT NULL"))
+
+	d, err = w.Deliveries(t.Context(), welcome.Flow, since.Add(time.Hour))
+	require.NoError(t, err)
+	require.Empty(t, d)
+	require.ErrorIs(t, w.MessageSent(t.Context(), uuid.New(), "smtp", ""), account.ErrNotFound)
+}
+
+func TestBeginMessageRaceMakesOneRow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for round := range *rounds {
+		m := welcome
+		m.Flow = fmt.Sprintf("signup/%d", round)
+		ids := make([]uuid.UUID, crowd)
+		errs := race(crowd, func(i int) (err error) {
+			ids[i], _, err = w.BeginMessage(t.Context(), m)
+			return err
+		})
+		require.Equal(t, crowd, winners(t, errs))
+		for _, id := range ids {
+			require.Equal(t, ids[0], id)
+		}
+		require.Equal(t, crowd, one[int](t, w, "SELECT attempts FROM messages WHERE flow = $1", m.Flow))
+	}
+}
+
+func TestInbox(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	put := func(to string, channel account.Channel, code string) account.InboxMessage {
+		m := account.InboxMessage{ID: uuid.New(), Channel: channel, To: to, Subject: "s ?", Text: "it's \\ 100% ?", Code: code}
+		require.NoError(t, w.PutInbox(t.Context(), m))
+		require.NoError(t, w.PutInbox(t.Context(), m), "a repetition is put once")
+		return m
+	}
+	first := put("Ada@example.com", account.ChannelEmail, "111111")
+	second := put(ada, account.ChannelEmail, "222222")
+	put("eve@example.com", account.ChannelEmail, "333333")
+	put(ada, account.ChannelSMS, "444444")
+
+	got, err := w.Inbox(t.Context(), "ADA@EXAMPLE.COM", "email")
+	require.NoError(t, err)
+	require.Len(t, got, 2)
+	require.Equal(t, second.Code, got[0].Code, "newest first")
+	got[1].CreatedAt = time.Time{}
+	require.Equal(t, first, got[1])
+	all, err := w.Inbox(t.Context(), "", "")
+	require.NoError(t, err)
+	require.Len(t, all, 4)
+	none, err := w.Inbox(t.Context(), "%", "")
+	require.NoError(t, err)
+	require.Empty(t, none)
+
+	w.exec(t, `INSERT INTO dev_inbox (message_id, channel, recipient, subject, body)
+		SELECT gen_random_uuid(), 'email', 'x', 's', 'b' FROM generate_series(1, 300)`)
+	all, err = w.Inbox(t.Context(), "", "")
+	require.NoError(t, err)
+	require.Len(t, all, 200)
+}
