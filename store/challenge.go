@@ -65,9 +65,16 @@ type NewChallenge struct {
 func (s *Store) IssueChallenge(ctx context.Context, n NewChallenge) (account.Challenge, error) {
 	var row challengeRow
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		_, err := tx.db.NewRaw(`
+		// Two at once would both find nothing to replace, and then one index entry or each other in their way.
+		_, err := tx.db.NewRaw(`SELECT pg_advisory_xact_lock(hashtextextended(?::text || encode(?::bytea, 'hex'), 0))`,
+			n.Purpose, n.Subject).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = tx.db.NewRaw(`
 			UPDATE challenges SET superseded_at = now()
-			WHERE purpose = ? AND subject = ? AND consumed_at IS NULL AND superseded_at IS NULL AND id <> ?`,
+			WHERE purpose = ? AND subject = ? AND consumed_at IS NULL AND superseded_at IS NULL
+				AND NOT EXISTS (SELECT 1 FROM challenges WHERE id = ?)`,
 			n.Purpose, n.Subject, n.ID).Exec(ctx)
 		if err != nil {
 			return err

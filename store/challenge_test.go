@@ -64,6 +64,23 @@ func TestIssuedChallenge(t *testing.T) {
 	require.Zero(t, w.count(t, "challenges WHERE token_hash IS NOT NULL"), "a challenge without a link stores no token")
 }
 
+func TestLateRepetitionOfAnIssueKillsNoNewerCode(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := store.NewChallenge{
+		ID: uuid.New(), Purpose: account.PurposeSignup, Subject: subject(account.PurposeSignup, ada), Channel: account.ChannelEmail,
+		Destination: ada, CodeTTL: codeTTL,
+	}
+	_, err := w.IssueChallenge(t.Context(), n)
+	require.NoError(t, err)
+	newer := w.sent(t, account.PurposeSignup, ada, nil)
+	_, err = w.IssueChallenge(t.Context(), n)
+	require.NoError(t, err)
+	live, err := w.LiveChallenge(t.Context(), account.PurposeSignup, n.Subject)
+	require.NoError(t, err)
+	require.Equal(t, newer.ID, live.ID)
+}
+
 func TestCodeCountsOnceStored(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -177,7 +194,7 @@ func TestOTP02_GuessesWhileCodesAreReplacedRace(t *testing.T) {
 			}
 			return err
 		})
-		winners(t, errs, account.ErrNotFound, account.ErrUnavailable)
+		winners(t, errs, account.ErrNotFound)
 		require.Equal(t, int(compared.Load()), one[int](t, w, "SELECT sum(attempts)::int FROM challenges"))
 		w.requireInvariants(t)
 		w.exec(t, "DELETE FROM challenges")
@@ -285,7 +302,7 @@ func TestIssueChallengeRaceLeavesOneLive(t *testing.T) {
 			})
 			return err
 		})
-		require.Positive(t, winners(t, errs, account.ErrUnavailable), "a lost race is tried again, and no fault of ours")
+		require.Equal(t, crowd, winners(t, errs))
 		w.requireInvariants(t)
 		require.Equal(t, 1, w.count(t, "challenges WHERE superseded_at IS NULL"))
 	}

@@ -21,8 +21,6 @@ import (
 var constraints = map[string]*account.Error{
 	"accounts_email_key":    account.ErrEmailExists,
 	"accounts_username_key": account.ErrUsernameTaken,
-	// Two codes for one subject at the same moment: the loser may try again.
-	"challenges_live_key": account.ErrUnavailable,
 }
 
 // errNoRows is what a query of one row returns when there is none.
