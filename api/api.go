@@ -101,7 +101,7 @@ func New(d Deps) (*App, error) {
 		}
 		known(ctx)
 	}
-	a.fiber.Use(a.begin, a.observer.Handler(a.refuse), middleware.Deadline(d.Config.RequestTimeout),
+	a.fiber.Use(a.begin, a.observer.Handler(a.refuse), middleware.Framing, middleware.Deadline(d.Config.RequestTimeout),
 		middleware.CORS(d.Config.AllowedOrigins))
 	return a, a.mount(d.Core)
 }

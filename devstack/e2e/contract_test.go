@@ -41,6 +41,8 @@ type checked struct {
 	next http.RoundTripper
 	// mayFail lets answers of 5xx pass.
 	mayFail bool
+	// slow is how long an answer may take; 0 means as long as it likes.
+	slow time.Duration
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -53,6 +55,7 @@ func (c *checked) RoundTrip(request *http.Request) (*http.Response, error) {
 		}
 		request.Body = io.NopCloser(bytes.NewReader(sent))
 	}
+	started := time.Now()
 	response, err := c.next.RoundTrip(request)
 	if err != nil {
 		return nil, err
@@ -60,6 +63,9 @@ func (c *checked) RoundTrip(request *http.Request) (*http.Response, error) {
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
 		return nil, err
+	}
+	if took := time.Since(started); c.slow > 0 && took > c.slow {
+		c.t.Errorf("%s %s took %s", request.Method, request.URL.Path, took)
 	}
 	response.Body = io.NopCloser(bytes.NewReader(body))
 	for _, flaw := range c.flaws(request, sent, response, body) {
@@ -76,7 +82,8 @@ func (c *checked) flaws(request *http.Request, sent []byte, response *http.Respo
 		}
 	}
 	contract, err := spec()
-	if err == nil {
+	// 431 is said of every route at once, in prose: the transport answers before there is a route.
+	if err == nil && response.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		err = contract.Check(request, sent, response, body)
 	}
 	flaw(err != nil, "%v", err)
@@ -202,6 +209,9 @@ func (s *system) wire(t testing.TB, request string) answer {
 	defer func() { _ = got.Body.Close() }()
 	content, err := io.ReadAll(got.Body)
 	require.NoError(t, err)
+	if got.Close { // the reader has taken the header away
+		got.Header.Set("Connection", "close")
+	}
 	return answer{Status: got.StatusCode, Header: got.Header, Body: content}
 }
 
