@@ -111,11 +111,14 @@ func (e *Error) Saying(message string) *Error {
 
 var catalogue = map[string]*Error{}
 
-func define(code string, kind Kind, message string) *Error {
+func define(code string, kind Kind, message string, after ...time.Duration) *Error {
 	if _, twice := catalogue[code]; twice {
 		panic("account: error code " + code + " is defined twice")
 	}
 	e := &Error{Code: code, Kind: kind, Message: message}
+	for _, d := range after {
+		e.RetryAfter = d
+	}
 	catalogue[code] = e
 	return e
 }
@@ -154,10 +157,10 @@ func AsError(err error) *Error {
 // The catalogue. A failure is coined here and nowhere else.
 var (
 	ErrInternal         = define("internal", Internal, "Something went wrong on our side.")
-	ErrUnavailable      = define("unavailable", Unavailable, "The service cannot answer right now. Please try again shortly.").After(time.Second)
-	ErrBusy             = define("busy", Unavailable, "Too many requests are being served right now. Please try again shortly.").After(time.Second)
+	ErrUnavailable      = define("unavailable", Unavailable, "The service cannot answer right now. Please try again shortly.", time.Second)
+	ErrBusy             = define("busy", Unavailable, "Too many requests are being served right now. Please try again shortly.", time.Second)
 	ErrPending          = define("pending", Accepted, "Your request was accepted and is still being worked on.")
-	ErrOutcomeUnknown   = define("outcome_unknown", Unavailable, "The outcome is not known yet. Repeat the request with the same Idempotency-Key.").After(time.Second)
+	ErrOutcomeUnknown   = define("outcome_unknown", Unavailable, "The outcome is not known yet. Repeat the request with the same Idempotency-Key.", time.Second)
 	ErrMalformed        = define("malformed_request", Malformed, "The request body could not be read.")
 	ErrInvalid          = define("validation_error", Invalid, "Validation failed")
 	ErrNotFound         = define("not_found", NotFound, "Not found")
@@ -178,6 +181,6 @@ var (
 	ErrInvalidCode           = define("invalid_code", Rejected, "Invalid or expired code")
 	ErrInvalidToken          = define("invalid_token", Rejected, "Invalid or expired token")
 	ErrIdempotencyKeyReused  = define("idempotency_key_reused", Invalid, "This Idempotency-Key was used for a different request.")
-	ErrIdempotencyKeyInUse   = define("idempotency_key_in_use", Conflict, "A request with this Idempotency-Key is still being served.").After(time.Second)
+	ErrIdempotencyKeyInUse   = define("idempotency_key_in_use", Conflict, "A request with this Idempotency-Key is still being served.", time.Second)
 	ErrInvalidIdempotencyKey = define("invalid_idempotency_key", Malformed, "Idempotency-Key must be 1 to 255 printable ASCII characters.")
 )

@@ -3,7 +3,6 @@
 package core
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -49,17 +48,6 @@ func New(d Deps) (*Core, error) {
 
 // PublicKeys returns the JSON Web Key Set of the access tokens.
 func (c *Core) PublicKeys() []byte { return c.jwks }
-
-// Ready reports whether this process can serve: Postgres and Temporal answer.
-func (c *Core) Ready(ctx context.Context) error {
-	if err := c.Store.Ping(ctx); err != nil {
-		return fmt.Errorf("postgres: %w", err)
-	}
-	if err := c.Flows.Healthy(ctx); err != nil {
-		return fmt.Errorf("temporal: %w", err)
-	}
-	return nil
-}
 
 // pending turns an unknown outcome of a start into the answer that it goes on (design D2).
 func pending(err error, operation string) error {

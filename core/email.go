@@ -151,8 +151,12 @@ func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeI
 			kind, purpose = account.SignupByRegister, account.PurposeEmail
 		}
 	}
-	if err := c.Store.TakeQuota(ctx, c.sendKey(purpose, email), c.Policy.SendQuotas()); err != nil || !known {
+	if err := c.chargeSend(ctx, by, purpose, email); err != nil {
 		return None{}, err
+	}
+	if !known {
+		// As for a known address, nothing could be sent while Temporal is away.
+		return None{}, c.Flows.Healthy(ctx)
 	}
 	_, err = c.openFlow(ctx, kind, email, request)
 	if errors.Is(err, account.ErrInvalidCode) {
@@ -185,6 +189,16 @@ func (c *Core) guess(purpose account.Purpose, email string, by account.Caller) s
 
 // checkCode counts a guess, and only then compares it. The counts of the address outlive its codes.
 func (c *Core) checkCode(ctx context.Context, g store.Guess, email, code string) (store.Counted, error) {
+	if g.ProofKey != "" {
+		// The idempotency key stands for the same request, and so for the same code, that has proven it before.
+		own, err := c.Store.OwnProof(ctx, g)
+		if err == nil && c.Keys.CodeMatches(own.ID, code, own.CodeHash) {
+			return own, nil
+		}
+		if err != nil && !errors.Is(err, account.ErrNotFound) {
+			return own, err
+		}
+	}
 	if err := c.Store.TakeQuota(ctx, c.Keys.Subject("guess/"+string(g.Purpose), email), c.Policy.GuessQuotas()); err != nil {
 		return store.Counted{}, err
 	}

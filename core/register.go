@@ -101,7 +101,7 @@ func (c *Core) parkRegistration(ctx context.Context, by account.Caller, in Regis
 		return err
 	}
 	// Only now, so that a registration refused before costs its owner nothing.
-	if err := c.takeRegistrationQuota(ctx, email); err != nil {
+	if err := c.chargeRegistration(ctx, by, email); err != nil {
 		return err
 	}
 	_, _, err = c.Store.OpenSignup(ctx, account.SignupAttempt{
@@ -111,10 +111,10 @@ func (c *Core) parkRegistration(ctx context.Context, by account.Caller, in Regis
 	return err
 }
 
-// takeRegistrationQuota counts the mail that a registration sends. Whoever comes too late because another registration of
+// chargeRegistration counts the mail that a registration sends. Whoever comes too late because another registration of
 // the address has just succeeded is told that, and not to wait.
-func (c *Core) takeRegistrationQuota(ctx context.Context, email string) error {
-	err := c.Store.TakeQuota(ctx, c.sendKey(account.PurposeEmail, email), c.Policy.SendQuotas())
+func (c *Core) chargeRegistration(ctx context.Context, by account.Caller, email string) error {
+	err := c.chargeSend(ctx, by, account.PurposeEmail, email)
 	if !errors.Is(err, account.ErrTooManyRequests) || c.Policy.Enumeration == account.EnumerationHidden {
 		return err
 	}

@@ -152,7 +152,7 @@ func (c *Core) join(ctx context.Context, attempt account.SignupAttempt, password
 // has the attempt's own, so that requests at the same moment make one code. The nil id means that a live code is on its
 // way already.
 func (c *Core) nextChallenge(ctx context.Context, by account.Caller, attempt account.SignupAttempt, opened bool) (uuid.UUID, error) {
-	err := c.Store.TakeQuota(ctx, c.sendKey(account.PurposeSignup, attempt.Email), c.Policy.SendQuotas())
+	err := c.chargeSend(ctx, by, account.PurposeSignup, attempt.Email)
 	var limited *account.Error
 	switch {
 	case err == nil && opened:
@@ -237,6 +237,31 @@ func (c *Core) flowID(kind account.SignupKind, email string) string {
 
 func (c *Core) sendKey(purpose account.Purpose, email string) []byte {
 	return c.Keys.Subject("send/"+string(purpose), email)
+}
+
+// chargeSend counts a code that is to be sent for one purpose to one address, once for all repetitions of a request under
+// the same Idempotency-Key. It returns account.ErrTooManyRequests.
+func (c *Core) chargeSend(ctx context.Context, by account.Caller, purpose account.Purpose, email string) error {
+	err := c.Store.TakeQuota(ctx, c.sendKey(purpose, email), c.Policy.SendQuotas())
+	if by.IdempotencyKey == "" {
+		return err
+	}
+	once := account.Quota{Max: 1, Per: idempotencyTTL}
+	marker := c.Keys.Subject("sent-for", by.IdempotencyKey)
+	switch {
+	case err == nil:
+		err = c.Store.TakeQuota(ctx, marker, []account.Quota{once})
+		if errors.Is(err, account.ErrTooManyRequests) {
+			return nil
+		}
+		return err
+	case errors.Is(err, account.ErrTooManyRequests):
+		used, failed := c.Store.QuotaUsed(ctx, marker, once)
+		if failed != nil || used {
+			return failed
+		}
+	}
+	return err
 }
 
 // challengeID is fresh, or the same for the same Idempotency-Key.

@@ -16,7 +16,8 @@ func (s *Store) Sweep(ctx context.Context, unverifiedTTL time.Duration) error {
 	for _, statement := range []string{
 		`DELETE FROM signup_attempts WHERE (closed_at IS NULL AND expires_at < now() - interval '1 hour')
 			OR closed_at < now() - interval '1 day'`,
-		`DELETE FROM challenges WHERE created_at < now() - interval '3 days'`,
+		`DELETE FROM challenges WHERE created_at < now() - interval '3 days'
+			AND coalesce(link_expires_at, code_expires_at) < now() - interval '1 day'`,
 		`DELETE FROM idempotency_keys WHERE expires_at < now()`,
 		`DELETE FROM quotas WHERE expires_at < now()`,
 		`DELETE FROM rate_limits WHERE ends_at < now()`,

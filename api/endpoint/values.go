@@ -9,7 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// The bounds of input values (security.md section 6, device_fingerprint and attribution).
+// The bounds of input values (contract C06: device_fingerprint and attribution).
 const (
 	maxString      = 10_000
 	maxObject      = 4096

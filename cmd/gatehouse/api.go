@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/api"
 	"gatehouse/core"
+	"gatehouse/internal/ops"
 	"gatehouse/internal/secret"
 )
 
@@ -44,12 +45,16 @@ func (p *process) runAPI(ctx context.Context) error {
 		prepared.Store(err == nil)
 		return err
 	})
-	ready := func(ctx context.Context) error {
-		if !prepared.Load() {
-			return errors.New("the search attributes are not registered yet")
-		}
-		return operations.Ready(ctx)
-	}
+	ready := ops.All(map[string]ops.Check{
+		"postgres": p.store.Ping,
+		"temporal": p.flows.Healthy,
+		"search attributes": func(context.Context) error {
+			if !prepared.Load() {
+				return errors.New("not registered yet")
+			}
+			return nil
+		},
+	})
 	group.Go(func() error { return p.serveOps(ctx, "GATEHOUSE_OPS_ADDR", p.config.OpsAddr, ready, true) })
 	group.Go(func() error { return app.Listen(ctx, p.config.APIAddr) })
 	return group.Wait()

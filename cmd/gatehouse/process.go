@@ -93,12 +93,12 @@ func (p *process) prepareTemporal(ctx context.Context) error {
 }
 
 // serveOps serves health, metrics and, when codec is true, the codec endpoint.
-func (p *process) serveOps(ctx context.Context, setting, addr string, ready func(context.Context) error, codec bool) error {
+func (p *process) serveOps(ctx context.Context, setting, addr string, ready ops.Check, codec bool) error {
 	if addr == "" {
 		<-ctx.Done()
 		return nil
 	}
-	handlers := ops.Handlers{Ready: ready, Metrics: promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{})}
+	handlers := ops.Handlers{Logger: p.log, Ready: ready, Metrics: promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{})}
 	if codec && (p.config.Environment == config.Development || p.config.CodecPassword != "") {
 		handlers.Codec = http.Handler(p.keyring.CodecHandler(p.config.TemporalUIURL, p.config.CodecPassword))
 	}

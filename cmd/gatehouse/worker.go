@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"gatehouse/activities"
+	"gatehouse/internal/ops"
 	"gatehouse/providers/inbox"
 	"gatehouse/providers/mail"
 	"gatehouse/worker"
@@ -41,12 +42,7 @@ func (p *process) runWorker(ctx context.Context) error {
 	steps := &activities.Activities{
 		Store: p.store, Keys: p.keys, Mail: sender, Policy: p.config.Policy, ConfirmURL: p.config.ConfirmURL, Log: p.log,
 	}
-	ready := func(ctx context.Context) error {
-		if err := p.store.Ping(ctx); err != nil {
-			return err
-		}
-		return p.flows.Healthy(ctx)
-	}
+	ready := ops.All(map[string]ops.Check{"postgres": p.store.Ping, "temporal": p.flows.Healthy})
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		return worker.Run(ctx, worker.Deps{

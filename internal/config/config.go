@@ -109,7 +109,6 @@ func Load() (Config, error) {
 	if err := env.Parse(&c); err != nil {
 		return Config{}, fmt.Errorf("settings: %w", err)
 	}
-	c.Policy.LimitScale = max(c.Policy.LimitScale, 0)
 	if c.ConfirmURL == "" {
 		c.ConfirmURL = strings.TrimSuffix(c.BaseURL, "/") + "/confirm-email"
 	}
@@ -129,6 +128,9 @@ func (c Config) validate() error {
 	}
 	if e := c.Policy.Enumeration; e != account.EnumerationDocumented && e != account.EnumerationHidden {
 		fault("GATEHOUSE_ENUMERATION", "is %q; it must be documented or hidden", e)
+	}
+	if c.Policy.LimitScale <= 0 {
+		fault("GATEHOUSE_LIMIT_SCALE", "is %v; it must be more than 0", c.Policy.LimitScale)
 	}
 	if t := c.Mail.TLS; t != "starttls" && t != "tls" && t != "none" {
 		fault("GATEHOUSE_SMTP_TLS", "is %q; it must be starttls, tls or none", t)

@@ -16,7 +16,6 @@ CREATE TABLE signup_attempts (
     contested        boolean NOT NULL DEFAULT false,
     account_id       uuid REFERENCES accounts ON DELETE CASCADE,
     session_id       uuid,
-    failure          text,
     created_at       timestamptz NOT NULL DEFAULT now(),
     expires_at       timestamptz NOT NULL,
     closed_at        timestamptz,
