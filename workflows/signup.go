@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,16 +33,16 @@ type SignupInput struct {
 // SignupRequest asks for a code under a fresh ChallengeID; repeating the id changes nothing. AccountID is set when an
 // unverified account exists already.
 type SignupRequest struct {
-	AttemptID   uuid.UUID
-	ChallengeID uuid.UUID
-	AccountID   uuid.UUID
+	AttemptID   uuid.UUID `json:",omitzero"`
+	ChallengeID uuid.UUID `json:",omitzero"`
+	AccountID   uuid.UUID `json:",omitzero"`
 }
 
-// SignupOpened tells when the code dies, and which account and session exist already (B02).
+// SignupOpened tells which account and session the request made (B02). Its code is on its way, or will be: when the
+// account could be made but its code not yet, the flow goes on trying.
 type SignupOpened struct {
-	AccountID     uuid.UUID
-	SessionID     uuid.UUID
-	CodeExpiresAt time.Time
+	AccountID uuid.UUID `json:",omitzero"`
+	SessionID uuid.UUID `json:",omitzero"`
 }
 
 // SignupProof names the challenge that the client has proven.
@@ -53,41 +52,43 @@ type SignupProof struct {
 
 // SignupDone is what the sign-up brought. SessionID is nil for an account that had one (B08).
 type SignupDone struct {
-	AccountID      uuid.UUID
-	SessionID      uuid.UUID
-	CreditsAwarded int64
+	AccountID      uuid.UUID `json:",omitzero"`
+	SessionID      uuid.UUID `json:",omitzero"`
+	CreditsAwarded int64     `json:",omitzero"`
 }
-
-// The stages and outcomes that ops see.
-const (
-	stageAwaitingProof = "awaiting_proof"
-	stageWelcoming     = "welcoming"
-	outcomeCompleted   = "completed"
-	outcomeExpired     = "expired"
-	outcomeRefused     = "refused"
-)
 
 // Signup proves that a new account's email address belongs to whoever asked for it, and sees the account through its
 // first minutes.
 //
-//	by code (C08, C06):     code sent -> proven -> account made           -> welcome mail -> completed
-//	by register (B02, B08): account made -> code and link sent -> proven  -> welcome mail -> completed
+//	by code (C08, C06):     code sent -> proven -> account made           -> completed, welcome mail
+//	by register (B02, B08): account made -> code and link sent -> proven  -> completed, welcome mail
 //	either, unproven in time: everything of it removed -> expired; identity taken at the start -> refused
 //	taken (hidden enumeration mode): the owner of the address is told      -> refused
+//	canceled by ops: nothing more is sent; what it leaves in the database is for the sweep
 //
-// One execution per address and kind. Another request for the same address joins it, and gets a new code.
+// One execution per address and kind. Another request for the same address joins it, and gets a new code. At ten codes
+// a day (account.Policy) and seven days a run stays far below the size from which it had to continue as new.
 func Signup(ctx workflow.Context, in SignupInput) error {
 	s := &signup{
-		kind: in.Kind, opened: map[uuid.UUID]signupAnswer{}, mutex: workflow.NewMutex(ctx), log: workflow.GetLogger(ctx),
-		attempt: in.Request.AttemptID, accountID: in.Request.AccountID,
+		kind: in.Kind, owed: &in.Request, opened: map[uuid.UUID]signupAnswer{}, mutex: workflow.NewMutex(ctx),
+		log: workflow.GetLogger(ctx), stage: stageAwaitingProof,
 	}
-	if err := s.setup(ctx); err != nil {
-		return err
+	err := s.setup(ctx)
+	outcome := outcomeFailed
+	if err == nil {
+		outcome, err = s.run(ctx)
 	}
-	if err := s.run(ctx, in.Request); err != nil {
-		return err
+	if temporal.IsCanceledError(err) {
+		outcome = outcomeCanceled
 	}
-	return workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
+	s.end(ctx, outcome)
+	// A canceled flow, too, answers whoever waits for it.
+	wait, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	if waited := workflow.Await(wait, func() bool { return workflow.AllHandlersFinished(wait) }); err == nil {
+		err = waited
+	}
+	return err
 }
 
 // signupAnswer is the outcome of a request, kept so that its repetition gets the same.
@@ -96,24 +97,30 @@ type signupAnswer struct {
 	err    error
 }
 
+// signup is the state of one run. The mutex guards every change of it that spans a wait.
 type signup struct {
-	kind      account.SignupKind
+	kind account.SignupKind
+	// owed is the newest request that no try has settled yet. The flow itself goes on with it.
+	owed      *SignupRequest
+	opened    map[uuid.UUID]signupAnswer
 	attempt   uuid.UUID
 	accountID uuid.UUID
-	opened    map[uuid.UUID]signupAnswer
-	done      *SignupDone
-	proof     SignupProof
-	closed    bool
-	expires   time.Time
 	code      activities.IssuedCode
-	delivery  string
+	expires   time.Time
+	proof     SignupProof
+	done      *SignupDone
+	closed    bool
 	stopSend  workflow.CancelFunc
 	mutex     workflow.Mutex
 	log       log.Logger
+
+	// For the eyes of ops.
+	stage, delivery, courtesy string
+	codes                     int
 }
 
 func (s *signup) setup(ctx workflow.Context) error {
-	err := workflow.SetUpdateHandlerWithOptions(ctx, SignupOpen, s.open, workflow.UpdateHandlerOptions{
+	err := workflow.SetUpdateHandlerWithOptions(ctx, SignupOpen, s.answerOpen, workflow.UpdateHandlerOptions{
 		Validator: s.validateOpen, Description: "Send a (new) code",
 	})
 	if err != nil {
@@ -124,46 +131,100 @@ func (s *signup) setup(ctx workflow.Context) error {
 	})
 }
 
-func (s *signup) run(ctx workflow.Context, first SignupRequest) error {
-	// The same request as the first update's: whichever comes first does the work.
-	if _, err := s.open(ctx, first); err != nil && s.expires.IsZero() {
-		return s.finish(ctx, outcomeRefused)
-	}
+func (s *signup) run(ctx workflow.Context) (outcome string, err error) {
 	if s.kind == account.SignupTaken {
-		s.mail(ctx, "taken/"+first.ChallengeID.String(), "signup_exists")
-		return s.finish(ctx, outcomeRefused)
+		s.accountID = s.owed.AccountID
+		s.mail(ctx, "taken/"+s.owed.ChallengeID.String(), "signup_exists")
+		return outcomeRefused, nil
 	}
-	for s.done == nil && !s.closed {
-		proven, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
-			Timeout:      s.expires.Sub(workflow.Now(ctx)),
-			TimerOptions: workflow.TimerOptions{Summary: "give up unless the address is proven"},
-		}, func() bool { return s.done != nil })
-		if err != nil {
-			return err
+	// Another request may have opened it before the first one was refused.
+	if err := s.settle(ctx); err != nil && s.expires.IsZero() {
+		if passing(err) {
+			return outcomeFailed, err
 		}
-		if !proven {
-			if err := s.expire(ctx); err != nil {
-				return err
-			}
-		}
+		return refusal(err), nil
+	}
+	if err := s.awaitProof(ctx); err != nil {
+		return outcomeFailed, err
 	}
 	s.stopSending()
 	if s.done == nil {
-		return s.finish(ctx, outcomeExpired)
+		return outcomeExpired, nil
 	}
-	s.welcome(ctx)
-	return s.finish(ctx, outcomeCompleted)
+	s.complete(ctx)
+	return outcomeCompleted, nil
+}
+
+// settle does what is owed to a request, for as long as it takes. Mostly the update that brought the request has done it.
+func (s *signup) settle(ctx workflow.Context) error {
+	if s.owed == nil {
+		return nil
+	}
+	req := *s.owed
+	s.owed = nil
+	_, err := s.open(ctx, req, patiently)
+	return err
+}
+
+// awaitProof returns once the address is proven, or nobody proved it in time and everything unproven is removed.
+func (s *signup) awaitProof(ctx workflow.Context) error {
+	for {
+		// Never at once: by the database's clock the end may be a little later than by Temporal's.
+		patience := max(s.expires.Sub(workflow.Now(ctx)), leastWait)
+		alarm := workflow.NewTimerWithOptions(ctx, patience, workflow.TimerOptions{Summary: "give up if unproven"})
+		for !alarm.IsReady() {
+			if err := workflow.Await(ctx, func() bool { return s.done != nil || s.owed != nil || alarm.IsReady() }); err != nil {
+				return err
+			}
+			if s.done != nil {
+				return nil
+			}
+			// Whoever asked has got an answer, and will ask again.
+			if err := s.settle(ctx); err != nil {
+				s.log.Warn("no code was made", "error", durable.Describe(err))
+			}
+		}
+		if err := alarm.Get(ctx, nil); err != nil {
+			return err // canceled
+		}
+		if !workflow.Now(ctx).Before(s.expires) {
+			if err := s.expire(ctx); err != nil || s.done != nil || s.closed {
+				return err
+			}
+		}
+		s.note(ctx, durable.NextActionAt.ValueSet(s.expires))
+		s.show(ctx)
+	}
 }
 
 // validateOpen refuses what a flow about to end could not do; the caller tries again and starts the next one.
 func (s *signup) validateOpen(SignupRequest) error {
 	if s.closed || s.done != nil {
-		return account.ErrUnavailable.Because(errors.New("the sign-up is ending"))
+		return account.ErrUnavailable.Because(errEnding)
 	}
 	return nil
 }
 
-func (s *signup) open(ctx workflow.Context, req SignupRequest) (SignupOpened, error) {
+var errEnding = errors.New("the sign-up has ended")
+
+// answerOpen tries once, briefly. What fails for a passing reason is still owed: the flow goes on with it, whether or not
+// the caller asks again.
+func (s *signup) answerOpen(ctx workflow.Context, req SignupRequest) (SignupOpened, error) {
+	if s.kind == account.SignupTaken {
+		return SignupOpened{}, nil // one mail is on its way, and the answer that of any other address
+	}
+	out, err := s.open(ctx, req, briefly)
+	if err == nil || !passing(err) {
+		return out, err
+	}
+	s.owed = &req
+	if out.AccountID != uuid.Nil {
+		return out, nil // the account was made, if not its code
+	}
+	return out, err
+}
+
+func (s *signup) open(ctx workflow.Context, req SignupRequest, run runner) (SignupOpened, error) {
 	if err := s.mutex.Lock(ctx); err != nil {
 		return SignupOpened{}, err
 	}
@@ -172,104 +233,77 @@ func (s *signup) open(ctx workflow.Context, req SignupRequest) (SignupOpened, er
 		return known.opened, known.err
 	}
 	if s.closed || s.done != nil {
-		return SignupOpened{}, account.ErrUnavailable.Because(errors.New("the sign-up has ended"))
+		return SignupOpened{}, account.ErrUnavailable.Because(errEnding)
 	}
-	out, err := s.issue(ctx, req)
-	if !passing(err) {
+	out, err := s.issue(ctx, req, run)
+	if err == nil || !passing(err) {
 		s.opened[req.ChallengeID] = signupAnswer{out, err}
 	}
-	if err == nil && s.code.ChallengeID == req.ChallengeID {
+	if err == nil {
+		// The newest code replaces whatever was asked for before.
+		s.owed = nil
 		s.startSending(ctx)
 	}
 	return out, err
 }
 
-// passing reports whether a failed step may well succeed when the client asks again.
+// passing reports whether a failed step may well succeed when it is tried again.
 func passing(err error) bool {
-	if err == nil {
-		return false
-	}
 	kind := account.AsError(durable.FromTemporal(err)).Kind
 	return kind == account.Unavailable || kind == account.Internal
 }
 
 // issue makes the code and, for a registration, first the account.
-func (s *signup) issue(ctx workflow.Context, req SignupRequest) (SignupOpened, error) {
-	var out SignupOpened
-	if s.kind == account.SignupTaken {
-		return out, nil
+func (s *signup) issue(ctx workflow.Context, req SignupRequest, run runner) (SignupOpened, error) {
+	if s.kind == account.SignupByRegister {
+		return s.issueEmailCode(ctx, req, run)
 	}
-	if s.kind == account.SignupByCode {
-		s.attempt = req.AttemptID
-		input := activities.IssueSignupCodeInput{AttemptID: req.AttemptID, ChallengeID: req.ChallengeID}
-		err := workflow.ExecuteLocalActivity(withStore(ctx, "make the code"), a.IssueSignupCode, input).Get(ctx, &s.code)
-		if err != nil {
+	return s.issueSignupCode(ctx, req, run)
+}
+
+func (s *signup) issueSignupCode(ctx workflow.Context, req SignupRequest, run runner) (SignupOpened, error) {
+	var code activities.IssuedCode
+	input := activities.IssueSignupCodeInput{AttemptID: req.AttemptID, ChallengeID: req.ChallengeID}
+	if err := run(ctx, a.IssueSignupCode, input).Get(ctx, &code); err != nil {
+		return SignupOpened{}, err
+	}
+	s.attempt, s.code, s.expires = req.AttemptID, code, code.FlowExpiresAt
+	return SignupOpened{}, nil
+}
+
+func (s *signup) issueEmailCode(ctx workflow.Context, req SignupRequest, run runner) (SignupOpened, error) {
+	var out SignupOpened
+	owner := req.AccountID
+	if owner == uuid.Nil {
+		var made activities.SignedUp
+		input := activities.AttemptInput{AttemptID: req.AttemptID}
+		if err := run(ctx, a.RegisterAccount, input).Get(ctx, &made); err != nil {
 			return out, err
 		}
-	} else {
-		if req.AccountID == uuid.Nil {
-			var made activities.SignedUp
-			input := activities.AttemptInput{AttemptID: req.AttemptID}
-			err := workflow.ExecuteLocalActivity(withStore(ctx, "make the unverified account"), a.RegisterAccount, input).Get(ctx, &made)
-			if err != nil {
-				return out, err
-			}
-			out.AccountID, out.SessionID = made.AccountID, made.SessionID
-			req.AccountID = made.AccountID
-		}
-		s.accountID = req.AccountID
-		input := activities.IssueEmailCodeInput{AccountID: req.AccountID, ChallengeID: req.ChallengeID}
-		err := workflow.ExecuteLocalActivity(withStore(ctx, "make the code and link"), a.IssueEmailCode, input).Get(ctx, &s.code)
-		if err != nil {
-			// The account exists, so the flow must live on to purge it; the client asks for another code.
-			s.log.Warn("no code was made for a new account")
-			s.expires = workflow.Now(ctx).Add(time.Minute)
-			return out, nil
-		}
+		owner, out.AccountID, out.SessionID = made.AccountID, made.AccountID, made.SessionID
 	}
-	s.expires = s.code.FlowExpiresAt
-	out.CodeExpiresAt = s.code.CodeExpiresAt
+	renewed := owner != s.accountID
+	if renewed {
+		s.accountID = owner
+		s.note(ctx, durable.AccountID.ValueSet(owner.String()))
+	}
+	var code activities.IssuedCode
+	input := activities.IssueEmailCodeInput{AccountID: owner, ChallengeID: req.ChallengeID}
+	if err := run(ctx, a.IssueEmailCode, input).Get(ctx, &code); err != nil {
+		return out, err
+	}
+	s.code = code
+	// However many codes it asks for, an account has one term.
+	if renewed || s.expires.IsZero() {
+		s.expires = code.FlowExpiresAt
+	}
 	return out, nil
 }
 
-// startSending hands the newest code to the provider until its time is up. The code before it is no longer sent.
-func (s *signup) startSending(ctx workflow.Context) {
-	s.stopSending()
-	sending, cancel := workflow.WithCancel(ctx)
-	s.stopSend = cancel
-	code := s.code
-	s.setDelivery(ctx, "on its way")
-	workflow.Go(sending, func(ctx workflow.Context) {
-		template := "signup_code"
-		if s.kind == account.SignupByRegister {
-			template = "confirm_email"
-		}
-		var sent activities.Delivered
-		within := max(code.SendBy.Sub(workflow.Now(ctx)), time.Second)
-		input := activities.SendCodeInput{ChallengeID: code.ChallengeID, Template: template}
-		err := workflow.ExecuteActivity(withMessage(ctx, "send the code to "+code.Masked, within), a.SendCode, input).Get(ctx, &sent)
-		switch {
-		case code.ChallengeID != s.code.ChallengeID || s.done != nil || temporal.IsCanceledError(err):
-		case err != nil:
-			s.setDelivery(ctx, "not delivered in time")
-		default:
-			if sent.State == activities.DeliverySent {
-				s.code.CodeExpiresAt = sent.CodeExpiresAt
-			}
-			s.setDelivery(ctx, string(sent.State))
-		}
-	})
-}
-
-func (s *signup) stopSending() {
-	if s.stopSend != nil {
-		s.stopSend()
-	}
-}
-
-func (s *signup) validateProceed(SignupProof) error {
-	if s.closed {
-		return account.ErrInvalidCode.Because(errors.New("the sign-up has ended"))
+// validateProceed refuses, without a trace in the history, what is certain to fail.
+func (s *signup) validateProceed(proof SignupProof) error {
+	if s.closed && s.done == nil || s.done != nil && s.proof != proof {
+		return account.ErrInvalidCode.Because(errEnding)
 	}
 	return nil
 }
@@ -279,46 +313,47 @@ func (s *signup) proceed(ctx workflow.Context, proof SignupProof) (SignupDone, e
 		return SignupDone{}, err
 	}
 	defer s.mutex.Unlock()
-	if s.done != nil && s.proof == proof {
+	// While it waited, another proof or the end may have come.
+	if err := s.validateProceed(proof); err != nil {
+		return SignupDone{}, err
+	}
+	if s.done != nil {
 		return *s.done, nil
 	}
-	if s.done != nil || s.closed {
-		return SignupDone{}, account.ErrInvalidCode.Because(errors.New("the sign-up has ended"))
-	}
-	var done SignupDone
-	input := activities.ChallengeInput{ChallengeID: proof.ChallengeID}
-	if s.kind == account.SignupByCode {
-		var made activities.SignedUp
-		err := workflow.ExecuteLocalActivity(withStore(ctx, "make the account"), a.CompleteSignup, input).Get(ctx, &made)
-		if err != nil {
-			return SignupDone{}, err
-		}
-		done = SignupDone{AccountID: made.AccountID, SessionID: made.SessionID}
-	} else {
-		var confirmed activities.Confirmed
-		err := workflow.ExecuteLocalActivity(withStore(ctx, "verify the address"), a.ConfirmEmail, input).Get(ctx, &confirmed)
-		if err != nil {
-			return SignupDone{}, err
-		}
-		done = SignupDone{AccountID: confirmed.AccountID, CreditsAwarded: confirmed.CreditsAwarded}
+	done, err := s.apply(ctx, activities.ChallengeInput(proof))
+	if err != nil {
+		return SignupDone{}, err
 	}
 	s.done, s.proof, s.accountID = &done, proof, done.AccountID
 	return done, nil
 }
 
-// expire removes what was left unproven, unless the client prolonged it meanwhile.
+// apply makes the change that a proven challenge allows.
+func (s *signup) apply(ctx workflow.Context, proven activities.ChallengeInput) (SignupDone, error) {
+	if s.kind == account.SignupByCode {
+		var made activities.SignedUp
+		err := briefly(ctx, a.CompleteSignup, proven).Get(ctx, &made)
+		return SignupDone{AccountID: made.AccountID, SessionID: made.SessionID}, err
+	}
+	var confirmed activities.Confirmed
+	err := briefly(ctx, a.ConfirmEmail, proven).Get(ctx, &confirmed)
+	return SignupDone{AccountID: confirmed.AccountID, CreditsAwarded: confirmed.CreditsAwarded}, err
+}
+
+// expire removes what was left unproven, unless it was prolonged meanwhile.
 func (s *signup) expire(ctx workflow.Context) error {
 	if err := s.mutex.Lock(ctx); err != nil {
 		return err
 	}
 	defer s.mutex.Unlock()
-	if s.done != nil {
+	// While it waited, a proof or another code may have come.
+	if s.done != nil || workflow.Now(ctx).Before(s.expires) {
 		return nil
 	}
 	if s.kind == account.SignupByCode {
 		var rest activities.Remaining
 		input := activities.AttemptInput{AttemptID: s.attempt}
-		if err := workflow.ExecuteActivity(withPatientStore(ctx, "remove the sign-up"), a.AbandonSignup, input).Get(ctx, &rest); err != nil {
+		if err := patiently(ctx, a.AbandonSignup, input).Get(ctx, &rest); err != nil {
 			return err
 		}
 		s.expires, s.closed = rest.Until, rest.Until.IsZero()
@@ -326,57 +361,9 @@ func (s *signup) expire(ctx workflow.Context) error {
 	}
 	var left activities.Left
 	input := activities.AccountInput{AccountID: s.accountID}
-	if err := workflow.ExecuteActivity(withPatientStore(ctx, "remove the unverified account"), a.PurgeUnverified, input).Get(ctx, &left); err != nil {
+	if err := patiently(ctx, a.PurgeUnverified, input).Get(ctx, &left); err != nil {
 		return err
 	}
 	s.expires, s.closed = workflow.Now(ctx).Add(left.Wait), left.Wait == 0
 	return nil
-}
-
-// welcome is a courtesy: whatever becomes of the mail, the sign-up is complete.
-func (s *signup) welcome(ctx workflow.Context) {
-	s.show(ctx, stageWelcoming)
-	err := workflow.UpsertTypedSearchAttributes(ctx,
-		durable.FlowStage.ValueSet(stageWelcoming), durable.FlowOutcome.ValueSet(outcomeCompleted),
-		durable.AccountID.ValueSet(s.accountID.String()))
-	if err != nil {
-		s.log.Warn("search attributes were not set", "error", err)
-	}
-	s.mail(ctx, "welcome", "welcome")
-}
-
-func (s *signup) mail(ctx workflow.Context, step, template string) {
-	input := activities.SendMailInput{AccountID: s.accountID, Step: step, Template: template}
-	var sent activities.Delivered
-	err := workflow.ExecuteActivity(withMessage(ctx, "send the mail: "+template, courtesyMail), a.SendMail, input).Get(ctx, &sent)
-	if err != nil {
-		s.log.Warn("a mail was not sent", "template", template)
-	}
-}
-
-func (s *signup) finish(ctx workflow.Context, outcome string) error {
-	s.closed = true
-	s.show(ctx, outcome)
-	if outcome == outcomeCompleted {
-		return nil
-	}
-	return workflow.UpsertTypedSearchAttributes(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome))
-}
-
-func (s *signup) setDelivery(ctx workflow.Context, state string) {
-	s.delivery = state
-	s.show(ctx, stageAwaitingProof)
-}
-
-// show writes what ops read in the UI: masked, encrypted at rest.
-func (s *signup) show(ctx workflow.Context, stage string) {
-	workflow.SetCurrentDetails(ctx, fmt.Sprintf(`| | |
-|---|---|
-| Stage | %s |
-| Began by | %s |
-| Address | %s |
-| Codes made | %d |
-| Newest code | %s, expires %s |
-| Gives up | %s |
-`, stage, s.kind, s.code.Masked, len(s.opened), s.delivery, s.code.CodeExpiresAt.UTC().Format(time.RFC3339), s.expires.UTC().Format(time.RFC3339)))
 }

@@ -1,0 +1,328 @@
+package workflows_test
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/mock"
+	"github.com/stretchr/testify/require"
+	sdkpb "go.temporal.io/api/sdk/v1"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
+
+	"gatehouse/account"
+	"gatehouse/activities"
+	"gatehouse/internal/durable"
+	"gatehouse/workflows"
+)
+
+// The lives of the world that tests play in, as account.Policy has them.
+const (
+	codeTTL       = 10 * time.Minute
+	signupTTL     = 30 * time.Minute
+	unverifiedTTL = 7 * 24 * time.Hour
+	masked        = "m***@example.com"
+	bonus         = 100
+)
+
+var (
+	midnight = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	owner    = uuid.MustParse("00000000-0000-4000-8000-00000000a001")
+	session  = uuid.MustParse("00000000-0000-4000-8000-00000000a002")
+)
+
+// testKeys reads the keyset that the recorded histories are encrypted with. It protects nothing else.
+func testKeys(t *testing.T) *durable.Keyring {
+	t.Helper()
+	encoded, err := os.ReadFile(filepath.Join("testdata", "TEST-ONLY-codec-keyset.txt"))
+	require.NoError(t, err)
+	keys, err := durable.NewKeyring(string(encoded))
+	require.NoError(t, err)
+	return keys
+}
+
+func interceptors() []interceptor.WorkerInterceptor {
+	return []interceptor.WorkerInterceptor{durable.Interceptor(slog.New(slog.DiscardHandler))}
+}
+
+// stage plays one flow in virtual time. Its fields are what the world does; a test changes those it is about.
+type stage struct {
+	t   *testing.T
+	env *testsuite.TestWorkflowEnvironment
+
+	issue    func(activities.IssueSignupCodeInput) (activities.IssuedCode, error)
+	register func(activities.AttemptInput) (activities.SignedUp, error)
+	link     func(activities.IssueEmailCodeInput) (activities.IssuedCode, error)
+	complete func(activities.ChallengeInput) (activities.SignedUp, error)
+	confirm  func(activities.ChallengeInput) (activities.Confirmed, error)
+	abandon  func(activities.AttemptInput) (activities.Remaining, error)
+	purge    func(activities.AccountInput) (activities.Left, error)
+	send     func(activities.SendCodeInput) (activities.Delivered, error)
+	mail     func(activities.SendMailInput) (activities.Delivered, error)
+
+	mu         sync.Mutex
+	calls      []call
+	attributes map[string]any
+}
+
+// call is one run of an activity, at a time after midnight.
+type call struct {
+	step string
+	at   time.Duration
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	suite := &testsuite.WorkflowTestSuite{}
+	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
+	s := &stage{t: t, env: suite.NewTestWorkflowEnvironment(), attributes: map[string]any{}}
+	s.goWell()
+	keys := testKeys(t)
+	s.env.SetDataConverter(keys.DataConverter())
+	s.env.SetFailureConverter(keys.FailureConverter())
+	s.env.SetWorkerOptions(worker.Options{Interceptors: interceptors()})
+	s.env.SetStartTime(midnight)
+	s.env.SetTestTimeout(20 * time.Second)
+	s.env.RegisterActivity(&steps{s})
+	workflows.Register(s.env)
+	s.env.OnUpsertTypedSearchAttributes(mock.MatchedBy(func(set temporal.SearchAttributes) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for key, value := range set.GetUntypedValues() {
+			s.attributes[key.GetName()] = value
+		}
+		return true
+	})).Return(nil).Maybe()
+	return s
+}
+
+// goWell makes a world in which every step succeeds.
+func (s *stage) goWell() {
+	code := func(challenge uuid.UUID, life time.Duration) (activities.IssuedCode, error) {
+		now := s.env.Now()
+		return activities.IssuedCode{
+			ChallengeID: challenge, Masked: masked, SendBy: now.Add(codeTTL), CodeExpiresAt: now.Add(codeTTL), FlowExpiresAt: now.Add(life),
+		}, nil
+	}
+	s.issue = func(in activities.IssueSignupCodeInput) (activities.IssuedCode, error) {
+		return code(in.ChallengeID, signupTTL)
+	}
+	s.link = func(in activities.IssueEmailCodeInput) (activities.IssuedCode, error) {
+		return code(in.ChallengeID, unverifiedTTL)
+	}
+	s.register = func(activities.AttemptInput) (activities.SignedUp, error) {
+		return activities.SignedUp{AccountID: owner, SessionID: session}, nil
+	}
+	s.complete = func(activities.ChallengeInput) (activities.SignedUp, error) {
+		return activities.SignedUp{AccountID: owner, SessionID: session}, nil
+	}
+	s.confirm = func(activities.ChallengeInput) (activities.Confirmed, error) {
+		return activities.Confirmed{AccountID: owner, CreditsAwarded: bonus}, nil
+	}
+	s.abandon = func(activities.AttemptInput) (activities.Remaining, error) { return activities.Remaining{}, nil }
+	s.purge = func(activities.AccountInput) (activities.Left, error) { return activities.Left{}, nil }
+	s.send = func(activities.SendCodeInput) (activities.Delivered, error) {
+		return activities.Delivered{State: activities.DeliverySent, CodeExpiresAt: s.env.Now().Add(codeTTL)}, nil
+	}
+	s.mail = func(activities.SendMailInput) (activities.Delivered, error) {
+		return activities.Delivered{State: activities.DeliverySent}, nil
+	}
+}
+
+// at does something at a virtual time.
+func (s *stage) at(after time.Duration, do func()) { s.env.RegisterDelayedCallback(do, after) }
+
+// run plays the flow to its end.
+func (s *stage) run(kind account.SignupKind, first workflows.SignupRequest) error {
+	s.t.Helper()
+	s.env.ExecuteWorkflow(workflows.SignupWorkflow, workflows.SignupInput{Kind: kind, Request: first})
+	require.True(s.t, s.env.IsWorkflowCompleted(), "the flow ended")
+	return s.env.GetWorkflowError()
+}
+
+// answer is what an update brought.
+type answer struct {
+	opened   workflows.SignupOpened
+	done     workflows.SignupDone
+	err      error
+	rejected bool
+	answered bool
+	at       time.Duration
+}
+
+func (s *stage) open(after time.Duration, request workflows.SignupRequest) *answer {
+	return s.update(after, workflows.SignupOpen, request)
+}
+
+func (s *stage) proceed(after time.Duration, challenge uuid.UUID) *answer {
+	return s.update(after, workflows.SignupProceed, workflows.SignupProof{ChallengeID: challenge})
+}
+
+// update sends an update under a fresh id, as the client does.
+func (s *stage) update(after time.Duration, name string, arg any) *answer {
+	got := &answer{}
+	finish := func(err error) { got.err, got.answered, got.at = durable.FromTemporal(err), true, s.now() }
+	s.at(after, func() {
+		s.env.UpdateWorkflow(name, uuid.NewString(), &testsuite.TestUpdateCallback{
+			OnAccept: func() {},
+			OnReject: func(err error) { got.rejected = true; finish(err) },
+			OnComplete: func(result any, err error) {
+				switch r := result.(type) {
+				case workflows.SignupOpened:
+					got.opened = r
+				case workflows.SignupDone:
+					got.done = r
+				}
+				finish(err)
+			},
+		}, arg)
+	})
+	return got
+}
+
+func (s *stage) now() time.Duration { return s.env.Now().Sub(midnight) }
+
+// details are what ops read in the UI.
+func (s *stage) details() string {
+	s.t.Helper()
+	encoded, err := s.env.QueryWorkflow("__temporal_workflow_metadata")
+	require.NoError(s.t, err)
+	var metadata sdkpb.WorkflowMetadata
+	require.NoError(s.t, encoded.Get(&metadata))
+	return metadata.GetCurrentDetails()
+}
+
+// detailsAt are those at a virtual time, once the flow has run.
+func (s *stage) detailsAt(after time.Duration) *string {
+	var seen string
+	s.at(after, func() { seen = s.details() })
+	return &seen
+}
+
+// requireEnding checks the search attributes at the end. That NextActionAt is taken away only a server's history shows.
+func (s *stage) requireEnding(outcome string, account uuid.UUID) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	want := map[string]any{"FlowStage": outcome, "FlowOutcome": outcome}
+	if account != uuid.Nil {
+		want["AccountID"] = account.String()
+	}
+	got := maps.Clone(s.attributes)
+	delete(got, "NextActionAt")
+	require.Equal(s.t, want, got)
+}
+
+// attributeAt is the value of a search attribute at a virtual time, once the flow has run.
+func (s *stage) attributeAt(after time.Duration, name string) *any {
+	var value any
+	s.at(after, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		value = s.attributes[name]
+	})
+	return &value
+}
+
+func (s *stage) note(step string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls = append(s.calls, call{step, s.now()})
+}
+
+// steps returns the names of all activities that ran, in order.
+func (s *stage) steps() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := make([]string, 0, len(s.calls))
+	for _, c := range s.calls {
+		names = append(names, c.step)
+	}
+	return names
+}
+
+// times returns when an activity ran.
+func (s *stage) times(step string) []time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var at []time.Duration
+	for _, c := range s.calls {
+		if c.step == step {
+			at = append(at, c.at)
+		}
+	}
+	return at
+}
+
+// steps are the activities, each named as the real one.
+type steps struct{ stage *stage }
+
+// signupSteps holds them to the signatures of the real ones.
+type signupSteps interface {
+	IssueSignupCode(context.Context, activities.IssueSignupCodeInput) (activities.IssuedCode, error)
+	RegisterAccount(context.Context, activities.AttemptInput) (activities.SignedUp, error)
+	IssueEmailCode(context.Context, activities.IssueEmailCodeInput) (activities.IssuedCode, error)
+	CompleteSignup(context.Context, activities.ChallengeInput) (activities.SignedUp, error)
+	ConfirmEmail(context.Context, activities.ChallengeInput) (activities.Confirmed, error)
+	AbandonSignup(context.Context, activities.AttemptInput) (activities.Remaining, error)
+	PurgeUnverified(context.Context, activities.AccountInput) (activities.Left, error)
+	SendCode(context.Context, activities.SendCodeInput) (activities.Delivered, error)
+	SendMail(context.Context, activities.SendMailInput) (activities.Delivered, error)
+}
+
+var (
+	_ signupSteps = (*activities.Activities)(nil)
+	_ signupSteps = (*steps)(nil)
+)
+
+func (s *steps) IssueSignupCode(ctx context.Context, in activities.IssueSignupCodeInput) (activities.IssuedCode, error) {
+	return run(ctx, s, s.stage.issue, in)
+}
+
+func (s *steps) RegisterAccount(ctx context.Context, in activities.AttemptInput) (activities.SignedUp, error) {
+	return run(ctx, s, s.stage.register, in)
+}
+
+func (s *steps) IssueEmailCode(ctx context.Context, in activities.IssueEmailCodeInput) (activities.IssuedCode, error) {
+	return run(ctx, s, s.stage.link, in)
+}
+
+func (s *steps) CompleteSignup(ctx context.Context, in activities.ChallengeInput) (activities.SignedUp, error) {
+	return run(ctx, s, s.stage.complete, in)
+}
+
+func (s *steps) ConfirmEmail(ctx context.Context, in activities.ChallengeInput) (activities.Confirmed, error) {
+	return run(ctx, s, s.stage.confirm, in)
+}
+
+func (s *steps) AbandonSignup(ctx context.Context, in activities.AttemptInput) (activities.Remaining, error) {
+	return run(ctx, s, s.stage.abandon, in)
+}
+
+func (s *steps) PurgeUnverified(ctx context.Context, in activities.AccountInput) (activities.Left, error) {
+	return run(ctx, s, s.stage.purge, in)
+}
+
+func (s *steps) SendCode(ctx context.Context, in activities.SendCodeInput) (activities.Delivered, error) {
+	return run(ctx, s, s.stage.send, in)
+}
+
+func (s *steps) SendMail(ctx context.Context, in activities.SendMailInput) (activities.Delivered, error) {
+	return run(ctx, s, s.stage.mail, in)
+}
+
+func run[In, Out any](ctx context.Context, s *steps, do func(In) (Out, error), in In) (Out, error) {
+	s.stage.note(activity.GetInfo(ctx).ActivityType.Name)
+	return do(in)
+}
