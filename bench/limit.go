@@ -17,8 +17,8 @@ import (
 )
 
 // serveLimit serves the limit handlers of docs/performance.md until ctx ends: Fiber, one prepared primary-key select
-// through pgx and a constant body. GET /row/<bytes>/<id> reads the columns that our reads return from one flat table, GET
-// /bare/<bytes>/<id> one text column that is as wide.
+// through pgx and a constant body. GET /row/<bytes>/<id> reads the columns that our reads return from one flat table,
+// GET /bare/<bytes>/<id> one text column that is as wide.
 func serveLimit(ctx context.Context, address, url string, connections int) error {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {

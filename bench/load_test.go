@@ -100,7 +100,8 @@ func TestSeriesIsComparedWithItsNeighbour(t *testing.T) {
 
 func TestTableAligns(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, "| a   | b |\n|-----|---|\n| é   | 1 |\n| ccc | 2 |\n", table([][]string{{"a", "b"}, {"é", "1"}, {"ccc", "2"}}))
+	want := "| a   | b |\n|-----|---|\n| é   | 1 |\n| ccc | 2 |\n"
+	require.Equal(t, want, table([][]string{{"a", "b"}, {"é", "1"}, {"ccc", "2"}}))
 }
 
 func TestUsageOfAProcess(t *testing.T) {

@@ -87,14 +87,16 @@ func (s *suite) throughput() string {
 	}}
 	for _, r := range s.reads {
 		row := []string{r.name, whole(r.rate()), millis(r.p50()), millis(r.p99())}
-		row = append(row, r.compared(rateOf, fmt.Sprintf(">= %.2f", readShare), func(x float64) bool { return x >= readShare })...)
+		row = append(row, r.compared(rateOf, fmt.Sprintf(">= %.2f", readShare), enough(readShare))...)
 		rows = append(rows, append(row, micros(r.cpu()), two(r.cpuSeconds()), mebi(r.memory())))
 	}
 	return table(rows)
 }
 
 func (s *suite) latency() string {
-	rows := [][]string{{"operation", "p50 ms", "p99 ms", "requests/s", "ratio of p50", "lowest to highest", "target", "met"}}
+	rows := [][]string{{
+		"operation", "p50 ms", "p99 ms", "requests/s", "ratio of p50", "lowest to highest", "target", "met",
+	}}
 	for _, r := range s.single {
 		row := []string{r.name, millis(r.p50()), millis(r.p99()), whole(r.rate())}
 		rows = append(rows, append(row, r.compared(medianOf, fmt.Sprintf("<= %.1f", readLatency),
@@ -120,13 +122,19 @@ func (s *suite) logins() string {
 	row := func(r *series, name string) []string {
 		return []string{name, one(r.rate()), millis(r.p50()), millis(r.p99())}
 	}
-	enough := func(x float64) bool { return x >= loginShare }
 	beside := s.quiet.cpu() - s.hash.cpu()
 	return table([][]string{
 		{"what", "requests/s", "p50 ms", "p99 ms", "compared", "lowest to highest", "target", "met"},
-		{fmt.Sprintf("%s, %d at once", s.ceiling.name, s.ceiling.connections), one(s.ceiling.rate()), "", "", "1", "", "", ""},
-		append(row(s.login, s.login.name+", 32 connections"), s.login.compared(rateOf, fmt.Sprintf(">= %.2f", loginShare), enough)...),
-		{s.hash.name + ", one after the other", one(s.hash.rate()), "", "", millis(s.hash.cpu()) + " ms of CPU", "", "", ""},
+		{
+			fmt.Sprintf("%s, %d at once", s.ceiling.name, s.ceiling.connections), one(s.ceiling.rate()),
+			"", "", "1", "", "", "",
+		},
+		append(row(s.login, s.login.name+", 32 connections"),
+			s.login.compared(rateOf, fmt.Sprintf(">= %.2f", loginShare), enough(loginShare))...),
+		{
+			s.hash.name + ", one after the other", one(s.hash.rate()),
+			"", "", millis(s.hash.cpu()) + " ms of CPU", "", "", "",
+		},
 		append(row(s.quiet, s.quiet.name+", 1 connection"), millis(beside)+" ms of CPU more", "",
 			fmt.Sprintf("<= %d ms", loginBeside.Milliseconds()), met(beside <= loginBeside)),
 		append(row(s.flooded, s.flooded.name), "p99", "", fmt.Sprintf("< %d ms", floodedTarget.Milliseconds()),
@@ -153,25 +161,26 @@ func (s *suite) memory() string {
 
 // document is docs/performance.md.
 func (s *suite) document(accounts, sample, postgres int, duration time.Duration) string {
-	return fmt.Sprintf(preamble, "`", machineName(), runtime.Version(), postgres, rounds, int(duration.Seconds()), accounts,
-		sample, poolSize) + s.report()
+	return fmt.Sprintf(preamble, "`", machineName(), runtime.Version(), postgres, rounds, int(duration.Seconds()),
+		accounts, sample, poolSize) + s.report()
 }
 
 const preamble = `# Speed
 
-%[1]smake bench%[1]s wrote this file. Figures depend on the machine and on what else it does, so compare only the ratios: each is the
-median of those of neighbours in one run. Here: %[2]s, %[3]s, PostgreSQL %[4]d with fsync on; servers, Postgres and the load
-generator share the cores.
+%[1]smake bench%[1]s wrote this file. Figures depend on the machine and on what else it does, so compare only the ratios:
+each is the median of those of neighbours in one run. Here: %[2]s, %[3]s, PostgreSQL %[4]d with fsync on;
+servers, Postgres and the load generator share the cores.
 
-- **Limit handler**: Fiber, one prepared primary-key select through pgx of the columns that our reads return, but from one flat
-  table, and a constant body as long as ours. The second one reads a single text column of the same width: what
+- **Limit handler**: Fiber, one prepared primary-key select through pgx of the columns that our reads return, but from
+  one flat table, and a constant body as long as ours. "One column" reads a single text of the same width instead: what
   leaving out the columns would bring at most.
-- Every figure is the median of %[5]d rounds; in each round everything is measured in turn, each operation next to its limit. About
-  %[6]d s in all, after a warm-up. Connections are kept alive, and every answer must be 200.
+- Every figure is the median of %[5]d rounds; in each, everything is measured in turn, each operation next to its limit.
+  About %[6]d s in all, after a warm-up. Connections are kept alive, and every answer must be 200.
 - %[7]d accounts; the clients are %[8]d of them, each with its own session, token and API key. The API is the real
-  binary with its access log off (level warn) unless the line says otherwise, with the default pool of %[9]d connections, which the
-  limit server has too. Temporal is not running: reads and logins ask nothing of it.
-- The limits per client address are raised by %[1]sGATEHOUSE_LIMIT_SCALE%[1]s and not switched off: counting is in the figures of whatever is counted.
+  binary with its access log off (level warn) unless the line says otherwise, and with the default pool of %[9]d
+  connections, which the limit server has too. Temporal is not running: reads and logins ask nothing of it.
+- The limits per client address are raised by %[1]sGATEHOUSE_LIMIT_SCALE%[1]s and not switched off, so the counting of
+  logins is in the figures.
 
 `
 
@@ -206,6 +215,8 @@ func table(rows [][]string) string {
 	}
 	return b.String()
 }
+
+func enough(least float64) func(float64) bool { return func(x float64) bool { return x >= least } }
 
 func met(ok bool) string {
 	if ok {

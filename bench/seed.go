@@ -39,12 +39,13 @@ var seedRest = []string{
 		SELECT a.id, s.id AS session_id, s.state, s.created_at AS signed_in_at, s.last_active_at, s.auth_time, s.expires_at,
 			a.id AS account_id, a.email, true AS email_verified, a.username, true AS has_password, a.is_active, a.is_locked,
 			a.roles, a.primary_provider, a.two_factor_enabled, a.phone_number, a.country_code, false AS phone_verified,
-			a.full_name, a.avatar_url, a.user_type, a.audio_usage, a.referral_source, a.onboarding_done, a.created_at, a.updated_at,
-			c.balance, c.payg_balance, c.last_reset_at, c.next_reset_at, c.total_used, c.total_purchased, c.discount_eligible,
-			c.discount_active, NULL AS subscription, 'active' AS status, a.created_at AS period_start,
+			a.full_name, a.avatar_url, a.user_type, a.audio_usage, a.referral_source, a.onboarding_done,
+			a.created_at, a.updated_at, c.balance, c.payg_balance, c.last_reset_at, c.next_reset_at, c.total_used,
+			c.total_purchased, c.discount_eligible, c.discount_active, NULL AS subscription, 'active' AS status, a.created_at AS period_start,
 			NULL::timestamptz AS period_end, NULL::timestamptz AS cancel_at,
 			p.id AS plan_id, p.code, p.name, p.is_free, p.credits_per_month
-		FROM accounts a JOIN credits c ON c.account_id = a.id JOIN sessions s ON s.account_id = a.id JOIN plans p ON p.is_free`,
+		FROM accounts a JOIN credits c ON c.account_id = a.id JOIN sessions s ON s.account_id = a.id
+			JOIN plans p ON p.is_free`,
 	`ALTER TABLE limit_rows ADD PRIMARY KEY (id)`,
 	`CREATE TABLE limit_bare AS SELECT id, repeat('x', pg_column_size(r.*)) AS row FROM limit_rows r`,
 	`ALTER TABLE limit_bare ADD PRIMARY KEY (id)`,

@@ -22,9 +22,9 @@ import (
 	"gatehouse/internal/secret"
 )
 
-// stack is what is measured, all of it on free ports of the loopback interface: a durable Postgres, the real binary with
-// its access log off and once more with the log as it is by default, and the limit server. There is no Temporal: reads
-// and logins ask nothing of it.
+// stack is what is measured, all of it on free ports of the loopback interface: a durable Postgres, the real binary
+// with its access log off and once more with the log as it is by default, and the limit server. There is no Temporal:
+// reads and logins ask nothing of it.
 type stack struct {
 	dir      string
 	cluster  *postgres.Cluster
@@ -127,6 +127,8 @@ func (s *stack) startAPI(ctx context.Context, binary, level string) (server, err
 		"GATEHOUSE_CODEC_KEYS=" + s.codecKeys,
 		"GATEHOUSE_LOG_LEVEL=" + level,
 		"GATEHOUSE_LIMIT_SCALE=1000000", // one address asks for everything
+		// What a busy machine delays must not fail the run.
+		"GATEHOUSE_REQUEST_TIMEOUT=10s", "GATEHOUSE_HASH_WAIT=9s",
 	}
 	return s.start(ctx, "api-"+level, cmd, free[0], get("/.well-known/jwks.json", "", ""))
 }
