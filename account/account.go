@@ -67,7 +67,6 @@ type Credits struct {
 	TotalPurchased     int64
 	DiscountEligible   bool
 	DiscountActive     bool
-	MonthlyFromPlan    int64
 	MultiplierByAction map[string]float64
 }
 

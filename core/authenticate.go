@@ -72,7 +72,7 @@ func (c *Core) byKey(ctx context.Context, key string) (account.Principal, error)
 	if !secret.IsAPIKey(key) || len(key) > maxAPIKeyLength {
 		return account.Principal{}, account.ErrUnauthorized
 	}
-	p, err := c.Store.PrincipalByKey(ctx, c.Keys.TokenHash("api-key", key))
+	p, err := c.Store.PrincipalByKey(ctx, c.Keys.TokenHash("api-key", key), strings.HasPrefix(key, secret.ServiceKeyPrefix))
 	return withMultipliers(p), unauthorized(err)
 }
 

@@ -128,6 +128,9 @@ func (c *Core) ConfirmEmail(ctx context.Context, by account.Caller, in ConfirmEm
 // (C23): the answers do not differ. It returns account.ErrTooManyRequests when the address got too many codes, whether it
 // is known or not.
 func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeInput) (None, error) {
+	// The time of the answer must not tell a known address either: both wait until this has passed.
+	floor := time.NewTimer(resendFloor)
+	defer func() { <-floor.C }()
 	email := account.NormalizeEmail(in.Email)
 	if email == "" {
 		return None{}, account.ErrInvalid.On("email", "is required")
@@ -159,7 +162,7 @@ func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeI
 		return None{}, c.Flows.Healthy(ctx)
 	}
 	_, err = c.openFlow(ctx, kind, email, request)
-	if errors.Is(err, account.ErrInvalidCode) {
+	if errors.Is(err, account.ErrInvalidCode) || errors.Is(err, durable.ErrNoFlow) {
 		err = nil // it expired this moment: as for any other address
 	}
 	if request.AttemptID != uuid.Nil {
@@ -167,6 +170,9 @@ func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeI
 	}
 	return None{}, err
 }
+
+// resendFloor is longer than a code takes to be made.
+const resendFloor = 60 * time.Millisecond
 
 func codeInput(rawEmail, code string) (email string, err error) {
 	invalid := account.ErrInvalid

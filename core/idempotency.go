@@ -17,8 +17,9 @@ type Answer struct {
 }
 
 const (
-	idempotencyTTL  = 48 * time.Hour
-	idempotencyPoll = 50 * time.Millisecond
+	idempotencyTTL   = 48 * time.Hour
+	idempotencyPoll  = 50 * time.Millisecond
+	idempotencyLease = 3 * time.Second
 	// idempotencyReserve is what a waiting caller keeps of its deadline for its own answer.
 	idempotencyReserve = 500 * time.Millisecond
 )
@@ -33,7 +34,8 @@ func (c *Core) HashKey(parts ...string) string {
 // the same key, also until the lease of one that died runs out. It returns account.ErrIdempotencyKeyReused when the key
 // was used for another request and account.ErrIdempotencyKeyInUse when the other caller does not finish in time.
 func (c *Core) ClaimKey(ctx context.Context, key string, requestHash []byte) (*Answer, error) {
-	lease := c.RequestTimeout + time.Second
+	// Longer than a request and the keeping of its answer can take, so that a live holder never loses its key.
+	lease := c.RequestTimeout + idempotencyLease
 	// Keyed, because a request may hold a password that a plain hash would give away to whoever reads the table.
 	requestHash = c.Keys.Subject("idempotency-request", string(requestHash))
 	for {

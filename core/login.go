@@ -25,9 +25,6 @@ type LoginInput struct {
 	IdentifierField string
 }
 
-// maxSecretInput bounds what is compared; whatever is longer matches nothing.
-const maxSecretInput = 4 * account.MaxPasswordLength
-
 func (in LoginInput) validate() error {
 	invalid := account.ErrInvalid
 	if strings.TrimSpace(in.Identifier) == "" {
@@ -60,28 +57,19 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 	if err != nil && !errors.Is(err, account.ErrNotFound) {
 		return SignIn{}, err
 	}
-	// One counter per account, whichever of its names is tried; an unknown name counts just the same, in all its spellings.
-	throttle := c.Keys.Subject("login", cmp.Or(username, email))
-	if err == nil {
-		throttle = c.Keys.Subject("login", cred.AccountID.String())
-	}
-	password := in.Password
-	if len(password) > maxSecretInput {
-		password, cred.PasswordHash = "", ""
-	}
-	match, err := c.Hasher.Verify(ctx, cred.PasswordHash, password, func(ctx context.Context) error {
-		return c.Store.LoginDelay(ctx, throttle)
-	})
+	known := err == nil
+	throttle := c.throttle(email, username, cred, known)
+	match, err := c.Hasher.Verify(ctx, cred.PasswordHash, in.Password, func(ctx context.Context) error { return throttle.judge(ctx, c) })
 	if err != nil {
 		return SignIn{}, err
 	}
-	if !match {
-		if err := c.Store.LoginFailed(ctx, throttle, c.Policy.LoginFreeFailures, c.Policy.LoginMaxDelay); err != nil {
-			return SignIn{}, err
-		}
-		return SignIn{}, account.ErrInvalidCredentials
+	if !match || throttle.waits {
+		return SignIn{}, c.loginFailed(ctx, throttle)
 	}
-	if err := c.Store.LoginSucceeded(ctx, throttle); err != nil {
+	if err := c.Store.LoginSucceeded(ctx, throttle.keys); err != nil {
+		return SignIn{}, err
+	}
+	if err := c.renewHash(ctx, cred, in.Password); err != nil {
 		return SignIn{}, err
 	}
 	from := origin(by, nil, nil, nil)
@@ -107,6 +95,55 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 	out.ExpiresAt = now.Add(c.Policy.AccessTTL)
 	out.AccessToken, err = c.Tokens.Sign(session.ID, cred.AccountID, now, out.ExpiresAt)
 	return out, err
+}
+
+// loginThrottle slows down guessing: by the name that was sent, known or not, and by the account behind it.
+type loginThrottle struct {
+	keys [][]byte
+	// waits is set when only the account's own counter refuses: that must look like a wrong password, or it would tell
+	// which names belong together.
+	waits bool
+}
+
+func (c *Core) throttle(email, username string, cred store.Credentials, known bool) *loginThrottle {
+	t := &loginThrottle{keys: [][]byte{c.Keys.Subject("login", cmp.Or(username, email))}}
+	if known {
+		t.keys = append(t.keys, c.Keys.Subject("login-account", cred.AccountID.String()))
+	}
+	return t
+}
+
+func (t *loginThrottle) judge(ctx context.Context, c *Core) error {
+	if err := c.Store.LoginDelay(ctx, t.keys[0]); err != nil || len(t.keys) == 1 {
+		return err
+	}
+	err := c.Store.LoginDelay(ctx, t.keys[1])
+	if errors.Is(err, account.ErrTooManyRequests) {
+		t.waits, err = true, nil
+	}
+	return err
+}
+
+func (c *Core) loginFailed(ctx context.Context, t *loginThrottle) error {
+	for _, key := range t.keys {
+		if err := c.Store.LoginFailed(ctx, key, c.Policy.LoginFreeFailures, c.Policy.LoginMaxDelay); err != nil {
+			return err
+		}
+	}
+	return account.ErrInvalidCredentials
+}
+
+// renewHash brings a password that was hashed with older parameters to today's (security.md LOG-09). A change of the
+// password meanwhile wins.
+func (c *Core) renewHash(ctx context.Context, cred store.Credentials, password string) error {
+	if !secret.Outdated(cred.PasswordHash) {
+		return nil
+	}
+	hash, err := c.Hasher.Hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	return c.Store.RenewPasswordHash(ctx, cred.AccountID, cred.PasswordHash, hash)
 }
 
 // signIn returns a session's principal with an access token that lives as long as the session (design D6). The same

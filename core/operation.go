@@ -44,6 +44,14 @@ func (c *Core) Operation(ctx context.Context, _ account.Caller, in OperationInpu
 		return Operation{}, err
 	}
 	out := Operation{ID: id, Kind: "signup", Stage: "pending", ExpiresAt: &attempt.ExpiresAt}
+	unproven, err := c.unproven(ctx, attempt)
+	if err != nil {
+		return Operation{}, err
+	}
+	if unproven {
+		expires := attempt.CreatedAt.Add(c.Policy.UnverifiedTTL)
+		out.Stage, out.ExpiresAt = "awaiting_proof", &expires
+	}
 	purpose := account.PurposeSignup
 	if attempt.Kind == account.SignupByRegister {
 		purpose = account.PurposeEmail
@@ -54,12 +62,26 @@ func (c *Core) Operation(ctx context.Context, _ account.Caller, in OperationInpu
 		out.Stage, out.AttemptsLeft = "awaiting_proof", max(c.Policy.CodeTries-live.Attempts, 0)
 	case !errors.Is(err, account.ErrNotFound):
 		return Operation{}, err
-	case attempt.Closed:
+	case attempt.Closed && !unproven:
 		out.Stage, out.ExpiresAt = "completed", nil
+	case attempt.ExpiresAt.Before(c.Clock.Now()) && !attempt.Closed:
+		out.Stage = "expired"
 	}
 	sent, err := c.Store.Deliveries(ctx, c.flowID(attempt.Kind, attempt.Email), attempt.CreatedAt)
 	for _, d := range sent {
 		out.Deliveries = append(out.Deliveries, Delivery{Channel: d.Channel, State: d.State, Attempts: d.Attempts})
 	}
 	return out, err
+}
+
+// unproven reports whether an attempt made an account whose address nobody has proven yet.
+func (c *Core) unproven(ctx context.Context, attempt account.SignupAttempt) (bool, error) {
+	if attempt.AccountID == nil {
+		return false, nil
+	}
+	owner, err := c.Store.OwnerOf(ctx, attempt.Email)
+	if errors.Is(err, account.ErrNotFound) {
+		return false, nil
+	}
+	return owner.AccountID == *attempt.AccountID && !owner.Verified, err
 }

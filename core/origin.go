@@ -19,7 +19,10 @@ const (
 // origin is where a request came from, with what its client said about itself made harmless: HTML is stripped and values
 // are cut (contract C06, C08).
 func origin(by account.Caller, fingerprint json.RawMessage, attribution map[string]string, anonymousID *string) account.Origin {
-	o := account.Origin{UserAgent: text(by.UserAgent, maxAttribution), Fingerprint: fingerprint}
+	o := account.Origin{UserAgent: text(by.UserAgent, maxAttribution)}
+	if !emptyObject(fingerprint) {
+		o.Fingerprint = fingerprint
+	}
 	if by.IP.IsValid() {
 		o.IP = by.IP.String()
 	}
@@ -34,6 +37,12 @@ func origin(by account.Caller, fingerprint json.RawMessage, attribution map[stri
 		o.AnonymousID = &id
 	}
 	return o
+}
+
+// emptyObject reports whether a client sent no fingerprint at all, or one that says nothing.
+func emptyObject(fingerprint json.RawMessage) bool {
+	var members map[string]json.RawMessage
+	return json.Unmarshal(fingerprint, &members) != nil || len(members) == 0
 }
 
 // text cuts s to limit characters and drops what Postgres or a log line could not hold.

@@ -63,6 +63,8 @@ func (c *Core) Register(ctx context.Context, by account.Caller, in RegisterInput
 	id := challengeID(by)
 	attempt, err := c.Store.Signup(ctx, id)
 	switch {
+	case err == nil && attempt.Email != email:
+		return Registered{}, account.ErrIdempotencyKeyReused
 	case err == nil && attempt.AccountID != nil:
 		return c.registered(ctx, *attempt.SessionID)
 	case errors.Is(err, account.ErrNotFound):
@@ -81,7 +83,7 @@ func (c *Core) Register(ctx context.Context, by account.Caller, in RegisterInput
 	}
 	opened, err := c.openFlow(ctx, account.SignupByRegister, email, workflows.SignupRequest{AttemptID: id, ChallengeID: id})
 	if err != nil {
-		return Registered{}, pending(err, id.String())
+		return Registered{}, pending(again(err), id.String())
 	}
 	return c.registered(ctx, opened.SessionID)
 }

@@ -103,7 +103,7 @@ func (c *Core) InitiateSignup(ctx context.Context, by account.Caller, in Initiat
 	}
 	request := workflows.SignupRequest{AttemptID: attempt.ID, ChallengeID: challenge}
 	if _, err := c.openFlow(ctx, account.SignupByCode, email, request); err != nil {
-		return SignupPending{}, pending(err, attempt.ID.String())
+		return SignupPending{}, pending(again(err), attempt.ID.String())
 	}
 	return SignupPending{Email: email, ExpiresIn: c.Policy.CodeTTL}, nil
 }
@@ -134,7 +134,7 @@ func (c *Core) openAttempt(ctx context.Context, by account.Caller, in InitiateSi
 
 // again says of a sign-up that ended at this very moment that the next request begins a new one.
 func again(err error) error {
-	if errors.Is(err, account.ErrNotFound) {
+	if errors.Is(err, account.ErrNotFound) || errors.Is(err, account.ErrInvalidCode) || errors.Is(err, durable.ErrNoFlow) {
 		return account.ErrUnavailable.Because(err)
 	}
 	return err
@@ -173,6 +173,9 @@ func (c *Core) nextChallenge(ctx context.Context, by account.Caller, attempt acc
 	}
 	if !issued && limited.RetryAfter <= c.Policy.SendGap {
 		return attempt.ID, nil
+	}
+	if c.Policy.Enumeration == account.EnumerationHidden {
+		return uuid.Nil, nil // as for a taken address, whose owner is not told again either
 	}
 	return uuid.Nil, err
 }

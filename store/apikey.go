@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 
 	"github.com/jackc/pgx/v5"
 
@@ -24,19 +23,15 @@ func keyTargets(k *account.APIKey) []any {
 
 // PrincipalByKey returns who an API key belongs to; a service key belongs to nobody and carries an empty account. It
 // returns account.ErrNotFound when the key is unknown or revoked, or its account may not be used.
-func (s *Store) PrincipalByKey(ctx context.Context, keyHash []byte) (account.Principal, error) {
+func (s *Store) PrincipalByKey(ctx context.Context, keyHash []byte, service bool) (account.Principal, error) {
 	p := account.Principal{APIKey: &account.APIKey{}}
+	if service {
+		err := s.pool.QueryRow(ctx, serviceKeyQuery, pgx.QueryExecModeCacheStatement, keyHash).Scan(keyTargets(p.APIKey)...)
+		return p, translate(err)
+	}
 	targets := append(keyTargets(p.APIKey), principalTargets(&p)...)
-	err := translate(s.pool.QueryRow(ctx, keyPrincipalQuery, pgx.QueryExecModeCacheStatement, keyHash).Scan(targets...))
-	if errors.Is(err, account.ErrNotFound) {
-		p = account.Principal{APIKey: &account.APIKey{}}
-		err = translate(s.pool.QueryRow(ctx, serviceKeyQuery, pgx.QueryExecModeCacheStatement, keyHash).Scan(keyTargets(p.APIKey)...))
-	}
-	if err != nil {
-		return account.Principal{}, err
-	}
-	p.Credits.MonthlyFromPlan = p.Subscription.Plan.CreditsPerMonth
-	return p, nil
+	err := s.pool.QueryRow(ctx, keyPrincipalQuery, pgx.QueryExecModeCacheStatement, keyHash).Scan(targets...)
+	return p, translate(err)
 }
 
 // CreateAPIKey stores a new key by its hash.

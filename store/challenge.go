@@ -90,7 +90,7 @@ func (s *Store) IssueChallenge(ctx context.Context, n NewChallenge) (account.Cha
 		if err != nil {
 			return err
 		}
-		return tx.db.NewSelect().Model(&row).Where("id = ?", n.ID).Scan(ctx)
+		return tx.db.NewSelect().Model(&row).Where("id = ? AND purpose = ? AND subject = ?", n.ID, n.Purpose, n.Subject).Scan(ctx)
 	})
 	return row.challenge(), translate(err)
 }
@@ -167,8 +167,9 @@ func (s *Store) CountGuess(ctx context.Context, g Guess) (Counted, error) {
 				AND ((`+provable+`) OR (consumed_at IS NOT NULL AND proof_key = ?))
 			ORDER BY created_at DESC LIMIT 1)
 		AND attempts < CASE WHEN proof_key = ? THEN 2 ELSE 1 END * ? AND superseded_at IS NULL AND code_expires_at > now()
+			AND (consumed_at IS NULL OR proof_key = ?)
 		RETURNING id, code_hash, consumed_at, result`,
-		g.Purpose, g.Subject, key, seconds(g.Lease), key, key, g.Tries).Scan(ctx, &row)
+		g.Purpose, g.Subject, key, seconds(g.Lease), key, key, g.Tries, key).Scan(ctx, &row)
 	if err != nil {
 		return Counted{}, translate(err)
 	}

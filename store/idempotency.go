@@ -44,7 +44,7 @@ func (s *Store) ClaimKey(ctx context.Context, key string, requestHash []byte, le
 	err = translate(s.db.NewRaw(`SELECT request_hash, status, answer FROM idempotency_keys WHERE key = ?`, key).Scan(ctx, &row))
 	switch {
 	case errors.Is(err, account.ErrNotFound):
-		return KeyClaim{}, nil // released in between: not claimed, not answered, so the caller asks again
+		return KeyClaim{}, nil // swept in between: not claimed, not answered, so the caller asks again
 	case err != nil:
 		return KeyClaim{}, err
 	case !bytes.Equal(row.RequestHash, requestHash):
@@ -62,8 +62,9 @@ func (s *Store) KeepAnswer(ctx context.Context, key string, status int, answer [
 	return translate(err)
 }
 
-// ReleaseKey gives up a claimed key without an answer.
+// ReleaseKey gives up a claimed key without an answer. What was asked under it stays known, so that nobody can ask for
+// something else under it.
 func (s *Store) ReleaseKey(ctx context.Context, key string) error {
-	_, err := s.db.NewRaw(`DELETE FROM idempotency_keys WHERE key = ? AND status IS NULL`, key).Exec(ctx)
+	_, err := s.db.NewRaw(`UPDATE idempotency_keys SET locked_until = now() WHERE key = ? AND status IS NULL`, key).Exec(ctx)
 	return translate(err)
 }

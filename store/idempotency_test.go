@@ -52,7 +52,10 @@ func TestClaimKeyRaceHasOneClaimant(t *testing.T) {
 		require.Equal(t, 1, w.claimants(t, key, "body"), "the holder died: one takes over")
 
 		require.NoError(t, w.ReleaseKey(t.Context(), key))
-		require.Equal(t, 1, w.claimants(t, key, "another body"), "a released key is as good as new")
+		require.Equal(t, 1, w.claimants(t, key, "body"), "a released key may be tried again")
+		require.NoError(t, w.ReleaseKey(t.Context(), key))
+		_, err := w.claim(t, key, "another body")
+		require.ErrorIs(t, err, account.ErrIdempotencyKeyReused, "but never for anything else")
 	}
 }
 

@@ -178,7 +178,7 @@ func TestLOG01_WrongPasswordsDoubleTheWait(t *testing.T) {
 	for range 10 {
 		require.NoError(t, fail())
 	}
-	require.NoError(t, w.LoginSucceeded(t.Context(), name))
+	require.NoError(t, w.LoginSucceeded(t.Context(), [][]byte{name}))
 	require.NoError(t, delay())
 	require.Zero(t, w.count(t, "login_throttles"))
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/uptrace/bun"
 
 	"gatehouse/account"
 )
@@ -21,8 +22,8 @@ func (s *Store) CredentialsOf(ctx context.Context, email, username string) (Cred
 	var c Credentials
 	err := s.db.NewRaw(`
 		SELECT a.id, coalesce(a.password_hash, '') FROM accounts a
-		WHERE (a.email = ? OR a.username = ?) AND `+accountUsable+` ORDER BY a.email = ? DESC LIMIT 1`,
-		email, nullable(username), email).Scan(ctx, &c.AccountID, &c.PasswordHash)
+		WHERE (a.email = ? OR a.username = ?) AND `+accountUsable+` LIMIT 1`,
+		email, nullable(username)).Scan(ctx, &c.AccountID, &c.PasswordHash)
 	return c, translate(err)
 }
 
@@ -55,8 +56,14 @@ func (s *Store) LoginFailed(ctx context.Context, key []byte, free int, longest t
 	return translate(err)
 }
 
-// LoginSucceeded forgets the wrong passwords of a sign-in name.
-func (s *Store) LoginSucceeded(ctx context.Context, key []byte) error {
-	_, err := s.db.NewRaw(`DELETE FROM login_throttles WHERE key = ?`, key).Exec(ctx)
+// LoginSucceeded forgets the wrong passwords counted under keys.
+func (s *Store) LoginSucceeded(ctx context.Context, keys [][]byte) error {
+	_, err := s.db.NewRaw(`DELETE FROM login_throttles WHERE key IN (?)`, bun.List(keys)).Exec(ctx)
+	return translate(err)
+}
+
+// RenewPasswordHash replaces the hash of an account's password unless the password was changed meanwhile.
+func (s *Store) RenewPasswordHash(ctx context.Context, accountID uuid.UUID, before, after string) error {
+	_, err := s.db.NewRaw(`UPDATE accounts SET password_hash = ? WHERE id = ? AND password_hash = ?`, after, accountID, before).Exec(ctx)
 	return translate(err)
 }

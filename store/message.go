@@ -59,18 +59,16 @@ func (s *Store) MessageFailed(ctx context.Context, flow, step string, state Mess
 
 // Delivery is how a message of a flow stands.
 type Delivery struct {
-	Template  string
-	Channel   string
-	State     string
-	Attempts  int
-	UpdatedAt time.Time
+	Channel  string
+	State    string
+	Attempts int
 }
 
 // Deliveries lists the messages of a flow made since a moment, oldest first, at most 50.
 func (s *Store) Deliveries(ctx context.Context, flow string, since time.Time) ([]Delivery, error) {
 	var rows []Delivery
 	err := s.db.NewRaw(`
-		SELECT template, channel, state, attempts, updated_at FROM messages WHERE flow = ? AND created_at >= ?
+		SELECT channel, state, attempts FROM messages WHERE flow = ? AND created_at >= ?
 		ORDER BY created_at LIMIT 50`, flow, since).
 		Scan(ctx, &rows)
 	return rows, translate(err)

@@ -153,6 +153,10 @@ func (s *Store) ConfirmEmail(ctx context.Context, challenge uuid.UUID, bonus Bon
 			out = *done
 			return nil
 		}
+		contested, err := tx.endContest(ctx, row.Destination)
+		if err != nil {
+			return err
+		}
 		var id uuid.UUID
 		err = translate(tx.db.NewRaw(`
 			UPDATE accounts SET email_verified_at = now(), updated_at = now()
@@ -164,8 +168,10 @@ func (s *Store) ConfirmEmail(ctx context.Context, challenge uuid.UUID, bonus Bon
 		if err != nil {
 			return err
 		}
-		if err := tx.settleContest(ctx, id, row.Destination); err != nil {
-			return err
+		if contested {
+			if err := tx.disarm(ctx, id); err != nil {
+				return err
+			}
 		}
 		awarded, err := tx.grantWelcome(ctx, id, bonus)
 		if err != nil {
@@ -177,16 +183,20 @@ func (s *Store) ConfirmEmail(ctx context.Context, challenge uuid.UUID, bonus Bon
 	return out, translate(err)
 }
 
-func (s *Store) settleContest(ctx context.Context, id uuid.UUID, email string) error {
+// endContest removes the open sign-up of an address and reports whether there was one. It goes before the account is
+// touched, in the order of CompleteSignup: the other way round the two would wait for each other.
+func (s *Store) endContest(ctx context.Context, email string) (bool, error) {
 	res, err := s.db.NewRaw(`DELETE FROM signup_attempts WHERE email = ? AND kind = 'code' AND closed_at IS NULL`, email).Exec(ctx)
 	err = touched(res, err)
 	if errors.Is(err, account.ErrNotFound) {
-		return nil
+		return false, nil
 	}
-	if err != nil {
-		return err
-	}
-	_, err = s.db.NewRaw(`
+	return err == nil, err
+}
+
+// disarm takes password and sessions from an account that somebody else may have prepared.
+func (s *Store) disarm(ctx context.Context, id uuid.UUID) error {
+	_, err := s.db.NewRaw(`
 		WITH a AS (UPDATE accounts SET password_hash = NULL WHERE id = ?0)
 		UPDATE sessions SET revoked_at = now(), revoke_reason = 'contested' WHERE account_id = ?0 AND revoked_at IS NULL`, id).Exec(ctx)
 	return translate(err)

@@ -60,7 +60,6 @@ func (s *Store) PrincipalBySession(ctx context.Context, id uuid.UUID) (account.P
 	if err != nil {
 		return account.Principal{}, translate(err)
 	}
-	p.Credits.MonthlyFromPlan = p.Subscription.Plan.CreditsPerMonth
 	return p, nil
 }
 

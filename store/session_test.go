@@ -64,7 +64,7 @@ func TestJWT09_PrincipalIsReadAnewEachTime(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, p.Account.Admin())
 	require.Equal(t, "premium", p.Subscription.Plan.Code)
-	require.Equal(t, int64(10000), p.Credits.MonthlyFromPlan)
+	require.Equal(t, int64(10000), p.Subscription.Plan.CreditsPerMonth)
 
 	w.exec(t, `UPDATE subscriptions SET status = 'canceled'`)
 	p, err = w.PrincipalBySession(t.Context(), signed.SessionID)
@@ -98,7 +98,7 @@ func TestSES05_EndedSessionsBelongToNobody(t *testing.T) {
 	for _, state := range []string{"is_active = false", "is_locked = true", "deleted_at = now()"} {
 		w.exec(t, `UPDATE accounts SET `+state)
 		refused(t, signed.SessionID)
-		_, err := w.PrincipalByKey(t.Context(), key)
+		_, err := w.PrincipalByKey(t.Context(), key, false)
 		require.ErrorIs(t, err, account.ErrNotFound, state)
 		w.exec(t, `UPDATE accounts SET is_active = true, is_locked = false, deleted_at = NULL`)
 	}
@@ -144,7 +144,7 @@ func TestAPIKeys(t *testing.T) {
 	require.NoError(t, w.CreateAPIKey(t.Context(), own, []byte("own")))
 	require.NoError(t, w.CreateAPIKey(t.Context(), service, []byte("service")))
 
-	p, err := w.PrincipalByKey(t.Context(), []byte("own"))
+	p, err := w.PrincipalByKey(t.Context(), []byte("own"), false)
 	require.NoError(t, err)
 	require.Equal(t, signed.AccountID, p.Account.ID)
 	require.Equal(t, int64(100), p.Credits.Balance)
@@ -153,16 +153,16 @@ func TestAPIKeys(t *testing.T) {
 	require.True(t, p.Can(account.ScopeWrite))
 	require.False(t, p.Can(account.ScopeSecurity))
 
-	p, err = w.PrincipalByKey(t.Context(), []byte("service"))
+	p, err = w.PrincipalByKey(t.Context(), []byte("service"), true)
 	require.NoError(t, err)
 	require.True(t, p.APIKey.Service)
 	require.Equal(t, uuid.Nil, p.Account.ID, "a service key belongs to nobody")
 
-	_, err = w.PrincipalByKey(t.Context(), []byte("unknown"))
+	_, err = w.PrincipalByKey(t.Context(), []byte("unknown"), false)
 	require.ErrorIs(t, err, account.ErrNotFound)
 	w.exec(t, `UPDATE api_keys SET revoked_at = now()`)
 	for _, hash := range []string{"own", "service"} {
-		_, err = w.PrincipalByKey(t.Context(), []byte(hash))
+		_, err = w.PrincipalByKey(t.Context(), []byte(hash), hash == "service")
 		require.ErrorIs(t, err, account.ErrNotFound, hash)
 	}
 	own.ID = uuid.New()

@@ -24,7 +24,6 @@ type signupAttemptRow struct {
 	MarketingOptIn bool              `bun:"marketing_opt_in,notnull"`
 	IPAddress      string            `bun:"ip_address,nullzero"`
 	UserAgent      string            `bun:"user_agent,nullzero"`
-	AnonymousID    *string           `bun:"anonymous_id"`
 	Fingerprint    json.RawMessage   `bun:"fingerprint,type:jsonb"`
 	Attribution    map[string]string `bun:"attribution,type:jsonb"`
 	Contested      bool              `bun:"contested,notnull"`
@@ -41,7 +40,7 @@ func (r signupAttemptRow) attempt() account.SignupAttempt {
 		Name: r.Name, MarketingOptIn: r.MarketingOptIn, Contested: r.Contested, AccountID: r.AccountID, SessionID: r.SessionID,
 		CreatedAt: r.CreatedAt, ExpiresAt: r.ExpiresAt, Closed: r.ClosedAt != nil,
 		Origin: account.Origin{
-			IP: r.IPAddress, UserAgent: r.UserAgent, AnonymousID: r.AnonymousID,
+			IP: r.IPAddress, UserAgent: r.UserAgent,
 			Fingerprint: []byte(r.Fingerprint), Attribution: r.Attribution,
 		},
 	}
@@ -56,7 +55,8 @@ func (s *Store) OpenSignup(ctx context.Context, a account.SignupAttempt, ttl tim
 	}
 	var row signupAttemptRow
 	err = s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		_, err := tx.db.NewRaw(`DELETE FROM signup_attempts WHERE email = ? AND closed_at IS NULL AND expires_at <= now()`,
+		_, err := tx.db.NewRaw(`DELETE FROM signup_attempts
+			WHERE email = ? AND kind = 'code' AND closed_at IS NULL AND expires_at <= now()`,
 			a.Email).Exec(ctx)
 		if err != nil {
 			return err
@@ -137,7 +137,7 @@ func (s *Store) AbandonSignup(ctx context.Context, id uuid.UUID, subject []byte)
 			return err
 		}
 		_, err = tx.db.NewRaw(`DELETE FROM challenges WHERE purpose = ? AND subject = ?
-			AND NOT EXISTS (SELECT 1 FROM signup_attempts a WHERE a.email = destination AND a.closed_at IS NULL)`,
+			AND NOT EXISTS (SELECT 1 FROM signup_attempts a WHERE a.email = destination AND a.kind = 'code' AND a.closed_at IS NULL)`,
 			account.PurposeSignup, subject).Exec(ctx)
 		return err
 	})
@@ -232,9 +232,6 @@ func laterWins(earlier, later account.Origin) account.Origin {
 	}
 	if len(later.Attribution) == 0 {
 		later.Attribution = earlier.Attribution
-	}
-	if later.AnonymousID == nil {
-		later.AnonymousID = earlier.AnonymousID
 	}
 	return later
 }

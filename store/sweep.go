@@ -3,32 +3,63 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
+
+	"gatehouse/account"
 )
 
-// Sweep removes what has expired: parked sign-ups, old challenges, idempotency keys, limits, dead sessions, and the
-// unverified accounts that their flow should have purged a day ago. It may run anywhere, any time, and twice at once.
+// sweepBatch bounds one statement, so that a backlog is worked off instead of running into the statement timeout.
+const sweepBatch = 1000
+
+// expired names the rows that have lost their point. The unverified accounts are those that their flow should have
+// purged a day ago.
+var expired = []struct{ table, where string }{
+	{"accounts", `email_verified_at IS NULL AND email IS NOT NULL AND deleted_at IS NULL AND created_at < now() - (? + 86400) * interval '1 second'`},
+	{"signup_attempts", `closed_at IS NULL AND expires_at < now() - interval '1 hour'`},
+	{"signup_attempts", `closed_at < now() - interval '1 day' AND NOT EXISTS (
+		SELECT 1 FROM accounts a WHERE a.id = signup_attempts.account_id AND a.email_verified_at IS NULL)`},
+	{"challenges", `created_at < now() - interval '3 days' AND coalesce(link_expires_at, code_expires_at) < now() - interval '1 day'`},
+	{"idempotency_keys", `expires_at < now()`},
+	{"quotas", `expires_at < now()`},
+	{"rate_limits", `ends_at < now()`},
+	{"login_throttles", `updated_at < now() - interval '2 days'`},
+	{"sessions", `expires_at < now() - interval '90 days'`},
+	{"messages", `created_at < now() - interval '90 days'`},
+	{"dev_inbox", `created_at < now() - interval '7 days'`},
+}
+
+// Sweep removes what has expired, a batch at a time, and marks messages that nobody tries to send any more. It may run
+// anywhere, any time, and twice at once.
 func (s *Store) Sweep(ctx context.Context, unverifiedTTL time.Duration) error {
 	var errs []error
-	_, err := s.db.NewRaw(`DELETE FROM accounts WHERE email_verified_at IS NULL AND primary_provider = 'email'
-		AND created_at < now() - (? + 86400) * interval '1 second'`, seconds(unverifiedTTL)).Exec(ctx)
-	errs = append(errs, translate(err))
-	for _, statement := range []string{
-		`DELETE FROM signup_attempts WHERE (closed_at IS NULL AND expires_at < now() - interval '1 hour')
-			OR closed_at < now() - interval '1 day'`,
-		`DELETE FROM challenges WHERE created_at < now() - interval '3 days'
-			AND coalesce(link_expires_at, code_expires_at) < now() - interval '1 day'`,
-		`DELETE FROM idempotency_keys WHERE expires_at < now()`,
-		`DELETE FROM quotas WHERE expires_at < now()`,
-		`DELETE FROM rate_limits WHERE ends_at < now()`,
-		`DELETE FROM login_throttles WHERE updated_at < now() - interval '2 days'`,
-		`DELETE FROM sessions WHERE expires_at < now() - interval '90 days'`,
-		`DELETE FROM messages WHERE created_at < now() - interval '90 days'`,
-		`DELETE FROM dev_inbox WHERE created_at < now() - interval '7 days'`,
-	} {
-		if _, err := s.db.NewRaw(statement).Exec(ctx); err != nil {
-			errs = append(errs, translate(err))
+	for _, e := range expired {
+		var args []any
+		if e.table == "accounts" {
+			args = append(args, seconds(unverifiedTTL))
+		}
+		errs = append(errs, s.sweep(ctx, e.table, e.where, args))
+	}
+	_, err := s.db.NewRaw(`
+		UPDATE messages SET state = 'expired', updated_at = now()
+		WHERE state = 'queued' AND updated_at < now() - interval '25 hours'`).Exec(ctx)
+	return errors.Join(append(errs, translate(err))...)
+}
+
+func (s *Store) sweep(ctx context.Context, table, where string, args []any) error {
+	statement := fmt.Sprintf(`DELETE FROM %[1]s WHERE ctid = ANY (ARRAY(SELECT ctid FROM %[1]s WHERE %[2]s LIMIT %[3]d))`,
+		table, where, sweepBatch)
+	for {
+		res, err := s.db.NewRaw(statement, args...).Exec(ctx)
+		err = touched(res, err)
+		if errors.Is(err, account.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n < sweepBatch {
+			return translate(err)
 		}
 	}
-	return errors.Join(errs...)
 }

@@ -81,7 +81,7 @@ func (p *process) prepareTemporal(ctx context.Context) error {
 		if err == nil || ctx.Err() != nil {
 			return nil //nolint:nilerr // stopped while waiting is no failure
 		}
-		p.log.WarnContext(ctx, "waiting for Temporal", "address", p.config.TemporalAddress)
+		p.log.WarnContext(ctx, "waiting for Temporal", "address", p.config.TemporalAddress, "cause", durable.Describe(err))
 		timer := time.NewTimer(prepareRetry)
 		select {
 		case <-ctx.Done():

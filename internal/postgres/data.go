@@ -31,6 +31,9 @@ func (c *Cluster) serverArgs() []string {
 		"max_connections=" + strconv.Itoa(c.options.MaxConnections),
 		"logging_collector=off",
 		"log_checkpoints=off",
+		// Statements and details quote what clients sent: addresses, hashes, free text.
+		"log_min_error_statement=panic",
+		"log_error_verbosity=terse",
 		"timezone=UTC",
 		"log_timezone=UTC",
 		"jit=off",

@@ -82,6 +82,12 @@ func (h *Hasher) Verify(ctx context.Context, hash, password string, before func(
 	return match && known, nil
 }
 
+// Outdated reports whether a hash was made with other parameters than today's.
+func Outdated(hash string) bool {
+	params, _, _, err := argon2id.DecodeHash(hash)
+	return err != nil || *params != *hashParams
+}
+
 // Waiting is the length of the queue, for metrics.
 func (h *Hasher) Waiting() int64 { return h.waiting.Load() }
 

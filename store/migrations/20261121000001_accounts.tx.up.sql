@@ -34,6 +34,7 @@ CREATE TABLE accounts (
 );
 CREATE UNIQUE INDEX accounts_email_key ON accounts (email) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX accounts_username_key ON accounts (username) WHERE deleted_at IS NULL;
+CREATE INDEX accounts_unverified_idx ON accounts (created_at) WHERE email_verified_at IS NULL;
 CREATE INDEX accounts_fingerprint_idx ON accounts (fingerprint_hash) WHERE fingerprint_hash IS NOT NULL;
 
 CREATE TABLE settings (
@@ -108,6 +109,7 @@ CREATE TABLE subscriptions (
 );
 CREATE UNIQUE INDEX subscriptions_live_key ON subscriptions (account_id)
     WHERE status IN ('trialing', 'active', 'past_due', 'paused', 'unpaid');
+CREATE INDEX subscriptions_account_idx ON subscriptions (account_id);
 
 CREATE TABLE api_keys (
     id           uuid PRIMARY KEY,
@@ -139,7 +141,8 @@ CREATE TABLE sessions (
     revoke_reason  text,
     CONSTRAINT sessions_state_known CHECK (state IN ('active', 'pending'))
 );
-CREATE INDEX sessions_account_idx ON sessions (account_id) WHERE revoked_at IS NULL;
+CREATE INDEX sessions_account_idx ON sessions (account_id);
+CREATE INDEX sessions_expiry_idx ON sessions (expires_at);
 
 CREATE TABLE refresh_tokens (
     token_hash bytea PRIMARY KEY,
@@ -156,3 +159,4 @@ CREATE TABLE login_throttles (
     not_before timestamptz NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX login_throttles_updated_idx ON login_throttles (updated_at);

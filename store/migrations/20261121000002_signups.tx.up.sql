@@ -9,7 +9,6 @@ CREATE TABLE signup_attempts (
     marketing_opt_in boolean NOT NULL DEFAULT false,
     ip_address       text,
     user_agent       text,
-    anonymous_id     text,
     fingerprint      jsonb,
     attribution      jsonb,
     -- Another open attempt for the address knew another password (security.md PRE-06).
@@ -22,7 +21,9 @@ CREATE TABLE signup_attempts (
     CONSTRAINT signup_attempts_kind_known CHECK (kind IN ('code', 'register'))
 );
 CREATE UNIQUE INDEX signup_attempts_open_key ON signup_attempts (email) WHERE kind = 'code' AND closed_at IS NULL;
-CREATE INDEX signup_attempts_expiry_idx ON signup_attempts (expires_at);
+CREATE INDEX signup_attempts_expiry_idx ON signup_attempts (expires_at) WHERE closed_at IS NULL;
+CREATE INDEX signup_attempts_closed_idx ON signup_attempts (closed_at) WHERE closed_at IS NOT NULL;
+CREATE INDEX signup_attempts_account_idx ON signup_attempts (account_id) WHERE account_id IS NOT NULL;
 
 CREATE TABLE challenges (
     id              uuid PRIMARY KEY,
@@ -52,4 +53,5 @@ CREATE UNIQUE INDEX challenges_live_key ON challenges (purpose, subject)
     WHERE consumed_at IS NULL AND superseded_at IS NULL;
 CREATE INDEX challenges_subject_idx ON challenges (purpose, subject, created_at);
 CREATE UNIQUE INDEX challenges_token_key ON challenges (token_hash) WHERE token_hash IS NOT NULL;
+CREATE INDEX challenges_account_idx ON challenges (account_id) WHERE account_id IS NOT NULL;
 CREATE INDEX challenges_created_idx ON challenges (created_at);

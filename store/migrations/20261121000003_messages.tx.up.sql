@@ -18,6 +18,9 @@ CREATE TABLE messages (
     CONSTRAINT messages_state_known CHECK (state IN ('queued', 'sent', 'dead', 'expired'))
 );
 
+CREATE INDEX messages_created_idx ON messages (created_at);
+CREATE INDEX messages_queued_idx ON messages (updated_at) WHERE state = 'queued';
+
 -- The development inbox: what would have gone out when no real provider is set.
 CREATE TABLE dev_inbox (
     message_id uuid PRIMARY KEY,
@@ -28,6 +31,7 @@ CREATE TABLE dev_inbox (
     code       text NOT NULL DEFAULT '',
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+CREATE INDEX dev_inbox_created_idx ON dev_inbox (created_at);
 CREATE INDEX dev_inbox_recipient_idx ON dev_inbox (lower(recipient), created_at DESC);
 
 CREATE TABLE idempotency_keys (
