@@ -93,6 +93,10 @@ fmt: $(TOOLS)/golangci-lint ## Format all Go code and sort its imports
 migrate-new: ## Lay the two files of a new migration (name=add_something)
 	@scripts/migrate-new "$(name)"
 
+.PHONY: record-histories
+record-histories: ## Record anew, on a real Temporal server, the histories that the replay test of workflows/ replays
+	@cd devstack && $(GO) run -buildvcs=false ./record -testdata ../workflows/testdata
+
 .PHONY: env-example
 env-example: ## Write .env.example anew after a change of the settings
 	@$(GO) test -count=1 ./deploy -run TestEnvExample -update >/dev/null && echo "wrote .env.example"

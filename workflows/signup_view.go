@@ -2,7 +2,7 @@ package workflows
 
 import (
 	"errors"
-	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -66,14 +66,14 @@ func (s *signup) delivered(ctx workflow.Context, state string) {
 // show writes what ops read in the UI: masked, encrypted at rest.
 func (s *signup) show(ctx workflow.Context) {
 	var b strings.Builder
-	row := func(name, value string) { fmt.Fprintf(&b, "| %s | %s |\n", name, value) }
+	row := func(name, value string) { b.WriteString("| " + name + " | " + value + " |\n") }
 	b.WriteString("| | |\n|---|---|\n")
 	row("Stage", s.stage)
 	row("Began by", string(s.kind))
 	if s.codes > 0 {
 		row("Address", s.code.Masked)
-		row("Codes made", fmt.Sprint(s.codes))
-		row("Newest code", fmt.Sprintf("%s, expires %s", s.delivery, stamp(s.code.CodeExpiresAt)))
+		row("Codes made", strconv.Itoa(s.codes))
+		row("Newest code", s.delivery+", expires "+stamp(s.code.CodeExpiresAt))
 	}
 	if !s.closed && s.done == nil && !s.expires.IsZero() {
 		row("Gives up", stamp(s.expires))

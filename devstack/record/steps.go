@@ -1,0 +1,95 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"sync"
+
+	"gatehouse/activities"
+)
+
+// signupSteps are the activities of a sign-up. The interface holds the recorded ones to the signatures of the real ones.
+type signupSteps interface {
+	IssueSignupCode(context.Context, activities.IssueSignupCodeInput) (activities.IssuedCode, error)
+	RegisterAccount(context.Context, activities.AttemptInput) (activities.SignedUp, error)
+	IssueEmailCode(context.Context, activities.IssueEmailCodeInput) (activities.IssuedCode, error)
+	CompleteSignup(context.Context, activities.ChallengeInput) (activities.SignedUp, error)
+	ConfirmEmail(context.Context, activities.ChallengeInput) (activities.Confirmed, error)
+	AbandonSignup(context.Context, activities.AttemptInput) (activities.Remaining, error)
+	PurgeUnverified(context.Context, activities.AccountInput) (activities.Left, error)
+	SendCode(context.Context, activities.SendCodeInput) (activities.Delivered, error)
+	SendMail(context.Context, activities.SendMailInput) (activities.Delivered, error)
+}
+
+var (
+	_ signupSteps = (*activities.Activities)(nil)
+	_ signupSteps = (*steps)(nil)
+)
+
+// script is what the world does in one scenario.
+type script struct {
+	issue    func(activities.IssueSignupCodeInput) (activities.IssuedCode, error)
+	register func() (activities.SignedUp, error)
+	link     func(activities.IssueEmailCodeInput) (activities.IssuedCode, error)
+	abandon  func() (activities.Remaining, error)
+	purge    func() (activities.Left, error)
+	send     func(context.Context, activities.SendCodeInput) (activities.Delivered, error)
+	mail     func() (activities.Delivered, error)
+}
+
+// steps play the script of the scenario that runs, without any database or provider.
+type steps struct {
+	mu  sync.Mutex
+	now script
+}
+
+func (s *steps) play(next script) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = next
+}
+
+func (s *steps) script() script {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+// The activities, each named as the real one.
+
+func (s *steps) IssueSignupCode(_ context.Context, in activities.IssueSignupCodeInput) (activities.IssuedCode, error) {
+	return s.script().issue(in)
+}
+
+func (s *steps) RegisterAccount(context.Context, activities.AttemptInput) (activities.SignedUp, error) {
+	return s.script().register()
+}
+
+func (s *steps) IssueEmailCode(_ context.Context, in activities.IssueEmailCodeInput) (activities.IssuedCode, error) {
+	return s.script().link(in)
+}
+
+func (s *steps) CompleteSignup(context.Context, activities.ChallengeInput) (activities.SignedUp, error) {
+	return activities.SignedUp{AccountID: owner, SessionID: session}, nil
+}
+
+func (s *steps) ConfirmEmail(context.Context, activities.ChallengeInput) (activities.Confirmed, error) {
+	return activities.Confirmed{AccountID: owner, CreditsAwarded: bonus}, nil
+}
+
+func (s *steps) AbandonSignup(context.Context, activities.AttemptInput) (activities.Remaining, error) {
+	return s.script().abandon()
+}
+
+func (s *steps) PurgeUnverified(context.Context, activities.AccountInput) (activities.Left, error) {
+	return s.script().purge()
+}
+
+func (s *steps) SendCode(ctx context.Context, in activities.SendCodeInput) (activities.Delivered, error) {
+	return s.script().send(ctx, in)
+}
+
+func (s *steps) SendMail(context.Context, activities.SendMailInput) (activities.Delivered, error) {
+	return s.script().mail()
+}

@@ -1,0 +1,234 @@
+package workflows_test
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/common/v1"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+	"google.golang.org/protobuf/proto"
+
+	"gatehouse/activities"
+	"gatehouse/workflows"
+)
+
+// The histories are what a real server kept of every ending of every flow. To record them anew after a deliberate change:
+//
+//	make record-histories
+//
+// A change that open executions of the old code will meet goes behind workflow.GetVersion instead, and keeps them. The
+// recordings are encrypted with testdata/TEST-ONLY-codec-keyset.txt; their scenarios are in devstack/record.
+
+// marker is part of the address in every recording, of every masked address and of every failure's text.
+const marker = "clear-text.example"
+
+// endings are the recordings there must be, each with its last FlowOutcome.
+var endings = map[string]string{
+	"signup-code-completed":     "completed",
+	"signup-code-expired":       "expired",
+	"signup-code-prolonged":     "expired",
+	"signup-code-resent":        "completed",
+	"signup-code-undelivered":   "completed",
+	"signup-code-store-down":    "completed",
+	"signup-code-update-lost":   "completed",
+	"signup-code-canceled":      "canceled",
+	"signup-register-completed": "completed",
+	"signup-register-purged":    "expired",
+	"signup-register-refused":   "refused",
+	"signup-taken":              "refused",
+}
+
+func recorded(t *testing.T, name string) (*history.History, []byte) {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join("testdata", "histories", name+".json"))
+	require.NoError(t, err, "record it with: make record-histories")
+	h, err := client.HistoryFromJSON(bytes.NewReader(raw), client.HistoryJSONOptions{})
+	require.NoError(t, err)
+	return h, raw
+}
+
+func replayer(t *testing.T, register func(worker.Registry)) func(*history.History) error {
+	t.Helper()
+	keys := testKeys(t)
+	r, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{
+		DataConverter: keys.DataConverter(), FailureConverter: keys.FailureConverter(), Interceptors: interceptors(),
+	})
+	require.NoError(t, err)
+	register(registry{Registry: nil, replayer: r})
+	return func(h *history.History) error {
+		return r.ReplayWorkflowHistory(log.NewStructuredLogger(slog.New(slog.DiscardHandler)), h)
+	}
+}
+
+// registry lets a replayer be handed to workflows.Register.
+type registry struct {
+	worker.Registry
+	replayer worker.WorkflowReplayer
+}
+
+func (r registry) RegisterWorkflowWithOptions(w any, o workflow.RegisterOptions) {
+	r.replayer.RegisterWorkflowWithOptions(w, o)
+}
+
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob(filepath.Join("testdata", "histories", "*.json"))
+	require.NoError(t, err)
+	require.Len(t, files, len(endings), "every recording is named in endings")
+	replay := replayer(t, workflows.Register)
+	for name := range endings {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, _ := recorded(t, name)
+			require.NoError(t, replay(h))
+		})
+	}
+}
+
+// A replay that cannot fail proves nothing.
+func TestReplay_FindsAChangedFlow(t *testing.T) {
+	t.Parallel()
+	h, _ := recorded(t, "signup-code-completed")
+	changed := func(ctx workflow.Context, in workflows.SignupInput) error {
+		if err := workflow.Sleep(ctx, time.Second); err != nil {
+			return err
+		}
+		return workflows.Signup(ctx, in)
+	}
+	replay := replayer(t, func(r worker.Registry) {
+		r.RegisterWorkflowWithOptions(changed, workflow.RegisterOptions{Name: workflows.SignupWorkflow})
+	})
+	require.ErrorContains(t, replay(h), "TMPRL1100", "the SDK's name for a flow that is not deterministic")
+}
+
+func TestHistory_CostOfACompletedSignup(t *testing.T) {
+	t.Parallel()
+	for name, most := range map[string]struct{ events, bytes int }{
+		"signup-code-completed":     {30, 6_800},
+		"signup-register-completed": {30, 7_500},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, _ := recorded(t, name)
+			size := 0
+			for _, e := range h.GetEvents() {
+				size += proto.Size(e)
+			}
+			t.Logf("%d events, %d bytes", len(h.GetEvents()), size)
+			require.LessOrEqual(t, len(h.GetEvents()), most.events)
+			require.LessOrEqual(t, size, most.bytes)
+		})
+	}
+}
+
+func TestHistory_SearchAttributesAtTheEnd(t *testing.T) {
+	t.Parallel()
+	for name, outcome := range endings {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, _ := recorded(t, name)
+			last := map[string]string{}
+			for _, e := range h.GetEvents() {
+				fields := e.GetWorkflowExecutionStartedEventAttributes().GetSearchAttributes().GetIndexedFields()
+				if e.GetEventType() == enums.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES {
+					fields = e.GetUpsertWorkflowSearchAttributesEventAttributes().GetSearchAttributes().GetIndexedFields()
+				}
+				for key, p := range fields {
+					last[key] = value(p)
+				}
+			}
+			require.Equal(t, "signup", last["FlowKind"])
+			require.Equal(t, outcome, last["FlowStage"])
+			require.Equal(t, outcome, last["FlowOutcome"])
+			require.Empty(t, last["NextActionAt"], "a flow that has ended does nothing next")
+			withAccount := outcome == "completed" || strings.Contains(name, "purged") || strings.Contains(name, "taken")
+			require.Equal(t, withAccount, last["AccountID"] != "")
+		})
+	}
+}
+
+func value(p *common.Payload) string {
+	if string(p.GetMetadata()[converter.MetadataEncoding]) == converter.MetadataEncodingNil {
+		return ""
+	}
+	return strings.Trim(string(p.GetData()), `"`)
+}
+
+func TestHistory_NothingInTheClear(t *testing.T) {
+	t.Parallel()
+	keys := testKeys(t)
+	for name := range endings {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, raw := recorded(t, name)
+			// In the file bytes are in base64, so the file alone proves little.
+			binary, err := proto.Marshal(h)
+			require.NoError(t, err)
+			for _, clear := range []string{marker, "signup_code", "confirm_email", "signup_exists", "welcome", "Sign-up of", "give up"} {
+				require.NotContains(t, string(raw), clear)
+				require.NotContains(t, string(binary), clear)
+			}
+			require.Contains(t, decrypted(t, h, keys.DataConverter()), marker, "the recording holds what must not be seen")
+		})
+	}
+}
+
+// decrypted is everything in a history that the test keys open, as one text.
+func decrypted(t *testing.T, h *history.History, data converter.DataConverter) string {
+	t.Helper()
+	var b strings.Builder
+	for _, p := range payloads(h.ProtoReflect()) {
+		b.WriteString(data.ToString(p))
+	}
+	return b.String()
+}
+
+func TestHistory_DeliveriesAreBoundByTimeAlone(t *testing.T) {
+	t.Parallel()
+	h, _ := recorded(t, "signup-code-completed")
+	limits := map[string]time.Duration{"SendCode": time.Hour, "SendMail": 24 * time.Hour}
+	for _, e := range h.GetEvents() {
+		scheduled := e.GetActivityTaskScheduledEventAttributes()
+		limit, ours := limits[scheduled.GetActivityType().GetName()]
+		if !ours {
+			continue
+		}
+		delete(limits, scheduled.GetActivityType().GetName())
+		require.InDelta(t, limit, scheduled.GetScheduleToCloseTimeout().AsDuration(), float64(time.Second))
+		require.Zero(t, scheduled.GetRetryPolicy().GetMaximumAttempts(), "the test environment stops after ten")
+		require.Equal(t, "account-notify", scheduled.GetTaskQueue().GetName())
+	}
+	require.Empty(t, limits, "both were sent")
+}
+
+// Every step that a recording ran is one that the worker registers: the methods of activities.Activities.
+func TestHistory_StepsExist(t *testing.T) {
+	t.Parallel()
+	known := methods((*activities.Activities)(nil))
+	var ran []string
+	for name := range endings {
+		h, _ := recorded(t, name)
+		for _, e := range h.GetEvents() {
+			if step := e.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName(); step != "" {
+				ran = append(ran, step)
+			}
+		}
+	}
+	slices.Sort(ran)
+	require.Subset(t, known, slices.Compact(ran))
+	require.Contains(t, ran, "PurgeUnverified", fmt.Sprint(ran))
+}
