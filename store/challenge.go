@@ -153,8 +153,7 @@ type Counted struct {
 const provable = `superseded_at IS NULL AND consumed_at IS NULL AND (proven_at IS NULL OR proof_key = ?
 	OR proven_at < now() - ? * interval '1 second')`
 
-// CountGuess charges one try to the newest code of a subject before anything is compared, in one statement. Who has proven
-// the code under ProofKey has as many tries again, to repeat a request whose answer was lost. It returns
+// CountGuess charges one try to the newest code of a subject before anything is compared, in one statement. It returns
 // account.ErrNotFound when there is no code left to guess.
 func (s *Store) CountGuess(ctx context.Context, g Guess) (Counted, error) {
 	key := nullable(g.ProofKey)
@@ -166,10 +165,10 @@ func (s *Store) CountGuess(ctx context.Context, g Guess) (Counted, error) {
 			WHERE purpose = ? AND subject = ? AND code_hash IS NOT NULL AND code_expires_at > now()
 				AND ((`+provable+`) OR (consumed_at IS NOT NULL AND proof_key = ?))
 			ORDER BY created_at DESC LIMIT 1)
-		AND attempts < CASE WHEN proof_key = ? THEN 2 ELSE 1 END * ? AND superseded_at IS NULL AND code_expires_at > now()
+		AND attempts < ? AND superseded_at IS NULL AND code_expires_at > now()
 			AND (consumed_at IS NULL OR proof_key = ?)
 		RETURNING id, code_hash, consumed_at, result`,
-		g.Purpose, g.Subject, key, seconds(g.Lease), key, key, g.Tries, key).Scan(ctx, &row)
+		g.Purpose, g.Subject, key, seconds(g.Lease), key, g.Tries, key).Scan(ctx, &row)
 	if err != nil {
 		return Counted{}, translate(err)
 	}

@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"errors"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -250,8 +249,10 @@ func TestSpentCodeRepeatsItsResultForItsKeyAlone(t *testing.T) {
 	signed, err := w.CompleteSignup(t.Context(), ch.ID, bonus, sessionTTL)
 	require.NoError(t, err)
 
-	counted, err := w.CountGuess(t.Context(), guessOf(account.PurposeSignup, ada, "mine"))
+	counted, err := w.OwnProof(t.Context(), guessOf(account.PurposeSignup, ada, "mine"))
 	require.NoError(t, err, "I-15: the answer was lost, and the retry converges")
+	require.Equal(t, ch.ID, counted.ID)
+	require.Equal(t, codeHash(ch.ID), counted.CodeHash)
 	require.Equal(t, signed.AccountID, counted.Done.AccountID)
 	require.Equal(t, signed.SessionID, counted.Done.SessionID)
 	kept, err := w.ResultOf(t.Context(), ch.ID)
@@ -259,13 +260,28 @@ func TestSpentCodeRepeatsItsResultForItsKeyAlone(t *testing.T) {
 	require.Equal(t, *counted.Done, kept)
 	for _, key := range []string{"", "other"} {
 		require.ErrorIs(t, w.guess(t, key), account.ErrNotFound, "OTP-05: %q", key)
+		_, err = w.OwnProof(t.Context(), guessOf(account.PurposeSignup, ada, key))
+		require.ErrorIs(t, err, account.ErrNotFound, "%q", key)
 	}
-	// What the key may repeat is bounded, too.
-	var refused error
-	for range 10 {
-		refused = errors.Join(refused, w.guess(t, "mine"))
+	require.ErrorIs(t, w.guess(t, "mine"), account.ErrNotFound, "no sixth guess for anybody")
+}
+
+func TestOwnProof(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	own := func() error {
+		_, err := w.OwnProof(t.Context(), guessOf(account.PurposeSignup, ada, "mine"))
+		return err
 	}
-	require.ErrorIs(t, refused, account.ErrNotFound)
+	ch := w.sent(t, account.PurposeSignup, ada, nil)
+	require.ErrorIs(t, own(), account.ErrNotFound, "not proven")
+	require.NoError(t, w.Prove(t.Context(), ch.ID, guessOf(account.PurposeSignup, ada, "mine"), store.Proof{}))
+	require.NoError(t, own())
+	w.exec(t, `UPDATE challenges SET code_expires_at = now()`)
+	require.ErrorIs(t, own(), account.ErrNotFound, "expired before its change")
+	w.exec(t, `UPDATE challenges SET code_expires_at = now() + interval '1 minute'`)
+	w.sent(t, account.PurposeSignup, ada, nil)
+	require.ErrorIs(t, own(), account.ErrNotFound, "superseded")
 }
 
 func TestSpentLinkRepeatsItsResultForItsKeyAlone(t *testing.T) {

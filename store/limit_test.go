@@ -77,7 +77,15 @@ func TestTakeQuotaCountsOnlyWhatItAllows(t *testing.T) {
 	require.Positive(t, wait, "never an empty Retry-After")
 	require.Equal(t, 1, one[int](t, w, "SELECT cardinality(hits) FROM quotas"), "a refusal is not a hit")
 	require.NoError(t, w.TakeQuota(t.Context(), []byte("another"), quota))
+	for key, want := range map[string]bool{"k": true, "unknown": false} {
+		used, err := w.QuotaUsed(t.Context(), []byte(key), quota[0])
+		require.NoError(t, err)
+		require.Equal(t, want, used, key)
+	}
 	w.age(t, 2*time.Second)
+	used, err := w.QuotaUsed(t.Context(), []byte("k"), quota[0])
+	require.NoError(t, err)
+	require.False(t, used, "the hit is over")
 	require.NoError(t, w.TakeQuota(t.Context(), []byte("k"), quota))
 	require.Equal(t, 1, one[int](t, w, "SELECT cardinality(hits) FROM quotas WHERE key = 'k'"), "old hits are dropped")
 }
@@ -216,6 +224,10 @@ func TestCredentials(t *testing.T) {
 		_, err := w.CredentialsOf(t.Context(), c.email, c.username)
 		require.ErrorIs(t, err, account.ErrNotFound, "%v", c)
 	}
+	require.NoError(t, w.RenewPasswordHash(t.Context(), signed.AccountID, "not its hash", "new"))
+	require.Zero(t, w.count(t, "accounts WHERE password_hash = 'new'"), "the password was changed meanwhile")
+	require.NoError(t, w.RenewPasswordHash(t.Context(), signed.AccountID, "hash of "+ada, "new"))
+	require.Equal(t, 1, w.count(t, "accounts WHERE password_hash = 'new'"), "LOG-09")
 	w.exec(t, `UPDATE accounts SET password_hash = NULL`)
 	cred, err := w.CredentialsOf(t.Context(), ada, "")
 	require.NoError(t, err)

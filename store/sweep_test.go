@@ -1,0 +1,109 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/account"
+)
+
+func TestSweepRemovesWhatExpiredAndNothingElse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	fill := func(prefix string) {
+		signed := w.newcomer(t, prefix+"-unverified@example.com")
+		w.session(t, signed.AccountID)
+		w.park(t, account.SignupByCode, prefix+"@example.com")
+		w.sent(t, account.PurposeSignup, prefix+"@example.com", nil)
+		_, err := w.claim(t, prefix, "body")
+		require.NoError(t, err)
+		require.NoError(t, w.TakeQuota(t.Context(), []byte(prefix), hourAndDay))
+		require.NoError(t, w.CountRate(t.Context(), [][]byte{[]byte(prefix)}, []account.Quota{{Max: 1, Per: time.Minute}}))
+		require.NoError(t, w.LoginFailed(t.Context(), []byte(prefix), 5, time.Minute))
+		m := welcome
+		m.Flow = prefix
+		_, _, err = w.BeginMessage(t.Context(), m)
+		require.NoError(t, err)
+		require.NoError(t, w.PutInbox(t.Context(), account.InboxMessage{ID: uuid.New(), Channel: account.ChannelEmail, To: prefix}))
+	}
+	fill("old")
+	verified := w.member(t, "verified@example.com")
+	// Just old enough.
+	for table, set := range map[string]string{
+		"accounts":         "created_at = now() - interval '8 days 1 second'",
+		"signup_attempts":  "expires_at = now() - interval '1 hour 1 second', closed_at = closed_at - interval '25 hours'",
+		"challenges":       "created_at = now() - interval '3 days 1 second', code_expires_at = now() - interval '25 hours', link_expires_at = NULL",
+		"idempotency_keys": "expires_at = now() - interval '1 second'",
+		"quotas":           "expires_at = now() - interval '1 second'",
+		"rate_limits":      "ends_at = now() - interval '1 second'",
+		"login_throttles":  "updated_at = now() - interval '49 hours'",
+		"sessions":         "expires_at = now() - interval '90 days 1 second'",
+		"messages":         "created_at = now() - interval '90 days 1 second'",
+		"dev_inbox":        "created_at = now() - interval '7 days 1 second'",
+	} {
+		w.exec(t, `UPDATE `+table+` SET `+set)
+	}
+	fill("new")
+
+	errs := race(8, func(int) error { return w.Sweep(t.Context(), unverifiedTTL) })
+	require.Equal(t, 8, winners(t, errs), "several workers may sweep at once")
+
+	for table, left := range map[string]int{
+		"accounts": 2, "signup_attempts": 2, "challenges": 1, "idempotency_keys": 1, "quotas": 1, "rate_limits": 1,
+		"login_throttles": 1, "sessions": 2, "messages": 1, "dev_inbox": 1,
+	} {
+		require.Equal(t, left, w.count(t, table), table)
+	}
+	require.Equal(t, 1, w.count(t, "accounts WHERE id = $1", verified.AccountID), "a proven account is for ever")
+	w.requireInvariants(t)
+}
+
+func TestSweepTakesAnyBacklog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(t, `INSERT INTO quotas (key, hits, expires_at) SELECT decode(lpad(to_hex(n), 8, '0'), 'hex'), '{}', now() - interval '1 second'
+		FROM generate_series(1, 2500) n`)
+	require.NoError(t, w.Sweep(t.Context(), unverifiedTTL))
+	require.Zero(t, w.count(t, "quotas"))
+}
+
+func TestSweepSparesWhatIsStillOfUse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	signed := w.newcomer(t, ada)
+	w.sent(t, account.PurposeEmail, ada, &signed.AccountID)
+	m := welcome
+	_, _, err := w.BeginMessage(t.Context(), m)
+	require.NoError(t, err)
+	m.Step = "second"
+	id, _, err := w.BeginMessage(t.Context(), m)
+	require.NoError(t, err)
+	require.NoError(t, w.MessageSent(t.Context(), id, "smtp", ""))
+	w.exec(t, `UPDATE accounts SET created_at = now() - interval '7 days 23 hours'`)
+	w.exec(t, `UPDATE challenges SET created_at = now() - interval '4 days'`)
+	w.exec(t, `UPDATE signup_attempts SET closed_at = now() - interval '6 days'`)
+	w.exec(t, `UPDATE messages SET updated_at = now() - interval '26 hours'`)
+
+	require.NoError(t, w.Sweep(t.Context(), unverifiedTTL))
+
+	require.Equal(t, 1, w.count(t, "accounts"), "its flow has another hour")
+	require.Equal(t, 1, w.count(t, "challenges"), "its link lives")
+	require.Equal(t, 1, w.count(t, "signup_attempts"), "its registration may be asked for again")
+	require.Equal(t, 1, w.count(t, "messages WHERE state = 'expired'"), "nobody sends it any more")
+	require.Equal(t, 1, w.count(t, "messages WHERE state = 'sent'"))
+}
+
+func TestSweepGoesOnPastAFailure(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, err := w.claim(t, "key", "body")
+	require.NoError(t, err)
+	w.exec(t, `UPDATE idempotency_keys SET expires_at = now() - interval '1 second'`)
+	_, err = w.sql.Exec(t.Context(), `ALTER TABLE challenges RENAME TO hidden`)
+	require.NoError(t, err)
+	require.ErrorContains(t, w.Sweep(t.Context(), unverifiedTTL), "challenges")
+	require.Zero(t, w.count(t, "idempotency_keys"))
+}
