@@ -154,7 +154,7 @@ func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeI
 			kind, purpose = account.SignupByRegister, account.PurposeEmail
 		}
 	}
-	if err := c.chargeSend(ctx, by, purpose, email); err != nil {
+	if _, err := c.chargeSend(ctx, by, purpose, email); err != nil {
 		return None{}, err
 	}
 	if !known {

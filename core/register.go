@@ -116,7 +116,7 @@ func (c *Core) parkRegistration(ctx context.Context, by account.Caller, in Regis
 // chargeRegistration counts the mail that a registration sends. Whoever comes too late because another registration of
 // the address has just succeeded is told that, and not to wait.
 func (c *Core) chargeRegistration(ctx context.Context, by account.Caller, email string) error {
-	err := c.chargeSend(ctx, by, account.PurposeEmail, email)
+	_, err := c.chargeSend(ctx, by, account.PurposeEmail, email)
 	if !errors.Is(err, account.ErrTooManyRequests) || c.Policy.Enumeration == account.EnumerationHidden {
 		return err
 	}

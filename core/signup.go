@@ -152,14 +152,14 @@ func (c *Core) join(ctx context.Context, attempt account.SignupAttempt, password
 // has the attempt's own, so that requests at the same moment make one code. The nil id means that a live code is on its
 // way already.
 func (c *Core) nextChallenge(ctx context.Context, by account.Caller, attempt account.SignupAttempt, opened bool) (uuid.UUID, error) {
-	err := c.chargeSend(ctx, by, account.PurposeSignup, attempt.Email)
+	repeated, err := c.chargeSend(ctx, by, account.PurposeSignup, attempt.Email)
 	var limited *account.Error
 	switch {
 	case err == nil && opened:
 		return attempt.ID, nil
-	case err == nil:
+	case err == nil && !repeated:
 		return challengeID(by), nil
-	case !errors.Is(err, account.ErrTooManyRequests) || !errors.As(err, &limited):
+	case err != nil && (!errors.Is(err, account.ErrTooManyRequests) || !errors.As(err, &limited)):
 		return uuid.Nil, err
 	}
 	subject := c.Keys.Subject(string(account.PurposeSignup), attempt.Email)
@@ -171,8 +171,11 @@ func (c *Core) nextChallenge(ctx context.Context, by account.Caller, attempt acc
 	if failed != nil {
 		return uuid.Nil, failed
 	}
-	if !issued && limited.RetryAfter <= c.Policy.SendGap {
+	if !issued && (repeated || limited.RetryAfter <= c.Policy.SendGap) {
 		return attempt.ID, nil
+	}
+	if repeated {
+		return challengeID(by), nil
 	}
 	if c.Policy.Enumeration == account.EnumerationHidden {
 		return uuid.Nil, nil // as for a taken address, whose owner is not told again either
@@ -243,11 +246,11 @@ func (c *Core) sendKey(purpose account.Purpose, email string) []byte {
 }
 
 // chargeSend counts a code that is to be sent for one purpose to one address, once for all repetitions of a request under
-// the same Idempotency-Key. It returns account.ErrTooManyRequests.
-func (c *Core) chargeSend(ctx context.Context, by account.Caller, purpose account.Purpose, email string) error {
-	err := c.Store.TakeQuota(ctx, c.sendKey(purpose, email), c.Policy.SendQuotas())
+// the same Idempotency-Key: repeated is true when it was counted before. It returns account.ErrTooManyRequests.
+func (c *Core) chargeSend(ctx context.Context, by account.Caller, purpose account.Purpose, email string) (repeated bool, err error) {
+	err = c.Store.TakeQuota(ctx, c.sendKey(purpose, email), c.Policy.SendQuotas())
 	if by.IdempotencyKey == "" {
-		return err
+		return false, err
 	}
 	once := account.Quota{Max: 1, Per: idempotencyTTL}
 	marker := c.Keys.Subject("sent-for", by.IdempotencyKey)
@@ -255,16 +258,15 @@ func (c *Core) chargeSend(ctx context.Context, by account.Caller, purpose accoun
 	case err == nil:
 		err = c.Store.TakeQuota(ctx, marker, []account.Quota{once})
 		if errors.Is(err, account.ErrTooManyRequests) {
-			return nil
+			return true, nil
 		}
-		return err
 	case errors.Is(err, account.ErrTooManyRequests):
 		used, failed := c.Store.QuotaUsed(ctx, marker, once)
 		if failed != nil || used {
-			return failed
+			return used, failed
 		}
 	}
-	return err
+	return false, err
 }
 
 // challengeID is fresh, or the same for the same Idempotency-Key.
