@@ -187,10 +187,8 @@ func (s *signup) awaitProof(ctx workflow.Context) error {
 		if err := alarm.Get(ctx, nil); err != nil {
 			return err // canceled
 		}
-		if !workflow.Now(ctx).Before(s.expires) {
-			if err := s.expire(ctx); err != nil || s.done != nil || s.closed {
-				return err
-			}
+		if err := s.expire(ctx); err != nil || s.done != nil || s.closed {
+			return err
 		}
 		s.note(ctx, durable.NextActionAt.ValueSet(s.expires))
 		s.show(ctx)
@@ -346,7 +344,7 @@ func (s *signup) expire(ctx workflow.Context) error {
 		return err
 	}
 	defer s.mutex.Unlock()
-	// While it waited, a proof or another code may have come.
+	// A proof may have come while it waited, or another code since the alarm was set.
 	if s.done != nil || workflow.Now(ctx).Before(s.expires) {
 		return nil
 	}

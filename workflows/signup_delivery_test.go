@@ -120,6 +120,7 @@ func TestSignup_ProvenWhileTheCodeIsStillBeingSent(t *testing.T) {
 	t.Parallel()
 	s, first := newStage(t), request()
 	s.send = func(activities.SendCodeInput) (activities.Delivered, error) { return activities.Delivered{}, errDown }
+	s.mail = func(activities.SendMailInput) (activities.Delivered, error) { return activities.Delivered{}, errDown }
 	s.open(0, first)
 	proven := s.proceed(time.Minute, first.ChallengeID)
 	require.NoError(t, s.run(account.SignupByCode, first))

@@ -3,7 +3,6 @@ package workflows
 import (
 	"time"
 
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"gatehouse/account"
@@ -29,7 +28,7 @@ func (s *signup) startSending(ctx workflow.Context) {
 		input := activities.SendCodeInput{ChallengeID: code.ChallengeID, Template: template}
 		err := workflow.ExecuteActivity(withMessage(ctx, "", within), a.SendCode, input).Get(ctx, &sent)
 		switch {
-		case code.ChallengeID != s.code.ChallengeID || s.done != nil || s.closed || temporal.IsCanceledError(err):
+		case ctx.Err() != nil:
 			// Nobody waits for this code any more.
 		case err != nil:
 			s.log.Warn("a code was not sent", "challenge", code.ChallengeID, "error", durable.Describe(err))

@@ -255,6 +255,32 @@ func TestSignup_StoreDownWhileAFurtherCodeIsAskedFor(t *testing.T) {
 	require.Len(t, s.times("SendCode"), 3, "the failed one was made up for before the newest was asked for")
 }
 
+// Two requests wait for a store that comes back: the flow makes up for the older one, but the newer one's code stays.
+func TestSignup_TheNewestRequestWins(t *testing.T) {
+	t.Parallel()
+	s, first := newStage(t), request()
+	older, newest := another(first), another(first)
+	issue := s.issue
+	s.issue = func(in activities.IssueSignupCodeInput) (activities.IssuedCode, error) {
+		if in.ChallengeID == older.ChallengeID && s.now() < 2*time.Minute+20*time.Second {
+			return activities.IssuedCode{}, errDown
+		}
+		return issue(in)
+	}
+	var sent []uuid.UUID
+	deliver := s.send
+	s.send = func(in activities.SendCodeInput) (activities.Delivered, error) {
+		sent = append(sent, in.ChallengeID)
+		return deliver(in)
+	}
+	s.open(0, first)
+	s.open(2*time.Minute, older)
+	answered := s.open(2*time.Minute+time.Second, newest)
+	require.NoError(t, s.run(account.SignupByCode, first))
+	require.NoError(t, answered.err)
+	require.Equal(t, newest.ChallengeID, sent[len(sent)-1])
+}
+
 func TestSignup_Taken(t *testing.T) {
 	t.Parallel()
 	s, first := newStage(t), request()
