@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -39,7 +40,7 @@ type lingeringConn struct {
 // shutdown closes many idle connections one after the other.
 func (c *lingeringConn) Close() error {
 	c.closing.Do(func() {
-		if c.CloseWrite() != nil || c.SetReadDeadline(account.SystemClock{}.Now().Add(lingerTime)) != nil {
+		if c.CloseWrite() != nil || c.TCPConn.SetReadDeadline(account.SystemClock{}.Now().Add(lingerTime)) != nil {
 			_ = c.TCPConn.Close()
 			return
 		}
@@ -50,4 +51,22 @@ func (c *lingeringConn) Close() error {
 		}()
 	})
 	return nil
+}
+
+// SetReadDeadline and SetWriteDeadline of a closed connection do nothing: the server takes an error of theirs for a bug and
+// panics, yet a shutdown closes connections on which a request may just begin. Its reading or writing fails soon enough.
+func (c *lingeringConn) SetReadDeadline(t time.Time) error {
+	return unlessClosed(c.TCPConn.SetReadDeadline(t))
+}
+
+// SetWriteDeadline is explained at SetReadDeadline.
+func (c *lingeringConn) SetWriteDeadline(t time.Time) error {
+	return unlessClosed(c.TCPConn.SetWriteDeadline(t))
+}
+
+func unlessClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
 }
