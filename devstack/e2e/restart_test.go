@@ -40,7 +40,8 @@ func TestRestart_OpenFlowsGoOnAfterAFullStop(t *testing.T) {
 	s.StartAPI(t, nil)
 
 	for email, code := range map[string]string{waiting: code, unseen: c.awaitCode(t, unseen)} {
-		c.want(t, http.StatusOK, call{Path: pathCompleteSignup, Body: fields{"email": email, "code": code}})
+		done := retry(t, c, call{Path: pathCompleteSignup, Body: fields{"email": email, "code": code}, Key: rand.Text()})
+		require.Equal(t, http.StatusOK, done.Status, "%s", done.Body)
 		require.Equal(t, 1, db.number(t, allCodes, email), "no new code was needed")
 		require.Equal(t, 1, db.number(t, accounts, email))
 		require.Contains(t, c.awaitMail(t, email, 2).Subject, "Welcome", "the flow goes on to its end")
@@ -61,7 +62,14 @@ func TestGracefulStop_UnderLoad_LosesNothing(t *testing.T) {
 		l.all.Go(func() { l.signUpAgainAndAgain(ctx, t) })
 	}
 
+	for range 3 {
+		l.await(t, more)
+		next := s.StartWorker(t, nil)
+		worker.Stop(t, stopPatience)
+		worker = next
+	}
 	l.await(t, more)
+	require.Zero(t, l.repetitions(), "a worker that another one takes over from is not felt")
 	api.Stop(t, stopPatience)
 	s.StartAPI(t, nil)
 	l.await(t, more)
@@ -71,7 +79,7 @@ func TestGracefulStop_UnderLoad_LosesNothing(t *testing.T) {
 	enough()
 	l.all.Wait()
 
-	require.Positive(t, l.repeated, "the stops were felt")
+	require.Positive(t, l.repetitions(), "the stops were felt")
 	for _, a := range l.accepted {
 		found := db.number(t, accounts, a) + db.number(t, `SELECT count(*) FROM signup_attempts WHERE email = $1 AND closed_at IS NULL`, a)
 		require.Equal(t, 1, found, "an accepted sign-up is an account or still open")
@@ -115,6 +123,12 @@ func (l *load) await(t testing.TB, n int) {
 	before := count()
 	testkit.Eventually(t, repairPatience, func() bool { return t.Failed() || count() >= before+n }, "more sign-ups")
 	require.False(t, t.Failed())
+}
+
+func (l *load) repetitions() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.repeated
 }
 
 // signUpAgainAndAgain ends between two users, never in the middle of one.
@@ -171,6 +185,9 @@ func (l *load) insist(ctx context.Context, t testing.TB, in call, wanted ...int)
 		case err == nil && got.Status != http.StatusServiceUnavailable && got.Status != http.StatusConflict:
 			t.Errorf("%s: %d %s", in.Path, got.Status, got.Body)
 			return nil
+		}
+		if err == nil {
+			t.Logf("%s again after %d %s", in.Path, got.Status, got.Body)
 		}
 		l.mu.Lock()
 		l.repeated++

@@ -141,6 +141,9 @@ func dynamicSettings() dynamicconfig.StaticClient {
 		dynamicconfig.ForceSearchAttributesCacheRefreshOnRead.Key(): true,
 		dynamicconfig.MakeKey("frontend.namespaceRPS.visibility"):   visibilityRPS,
 		dynamicconfig.WorkflowPauseEnabled.Key():                    true,
+		// A worker that stops lets go of its polls and finishes what it got; else a flow task that it was just given waits
+		// ten seconds for its timeout.
+		dynamicconfig.EnableCancelWorkerPollsOnShutdown.Key(): true,
 	}
 }
 
