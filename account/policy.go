@@ -35,6 +35,9 @@ type Policy struct {
 	// AccessTTL is the life of an access token that has a refresh token beside it.
 	AccessTTL time.Duration `env:"ACCESS_TTL" envDefault:"10m"`
 
+	// StepUpAge is how long after an authentication a session may change sign-in methods (design D13).
+	StepUpAge time.Duration `env:"STEP_UP_AGE" envDefault:"10m"`
+
 	// WelcomeBonus is granted once to a proven account, WelcomeBonusReduced when its device fingerprint is known
 	// (contract X17, conventions 20).
 	WelcomeBonus        int64 `env:"WELCOME_BONUS" envDefault:"100"`
