@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync"
 )
 
 // The ports that FreePort hands out lie below those the kernel gives to outgoing connections, so that none of these can
@@ -18,11 +19,15 @@ const (
 // ErrNoFreePort means that a hundred guesses found every port taken.
 var ErrNoFreePort = errors.New("no free port found")
 
-// FreePort returns a port of the loopback interface that nobody listens on.
+// handedOut are the ports that this process was given: many tests at once would else be given the same, as nobody listens
+// between our look and its use.
+var handedOut sync.Map
+
+// FreePort returns a port of the loopback interface that nobody listens on, and never returns it again.
 func FreePort() (int, error) {
 	for range 100 {
 		port := firstFreePort + rand.IntN(freePortCount) //nolint:gosec // a port is no secret
-		if CanListen(LoopbackAddress(port)) == nil {
+		if _, taken := handedOut.LoadOrStore(port, true); !taken && CanListen(LoopbackAddress(port)) == nil {
 			return port, nil
 		}
 	}
