@@ -136,7 +136,8 @@ func (s *Store) AbandonSignup(ctx context.Context, id uuid.UUID, subject []byte)
 		if err != nil && !errors.Is(err, account.ErrNotFound) {
 			return err
 		}
-		_, err = tx.db.NewRaw(`DELETE FROM challenges WHERE purpose = ? AND subject = ?
+		// A spent code stays: its result may be asked for again.
+		_, err = tx.db.NewRaw(`DELETE FROM challenges WHERE purpose = ? AND subject = ? AND consumed_at IS NULL
 			AND NOT EXISTS (SELECT 1 FROM signup_attempts a WHERE a.email = destination AND a.kind = 'code' AND a.closed_at IS NULL)`,
 			account.PurposeSignup, subject).Exec(ctx)
 		return err

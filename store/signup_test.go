@@ -331,7 +331,7 @@ func TestAbandonedSignupLeavesNothing(t *testing.T) {
 
 func TestAbandonRaceWithCompletion(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := impatient(t, newWorld(t))
 	for round := range *rounds * 10 {
 		email := fmt.Sprintf("ada%d@example.com", round)
 		a, ch := w.proven(t, email)
