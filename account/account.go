@@ -128,6 +128,9 @@ func (p Principal) Can(scope Scope) bool {
 // Caller is the outside of a request as an operation sees it. Principal is nil on public routes.
 type Caller struct {
 	Principal *Principal
+	// KeyHeader is set when X-API-Key alone named the caller: where documents A and C share a path, the credential says
+	// which of them is spoken (contract X02, X03).
+	KeyHeader bool
 	IP        netip.Addr
 	UserAgent string
 	// IdempotencyKey is the keyed hash of caller, route and the client's Idempotency-Key header, or empty.

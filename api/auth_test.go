@@ -30,15 +30,15 @@ func TestCredentials(t *testing.T) {
 	for _, o := range protected(t) {
 		keyStatus := http.StatusUnauthorized
 		if takesKeys(o) {
-			keyStatus = http.StatusOK
+			keyStatus = successOf(o)
 		}
 		for name, one := range map[string]struct {
 			headers []string
 			status  int
 		}{
 			"none":               {nil, 401},
-			"token":              {[]string{bearer, "Bearer " + goodToken}, 200},
-			"token, lower case":  {[]string{bearer, "bearer " + goodToken}, 200},
+			"token":              {[]string{bearer, "Bearer " + goodToken}, successOf(o)},
+			"token, lower case":  {[]string{bearer, "bearer " + goodToken}, successOf(o)},
 			"wrong token":        {[]string{bearer, "Bearer x"}, 401},
 			"no token":           {[]string{bearer, "Bearer "}, 401},
 			"bare token":         {[]string{bearer, goodToken}, 401},
@@ -53,7 +53,7 @@ func TestCredentials(t *testing.T) {
 			t.Run(o.OperationID+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				app := newApp(t)
-				got := app.send(t, o.Method, pathOf(o), "", one.headers...)
+				got := app.send(t, o.Method, pathOf(o), exampleOf(t, o), one.headers...)
 				require.Equal(t, one.status, got.Status, got.Body)
 				if one.status == 401 {
 					requireFailure(t, o.Dialect, 401, got)

@@ -87,7 +87,7 @@ func TestEveryRouteTakesHarmlessBodies(t *testing.T) {
 		} {
 			t.Run(o.OperationID+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				require.Equal(t, 200, send(newApp(t)).Status)
+				require.Equal(t, successOf(o), send(newApp(t)).Status)
 			})
 		}
 	}
@@ -101,7 +101,7 @@ func TestEmptyBodiesAreEmptyObjects(t *testing.T) {
 			for _, contentType := range []string{"", "application/json", "text/plain"} {
 				app := newApp(t)
 				got := app.send(t, o.Method, pathOf(o), body, append(credentialOf(o), "Content-Type", contentType)...)
-				want := 200
+				want := successOf(o)
 				if len(requiredOf(o)) > 0 {
 					want = invalidStatus(o)
 				}
@@ -155,7 +155,9 @@ func TestEveryRequiredField(t *testing.T) {
 				t.Parallel()
 				requireFault(t, o, field, func(body map[string]any) { delete(body, field) }, true)
 				requireFault(t, o, field, func(body map[string]any) { body[field] = nil }, true)
-				requireFault(t, o, field, func(body map[string]any) { body[field] = "" }, true)
+				if schemaOf(o).Properties[field].Value.Type.Is("string") {
+					requireFault(t, o, field, func(body map[string]any) { body[field] = "" }, true)
+				}
 				requireFault(t, o, field, func(body map[string]any) {
 					body[strings.ToUpper(field)] = body[field]
 					delete(body, field)
@@ -181,7 +183,7 @@ func TestNullIsAbsent(t *testing.T) {
 			sent, err := json.Marshal(body)
 			require.NoError(t, err)
 			got := newApp(t).send(t, o.Method, pathOf(o), string(sent), credentialOf(o)...)
-			require.Equal(t, 200, got.Status, "%s %s: %s", o.OperationID, field, got.Body)
+			require.Equal(t, successOf(o), got.Status, "%s %s: %s", o.OperationID, field, got.Body)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -85,8 +86,14 @@ func TestResponseBodiesAreClosed(t *testing.T) {
 	t.Parallel()
 	for _, o := range contract.Operations() {
 		for status, response := range o.Responses.Map() {
+			if status == "204" {
+				continue
+			}
 			schema := response.Value.Content["application/json"].Schema.Value
 			for _, one := range slices.Concat(openapi3.SchemaRefs{{Value: schema}}, schema.AllOf, schema.OneOf) {
+				if one.Value.Type.Is("array") {
+					one = one.Value.Items
+				}
 				if one.Value.Type == nil {
 					continue // narrows a closed schema beside it
 				}
@@ -168,11 +175,13 @@ func TestEveryOperationSucceedsWithItsExample(t *testing.T) {
 			t.Parallel()
 			app := newApp(t)
 			got := app.good(t, o)
-			require.Equal(t, 200, got.Status, got.Body)
+			require.Equal(t, successOf(o), got.Status, got.Body)
 			require.Len(t, app.core.called(), 1)
 			require.Equal(t, "no-store", got.Header.Get("Cache-Control"))
 			require.Equal(t, "no-cache", got.Header.Get("Pragma"))
-			require.Equal(t, "application/json", got.Header.Get("Content-Type"))
+			if got.Status != http.StatusNoContent {
+				require.Equal(t, "application/json", got.Header.Get("Content-Type"))
+			}
 			require.Equal(t, "no-referrer", got.Header.Get("Referrer-Policy"))
 			require.Empty(t, got.Header.Get("Server"))
 		})

@@ -154,7 +154,17 @@ func (a *testApp) good(t *testing.T, o spectest.Operation, headers ...string) an
 }
 
 func pathOf(o spectest.Operation) string {
-	return strings.ReplaceAll(o.Path, "{id}", sessionID.String())
+	return strings.NewReplacer("{id}", sessionID.String(), "{session_id}", sessionID.String()).Replace(o.Path)
+}
+
+// successOf is the status of a documented success.
+func successOf(o spectest.Operation) int {
+	for _, status := range []int{http.StatusCreated, http.StatusNoContent} {
+		if o.Responses.Value(itoa(status)) != nil {
+			return status
+		}
+	}
+	return http.StatusOK
 }
 
 func credentialOf(o spectest.Operation) []string {

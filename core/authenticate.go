@@ -20,6 +20,9 @@ type Credential struct {
 	APIKey string
 	// AllowKeys accepts API keys, as Bearer or X-API-Key (documents A and C).
 	AllowKeys bool
+	// IP and UserAgent are where it came from, for the implicit session of a key (contract X06).
+	IP        netip.Addr
+	UserAgent string
 }
 
 // Authenticate returns who is calling, by one query that reads the session or key and the account. It returns

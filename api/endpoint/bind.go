@@ -48,8 +48,7 @@ func bindingOf[Req any]() binding {
 			field.canonical = field.name
 		}
 		field.set = setters[f.Type]
-		texty := f.Type == reflect.TypeFor[string]() || f.Type == reflect.TypeFor[*string]()
-		if field.set == nil || field.source == "" || (field.source != "json" && !texty) {
+		if field.set == nil || field.source == "" || (field.source != "json" && parsers[f.Type] == nil) {
 			panic(fmt.Sprintf("endpoint: cannot bind field %s of %s", f.Name, t))
 		}
 		if field.source == "json" {
@@ -77,10 +76,8 @@ func (b binding) bind(c *fiber.Ctx, req any) error {
 			return account.ErrNotFound
 		case fault != "":
 			faults[i] = fault
-		case present && target.Field(f.index).Kind() == reflect.Pointer:
-			target.Field(f.index).Set(reflect.ValueOf(&value))
 		case present:
-			target.Field(f.index).SetString(value)
+			faults[i] = parsers[target.Field(f.index).Type()](target.Field(f.index), value)
 		}
 	}
 	return b.invalid(faults)

@@ -15,6 +15,7 @@ const (
 	maxObject      = 4096
 	maxObjectDepth = 3
 	maxStrings     = 32
+	maxList        = 32
 	maxExponent    = 308
 )
 
@@ -23,6 +24,9 @@ type Object = json.RawMessage
 
 // Strings is a free JSON object whose values are strings; at most 32 of them.
 type Strings = map[string]string
+
+// List is a JSON array of strings; at most 32 of them.
+type List = []string
 
 // setter stores a raw JSON value, or returns why it cannot, as a sentence for the field's fault.
 type setter func(field reflect.Value, raw jsontext.Value) (fault string)
@@ -36,6 +40,33 @@ var setters = map[reflect.Type]setter{
 	reflect.TypeFor[*int64]():  optional(setInt),
 	reflect.TypeFor[Object]():  setObject,
 	reflect.TypeFor[Strings](): setStrings,
+	reflect.TypeFor[List]():    setList,
+}
+
+// parsers fill a field from outside of the body, where every value is text.
+var parsers = map[reflect.Type]func(field reflect.Value, value string) (fault string){
+	reflect.TypeFor[string]():  parseString,
+	reflect.TypeFor[*string](): parseOptionalString,
+	reflect.TypeFor[*int64]():  parseOptionalInt,
+}
+
+func parseString(field reflect.Value, value string) string {
+	field.SetString(value)
+	return ""
+}
+
+func parseOptionalString(field reflect.Value, value string) string {
+	field.Set(reflect.ValueOf(&value))
+	return ""
+}
+
+func parseOptionalInt(field reflect.Value, value string) string {
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil {
+		return "must be an integer"
+	}
+	field.Set(reflect.ValueOf(&n))
+	return ""
 }
 
 func optional(set setter) setter {
@@ -141,4 +172,27 @@ func setStrings(field reflect.Value, raw jsontext.Value) string {
 		field.Set(reflect.ValueOf(values))
 	}
 	return fault
+}
+
+func setList(field reflect.Value, raw jsontext.Value) string {
+	if raw.Kind() != '[' {
+		return "must be an array of strings"
+	}
+	var items []jsontext.Value
+	if err := json.Unmarshal(raw, &items); err != nil {
+		return "must be an array of strings"
+	}
+	if len(items) > maxList {
+		return "may hold at most 32 values"
+	}
+	values := make(List, len(items))
+	for i, item := range items {
+		s, fault := text(item)
+		if fault != "" {
+			return "may hold only strings: a value " + fault
+		}
+		values[i] = s
+	}
+	field.Set(reflect.ValueOf(values))
+	return ""
 }

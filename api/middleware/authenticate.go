@@ -30,11 +30,12 @@ func Authenticate(route endpoint.Route, who Authenticator) fiber.Handler {
 		if err != nil {
 			return route.Fail(c, err)
 		}
+		shown.IP, shown.UserAgent = state.Caller.IP, state.Caller.UserAgent
 		principal, err := who.Authenticate(c.UserContext(), shown)
 		if err != nil {
 			return route.Fail(c, err)
 		}
-		state.Caller.Principal = &principal
+		state.Caller.Principal, state.Caller.KeyHeader = &principal, shown.Bearer == ""
 		if err := admit(principal, route); err != nil {
 			return route.Fail(c, err)
 		}
