@@ -5,6 +5,7 @@ package core
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"gatehouse/account"
@@ -23,6 +24,7 @@ type Deps struct {
 	Tokens  *secret.AccessTokens
 	Policy  account.Policy
 	Clock   account.Clock
+	Log     *slog.Logger
 	// ServeInbox serves the development inbox.
 	ServeInbox bool
 	// RequestTimeout bounds how long an idempotency key is held by a caller that died.

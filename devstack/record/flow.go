@@ -18,13 +18,10 @@ import (
 	"go.temporal.io/api/history/v1"
 	"go.temporal.io/api/temporalproto"
 	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 	"google.golang.org/protobuf/proto"
 
-	"gatehouse/account"
 	"gatehouse/internal/durable"
-	"gatehouse/workflows"
 )
 
 const lookAgain = 50 * time.Millisecond
@@ -38,7 +35,8 @@ type recorder struct {
 
 func (r *recorder) run(ctx context.Context, s scenario) error {
 	r.steps.play(s.world())
-	f := &flow{client: r.client, id: "signup/" + s.name, kind: s.kind, first: request(s.kind)}
+	st := s.story()
+	f := &flow{client: r.client, id: st.noun + "/" + s.name, story: st, first: uuid.New()}
 	f.newest = f.first
 	if err := s.play(ctx, f); err != nil {
 		return err
@@ -71,53 +69,59 @@ func hideHost(kept *history.History) {
 	}
 }
 
-// flow is one sign-up, from its client's side.
-type flow struct {
-	client        *durable.Client
-	id            string
-	kind          account.SignupKind
-	first, newest workflows.SignupRequest
+// story is how core speaks to one kind of flow. Each challenge stands for one request.
+type story struct {
+	// noun begins the workflow id and is the flow's kind.
+	noun, workflow string
+	// open and proceed are updates. Without open the flow is only started.
+	open, proceed         string
+	input, request, proof func(first, newest uuid.UUID) any
+	summary, details      string
+	attributes            []temporal.SearchAttributeUpdate
 }
 
-// open asks as core does.
-func (f *flow) open(ctx context.Context) error {
+// flow is one execution, from its client's side.
+type flow struct {
+	story
+	client        *durable.Client
+	id            string
+	first, newest uuid.UUID
+}
+
+// ask asks as core does.
+func (f *flow) ask(ctx context.Context) error {
 	return f.client.Ask(ctx, durable.Ask{
-		WorkflowID: f.id, Workflow: workflows.SignupWorkflow, Queue: durable.QueueFlows,
-		Input:  workflows.SignupInput{Kind: f.kind, Request: f.newest},
-		Update: workflows.SignupOpen, Arg: f.newest,
-		Summary: "Sign-up of " + masked, Details: "Began by " + string(f.kind) + ".",
-		Attributes: f.attributes(), ExecutionTimeout: guard,
+		WorkflowID: f.id, Workflow: f.workflow, Queue: durable.QueueFlows,
+		Input:  f.input(f.first, f.newest),
+		Update: f.open, Arg: f.request(f.first, f.newest),
+		Summary: f.summary, Details: f.details,
+		Attributes: f.starting(), ExecutionTimeout: guard,
 	}, nil)
 }
 
-func (f *flow) attributes() []temporal.SearchAttributeUpdate {
-	return []temporal.SearchAttributeUpdate{
-		durable.FlowKind.ValueSet("signup"), durable.FlowStage.ValueSet("awaiting_proof"),
-		durable.NextActionAt.ValueSet(account.SystemClock{}.Now().Add(long)),
-	}
+func (f *flow) starting() []temporal.SearchAttributeUpdate {
+	return append([]temporal.SearchAttributeUpdate{durable.FlowKind.ValueSet(f.noun)}, f.attributes...)
 }
 
 // repeat asks for the same code again.
-func (f *flow) repeat(ctx context.Context) error { return f.open(ctx) }
+func (f *flow) repeat(ctx context.Context) error { return f.ask(ctx) }
 
 // again asks for another code.
 func (f *flow) again(ctx context.Context) error {
-	f.newest.ChallengeID = uuid.New()
-	return f.open(ctx)
+	f.newest = uuid.New()
+	return f.ask(ctx)
 }
 
-// start starts the flow as if its first update had been lost.
+// start starts the flow as if its first update had been lost, or one that nobody waits for.
 func (f *flow) start(ctx context.Context) error {
-	_, err := f.client.Temporal().ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: f.id, TaskQueue: durable.QueueFlows, TypedSearchAttributes: temporal.NewSearchAttributes(f.attributes()...),
-	}, workflows.SignupWorkflow, workflows.SignupInput{Kind: f.kind, Request: f.first})
-	return err
+	return f.client.Start(ctx, durable.Start{
+		WorkflowID: f.id, Workflow: f.workflow, Queue: durable.QueueFlows, Input: f.input(f.first, f.first),
+		Summary: f.summary, Attributes: f.starting(), ExecutionTimeout: guard,
+	})
 }
 
-func (f *flow) proceed(ctx context.Context) error {
-	return f.client.Tell(ctx, durable.Tell{
-		WorkflowID: f.id, Update: workflows.SignupProceed, Arg: workflows.SignupProof{ChallengeID: f.newest.ChallengeID},
-	}, nil)
+func (f *flow) tell(ctx context.Context) error {
+	return f.client.Tell(ctx, durable.Tell{WorkflowID: f.id, Update: f.proceed, Arg: f.proof(f.first, f.newest)}, nil)
 }
 
 func (f *flow) cancel(ctx context.Context) error {

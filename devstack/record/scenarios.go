@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.temporal.io/sdk/temporal"
 
 	"gatehouse/account"
 	"gatehouse/activities"
+	"gatehouse/internal/durable"
 	"gatehouse/workflows"
 )
 
@@ -77,53 +79,59 @@ func expiring() script {
 // scenario is one recorded flow: the world it meets, and what its client does.
 type scenario struct {
 	name  string
-	kind  account.SignupKind
+	story func() story
 	world func() script
 	play  func(context.Context, *flow) error
 }
 
 var scenarios = []scenario{
-	{"signup-code-completed", account.SignupByCode, world, func(ctx context.Context, f *flow) error {
-		return do(ctx, f.open, f.settled, f.proceed, f.closed)
+	{"signup-code-completed", byCode, world, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.settled, f.tell, f.closed)
 	}},
-	{"signup-code-expired", account.SignupByCode, expiring, func(ctx context.Context, f *flow) error {
-		return do(ctx, f.open, f.closed)
+	{"signup-code-expired", byCode, expiring, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.closed)
 	}},
-	{"signup-code-prolonged", account.SignupByCode, prolonged, func(ctx context.Context, f *flow) error {
-		return do(ctx, f.open, f.closed)
+	{"signup-code-prolonged", byCode, prolonged, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.closed)
 	}},
-	{"signup-code-resent", account.SignupByCode, holding, func(ctx context.Context, f *flow) error {
-		return do(ctx, f.open, f.again, f.settled, f.proceed, f.closed)
+	{"signup-code-resent", byCode, holding, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.again, f.settled, f.tell, f.closed)
 	}},
-	{"signup-code-undelivered", account.SignupByCode, undelivering, func(ctx context.Context, f *flow) error {
-		return do(ctx, f.open, f.settled, f.again, f.settled, f.proceed, f.closed)
+	{"signup-code-undelivered", byCode, undelivering, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.settled, f.again, f.settled, f.tell, f.closed)
 	}},
-	{"signup-code-store-down", account.SignupByCode, storeDown, func(ctx context.Context, f *flow) error {
-		if err := f.open(ctx); !errors.Is(err, account.ErrUnavailable) {
+	{"signup-code-store-down", byCode, storeDown, func(ctx context.Context, f *flow) error {
+		if err := f.ask(ctx); !errors.Is(err, account.ErrUnavailable) {
 			return errors.Join(errors.New("opened although the store is down"), err)
 		}
-		return do(ctx, f.repeat, f.settled, f.proceed, f.closed)
+		return do(ctx, f.repeat, f.settled, f.tell, f.closed)
 	}},
-	{"signup-code-update-lost", account.SignupByCode, world, func(ctx context.Context, f *flow) error {
-		return do(ctx, f.start, f.settled, f.proceed, f.closed)
+	{"signup-code-update-lost", byCode, world, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.start, f.settled, f.tell, f.closed)
 	}},
-	{"signup-code-canceled", account.SignupByCode, world, func(ctx context.Context, f *flow) error {
-		return do(ctx, f.open, f.settled, f.cancel, f.closed)
+	{"signup-code-canceled", byCode, world, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.settled, f.cancel, f.closed)
 	}},
-	{"signup-register-completed", account.SignupByRegister, world, func(ctx context.Context, f *flow) error {
-		return do(ctx, f.open, f.settled, f.proceed, f.closed)
+	{"signup-register-completed", byRegister, world, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.settled, f.tell, f.closed)
 	}},
-	{"signup-register-purged", account.SignupByRegister, expiring, func(ctx context.Context, f *flow) error {
-		return do(ctx, f.open, f.closed)
+	{"signup-register-purged", byRegister, expiring, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.closed)
 	}},
-	{"signup-register-refused", account.SignupByRegister, refusing, func(ctx context.Context, f *flow) error {
-		if err := f.open(ctx); !errors.Is(err, account.ErrIdentityAlreadyUsed) {
+	{"signup-register-refused", byRegister, refusing, func(ctx context.Context, f *flow) error {
+		if err := f.ask(ctx); !errors.Is(err, account.ErrIdentityAlreadyUsed) {
 			return errors.Join(errors.New("a taken identity was not refused"), err)
 		}
 		return f.closed(ctx)
 	}},
-	{"signup-taken", account.SignupTaken, world, func(ctx context.Context, f *flow) error {
-		return do(ctx, f.open, f.closed)
+	{"signup-taken", taken, world, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.closed)
+	}},
+	{"security-notice-completed", notice, mailDown, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.start, f.closed)
+	}},
+	{"security-notice-failed", notice, mailRefused, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.start, f.closed)
 	}},
 }
 
@@ -206,12 +214,65 @@ func do(ctx context.Context, steps ...func(context.Context) error) error {
 	return nil
 }
 
-// request asks for a code of its own.
-func request(kind account.SignupKind) workflows.SignupRequest {
-	id := uuid.New()
-	r := workflows.SignupRequest{AttemptID: id, ChallengeID: id}
-	if kind == account.SignupTaken {
-		r.AccountID = owner
+func byCode() story     { return signup(account.SignupByCode) }
+func byRegister() story { return signup(account.SignupByRegister) }
+func taken() story      { return signup(account.SignupTaken) }
+
+// signup is a sign-up whose first request is for an attempt of its own.
+func signup(kind account.SignupKind) story {
+	request := func(first, newest uuid.UUID) workflows.SignupRequest {
+		r := workflows.SignupRequest{AttemptID: first, ChallengeID: newest}
+		if kind == account.SignupTaken {
+			r.AccountID = owner
+		}
+		return r
 	}
-	return r
+	return story{
+		noun: "signup", workflow: workflows.SignupWorkflow, open: workflows.SignupOpen, proceed: workflows.SignupProceed,
+		input: func(first, newest uuid.UUID) any {
+			return workflows.SignupInput{Kind: kind, Request: request(first, newest)}
+		},
+		request: func(first, newest uuid.UUID) any { return request(first, newest) },
+		proof:   func(_, newest uuid.UUID) any { return workflows.SignupProof{ChallengeID: newest} },
+		summary: "Sign-up of " + masked, details: "Began by " + string(kind) + ".",
+		attributes: []temporal.SearchAttributeUpdate{
+			durable.FlowStage.ValueSet("awaiting_proof"), durable.NextActionAt.ValueSet(account.SystemClock{}.Now().Add(long)),
+		},
+	}
+}
+
+// notice is a notice that nobody waits for.
+func notice() story {
+	return story{
+		noun: "notice", workflow: workflows.SecurityNoticeWorkflow,
+		input: func(_, _ uuid.UUID) any {
+			return workflows.SecurityNoticeInput{AccountID: owner, Template: "password_changed"}
+		},
+		summary: "Notice to the owner: password_changed",
+		attributes: []temporal.SearchAttributeUpdate{
+			durable.FlowStage.ValueSet("sending"), durable.AccountID.ValueSet(owner.String()),
+		},
+	}
+}
+
+// mailDown has a mail server that is away for one try.
+func mailDown() script {
+	w, down := world(), true
+	w.mail = func() (activities.Delivered, error) {
+		if down {
+			down = false
+			return activities.Delivered{}, account.ErrUnavailable.Because(errSecret)
+		}
+		return activities.Delivered{State: activities.DeliverySent}, nil
+	}
+	return w
+}
+
+// mailRefused has a provider that never takes the mail.
+func mailRefused() script {
+	w := world()
+	w.mail = func() (activities.Delivered, error) {
+		return activities.Delivered{}, account.ErrNotFound.Because(errSecret)
+	}
+	return w
 }

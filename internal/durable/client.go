@@ -114,6 +114,38 @@ func (c *Client) Ask(ctx context.Context, a Ask, out any) error {
 	return answer(ctx, handle, err, out)
 }
 
+// Start is a flow that nobody waits for. Its fields mean what those of Ask mean.
+type Start struct {
+	WorkflowID       string
+	Workflow         string
+	Queue            string
+	Input            any
+	Summary          string
+	Attributes       []temporal.SearchAttributeUpdate
+	ExecutionTimeout time.Duration
+}
+
+// Start starts a flow, once: while one of its id runs or is remembered there is no second, and no error. Errors are those of
+// FromTemporal.
+func (c *Client) Start(ctx context.Context, s Start) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	_, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                       s.WorkflowID,
+		TaskQueue:                s.Queue,
+		WorkflowExecutionTimeout: s.ExecutionTimeout,
+		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		WorkflowIDReusePolicy:    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		TypedSearchAttributes:    temporal.NewSearchAttributes(s.Attributes...),
+		StaticSummary:            s.Summary,
+	}, s.Workflow, arguments(s.Input)...)
+	err = FromTemporal(err)
+	if errors.Is(err, ErrFlowExists) {
+		return nil
+	}
+	return err
+}
+
 // Tell is an update of a flow that must run already. Its fields mean what those of Ask mean.
 type Tell struct {
 	WorkflowID string

@@ -22,6 +22,10 @@ const (
 	Welcome = "welcome"
 	// SignupExists tells an owner that someone tried to sign up with their address. It needs nothing.
 	SignupExists = "signup_exists"
+	// PasswordChanged, PasswordAdded and PasswordReset tell an owner what became of the password. Name is optional.
+	PasswordChanged = "password_changed"
+	PasswordAdded   = "password_added"
+	PasswordReset   = "password_reset"
 )
 
 // message is a template with the fields that it cannot do without.
@@ -37,6 +41,9 @@ var messages = []message{
 	load(ConfirmEmail, code, minutes, link),
 	load(Welcome),
 	load(SignupExists),
+	load(PasswordChanged),
+	load(PasswordAdded),
+	load(PasswordReset),
 }
 
 // Data is what a message may tell. A template takes what it needs and ignores the rest.

@@ -1,0 +1,55 @@
+package workflows
+
+import (
+	"github.com/google/uuid"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"gatehouse/activities"
+	"gatehouse/internal/durable"
+)
+
+// SecurityNoticeWorkflow is the name by which SecurityNotice is started.
+const SecurityNoticeWorkflow = "SecurityNotice"
+
+// SecurityNoticeInput names the account whose owner is to be told, and the template that tells it.
+type SecurityNoticeInput struct {
+	AccountID uuid.UUID
+	Template  string
+}
+
+// SecurityNotice tells an owner by mail of a change that no flow of its own made: a new password, a revoked key. The change
+// has happened already; the notice is tried for a day.
+//
+//	sending -> completed, or failed when the mail was refused or could not be delivered in time
+//
+// One execution per change: core derives the id from it.
+func SecurityNotice(ctx workflow.Context, in SecurityNoticeInput) error {
+	show := func(state string) {
+		workflow.SetCurrentDetails(ctx, "| | |\n|---|---|\n| Mail | "+in.Template+": "+state+" |\n")
+	}
+	show("on its way")
+	var sent activities.Delivered
+	input := activities.SendMailInput{AccountID: in.AccountID, Step: "notice", Template: in.Template}
+	err := workflow.ExecuteActivity(withMessage(ctx, "send the mail: "+in.Template, courtesyMail), a.SendMail, input).Get(ctx, &sent)
+	outcome := outcomeCompleted
+	switch {
+	case temporal.IsCanceledError(err):
+		outcome = outcomeCanceled
+		show("canceled")
+	case err != nil:
+		workflow.GetLogger(ctx).Warn("a notice was not sent", "template", in.Template, "error", durable.Describe(err))
+		outcome = outcomeFailed
+		show(undelivered(err))
+	case sent.State != activities.DeliverySent:
+		outcome = outcomeFailed
+		show(string(sent.State))
+	default:
+		show(string(sent.State))
+	}
+	noted := workflow.UpsertTypedSearchAttributes(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome))
+	if temporal.IsCanceledError(err) {
+		return err
+	}
+	return noted
+}
