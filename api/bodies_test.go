@@ -85,7 +85,7 @@ func TestSignIns(t *testing.T) {
 		"expiresAt":"2026-05-19T10:40:45Z","roles":["user","admin"],
 		"subscription":{"plan":"starter","status":"active"}}`, got.Body)
 	calls := app.core.called()
-	require.Equal(t, core.CompleteSignupInput{Email: "a", Code: "1", AnonymousID: p("x")}, calls[1].in)
+	require.Equal(t, core.CompleteSignupInput{Email: "a", Code: "1", AnonymousID: new("x")}, calls[1].in)
 	require.Equal(t, core.LoginInput{Identifier: "User123", IdentifierField: "username", Password: "b", WithRefresh: true}, calls[2].in)
 }
 
@@ -94,7 +94,7 @@ func TestSignupsReachTheCoreWhole(t *testing.T) {
 	app := newApp(t)
 	whole := `{"email":"a@example.com","password":"b","name":"c","device_fingerprint":{"x":[1]},"attribution":{"utm":"d"}}`
 	want := core.InitiateSignupInput{
-		Email: "a@example.com", Password: "b", Name: p("c"), Fingerprint: []byte(`{"x":[1]}`),
+		Email: "a@example.com", Password: "b", Name: new("c"), Fingerprint: []byte(`{"x":[1]}`),
 		Attribution: map[string]string{"utm": "d"},
 	}
 	got := app.send(t, "POST", "/api/v1/auth/initiate-signup", whole)

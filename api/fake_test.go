@@ -61,18 +61,16 @@ func newFake() *fakeCore {
 	return &fakeCore{principal: somebody(), claimed: map[string][]byte{}, kept: map[string]core.Answer{}}
 }
 
-func p[T any](v T) *T { return &v }
-
 // somebody has every optional field set; nobody of them is shared between tests.
 func somebody() account.Principal {
 	return account.Principal{
 		Account: account.Account{
-			ID: accountID, Email: p("user@example.com"), EmailVerified: true, Username: p("user123"), HasPassword: true,
+			ID: accountID, Email: new("user@example.com"), EmailVerified: true, Username: new("user123"), HasPassword: true,
 			Active: true, Roles: []string{"user", account.RoleAdmin}, PrimaryProvider: "google",
-			PhoneNumber: p("+1234567890"), CountryCode: p("US"), PhoneVerified: true, OnboardingDone: true,
+			PhoneNumber: new("+1234567890"), CountryCode: new("US"), PhoneVerified: true, OnboardingDone: true,
 			Profile: account.Profile{
-				FullName: p("John Doe"), AvatarURL: p("https://cdn.example.com/a.png"), UserType: p("individual"),
-				AudioUsage: p("creator"), ReferralSource: p("google_search"),
+				FullName: new("John Doe"), AvatarURL: new("https://cdn.example.com/a.png"), UserType: new("individual"),
+				AudioUsage: new("creator"), ReferralSource: new("google_search"),
 			},
 			CreatedAt: moment, UpdatedAt: moment.Add(time.Hour),
 		},
@@ -84,9 +82,9 @@ func somebody() account.Principal {
 			},
 		},
 		Subscription: account.Subscription{
-			ID:     p("sub_1"),
+			ID:     new("sub_1"),
 			Plan:   account.Plan{ID: "price_1", Code: "starter", Name: "Starter", CreditsPerMonth: 2000},
-			Status: "active", PeriodStart: moment, PeriodEnd: p(moment.AddDate(0, 2, 0)), CancelAt: p(moment.AddDate(0, 3, 0)),
+			Status: "active", PeriodStart: moment, PeriodEnd: new(moment.AddDate(0, 2, 0)), CancelAt: new(moment.AddDate(0, 3, 0)),
 		},
 		Session: &account.Session{ID: sessionID, AccountID: accountID, State: account.SessionActive},
 	}
@@ -179,8 +177,8 @@ func (f *fakeCore) Logout(ctx context.Context, by account.Caller, in core.None) 
 func (f *fakeCore) Operation(ctx context.Context, by account.Caller, in core.OperationInput) (core.Operation, error) {
 	err := f.record(ctx, "Operation", by, in, nil)
 	return core.Operation{
-		ID: sessionID, Kind: "signup", Stage: "waiting_for_code", AttemptsLeft: 5, ExpiresAt: p(moment),
-		Deliveries: []core.Delivery{{Channel: "email", State: "retrying", Attempts: 2, NextRetryAt: p(moment)}},
+		ID: sessionID, Kind: "signup", Stage: "waiting_for_code", AttemptsLeft: 5, ExpiresAt: new(moment),
+		Deliveries: []core.Delivery{{Channel: "email", State: "retrying", Attempts: 2, NextRetryAt: new(moment)}},
 	}, err
 }
 

@@ -118,7 +118,7 @@ func TestRequestsUnderWayAreFinishedAtTheEnd(t *testing.T) {
 	app.core.entered, app.core.release = make(chan struct{}), make(chan struct{})
 	address, stop := serve(t, app)
 	got := make(chan answer, 1)
-	go func() { got <- overWire(t, address, "POST", login, loginBody) }()
+	go func() { got <- overWire(t, address, "POST", login, loginBody) }() //nolint:testifylint // a failure ends the wait below
 	<-app.core.entered
 	stopped := make(chan error, 1)
 	go func() { stopped <- stop() }()

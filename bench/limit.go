@@ -36,7 +36,7 @@ func serveLimit(ctx context.Context, address, url string, connections int) error
 		if err != nil {
 			return err
 		}
-		app.Get(path+":bytes/:id", limitHandler(pool, "SELECT * FROM "+table+" WHERE id = $1", columns))
+		app.Get(path+":bytes/:id", limitHandler(pool, "SELECT * FROM "+table+" WHERE id = $1", columns)) //nolint:contextcheck // a request brings its own
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {

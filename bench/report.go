@@ -52,6 +52,7 @@ func (s *series) rate() float64 { return median(each(s, rateOf)) }
 func (s *series) p50() time.Duration {
 	return median(each(s, func(x sample) time.Duration { return x.p50 }))
 }
+
 func (s *series) p99() time.Duration {
 	return median(each(s, func(x sample) time.Duration { return x.p99 }))
 }
@@ -231,5 +232,6 @@ func whole(f float64) string        { return fmt.Sprintf("%.0f", f) }
 func one(f float64) string          { return fmt.Sprintf("%.1f", f) }
 func two(f float64) string          { return fmt.Sprintf("%.2f", f) }
 func millis(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d)/float64(time.Millisecond)) }
+
 func micros(d time.Duration) string { return fmt.Sprintf("%.0f", float64(d)/float64(time.Microsecond)) }
 func mebi(bytes int64) string       { return fmt.Sprintf("%.0f", float64(bytes)/(1<<20)) }

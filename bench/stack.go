@@ -76,7 +76,7 @@ func (s *stack) startDatabase(ctx context.Context, binary string) error {
 	if s.codecKeys, err = durable.GenerateKeyset(); err != nil {
 		return err
 	}
-	migrate := exec.CommandContext(ctx, binary, "migrate") //nolint:gosec // our own binary
+	migrate := exec.CommandContext(ctx, binary, "migrate")
 	migrate.Env = []string{"DATABASE_URL=" + s.url()}
 	if out, err := migrate.CombinedOutput(); err != nil {
 		return fmt.Errorf("migrate: %w\n%s", err, out)
@@ -118,7 +118,7 @@ func (s *stack) startAPI(ctx context.Context, binary, level string) (server, err
 		}
 		free[i] = address
 	}
-	cmd := exec.CommandContext(ctx, binary, "api") //nolint:gosec // our own binary
+	cmd := exec.CommandContext(ctx, binary, "api")
 	cmd.Env = []string{
 		"DATABASE_URL=" + s.url(), "TEMPORAL_ADDRESS=" + free[2], // where nobody listens
 		"GATEHOUSE_DATABASE_POOL=" + strconv.Itoa(poolSize),
@@ -135,7 +135,7 @@ func (s *stack) startAPI(ctx context.Context, binary, level string) (server, err
 
 // start runs cmd, its output in a file, until probe is answered with 200.
 func (s *stack) start(ctx context.Context, name string, cmd *exec.Cmd, address string, probe []byte) (server, error) {
-	log, err := os.Create(filepath.Join(s.dir, name+".log"))
+	log, err := os.Create(filepath.Join(s.dir, name+".log")) //nolint:gosec // a name of our own
 	if err != nil {
 		return server{}, fmt.Errorf("open a log: %w", err)
 	}

@@ -1,9 +1,9 @@
 package authv1
 
 import (
-	"gatehouse/core"
-
 	"github.com/google/uuid"
+
+	"gatehouse/core"
 )
 
 type loginRequest struct {
