@@ -1,0 +1,187 @@
+package config_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/account"
+	"gatehouse/internal/config"
+)
+
+const (
+	devKey = "dev:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	// canary marks whatever must not be shown.
+	canary = "canary"
+)
+
+// minimum is the least that a developer's machine needs.
+var minimum = map[string]string{
+	"DATABASE_URL": "postgres://gatehouse:" + canary + "@localhost/gatehouse", "GATEHOUSE_SECRET_KEY": devKey, "GATEHOUSE_SIGNING_KEY": devKey,
+	"GATEHOUSE_CODEC_KEYS": devKey,
+}
+
+// production is the least that production needs.
+var production = map[string]string{
+	"GATEHOUSE_ENVIRONMENT": "production", "DATABASE_URL": minimum["DATABASE_URL"], "GATEHOUSE_BASE_URL": "https://accounts.example",
+	"GATEHOUSE_SECRET_KEY":  base64.StdEncoding.EncodeToString(make([]byte, 32)),
+	"GATEHOUSE_SIGNING_KEY": base64.StdEncoding.EncodeToString(make([]byte, 32)),
+	"GATEHOUSE_CODEC_KEYS":  base64.StdEncoding.EncodeToString([]byte("keyset")), "GATEHOUSE_SMTP_HOST": "smtp.example",
+}
+
+// load reads the settings in an environment that holds given alone, and changes on top of it. It sets the environment of
+// the process, so no test of this package is parallel.
+func load(t *testing.T, given map[string]string, changes ...string) (config.Config, error) {
+	t.Helper()
+	for _, s := range config.Settings() {
+		t.Setenv(s.Name, given[s.Name])
+	}
+	for _, c := range changes {
+		name, value, _ := strings.Cut(c, "=")
+		require.True(t, slices.ContainsFunc(config.Settings(), func(s config.Setting) bool { return s.Name == name }), name)
+		t.Setenv(name, value)
+	}
+	return config.Load()
+}
+
+func TestDefaultsAreEnough(t *testing.T) {
+	c, err := load(t, minimum)
+	require.NoError(t, err)
+	require.Equal(t, config.Development, c.Environment)
+	require.Equal(t, "127.0.0.1:8080", c.APIAddr)
+	require.Equal(t, "127.0.0.1:9090", c.OpsAddr)
+	require.Equal(t, "http://localhost:8080/confirm-email", c.ConfirmURL)
+	require.Equal(t, 16, c.DatabasePool)
+	require.Empty(t, c.AllowedOrigins)
+	require.Empty(t, c.TrustedProxies)
+	require.True(t, c.DevInbox())
+	require.Greater(t, c.RequestTimeout, c.FlowTimeout, "an answer has time after the flow's")
+
+	p := c.Policy
+	require.Equal(t, account.EnumerationDocumented, p.Enumeration)
+	require.Equal(t, 10*time.Minute, p.CodeTTL)
+	require.Equal(t, 5, p.CodeTries)
+	require.Equal(t, 30*24*time.Hour, p.SessionTTL)
+	require.Equal(t, []account.Quota{{Max: 1, Per: time.Minute}, {Max: 5, Per: time.Hour}, {Max: 10, Per: 24 * time.Hour}}, p.SendQuotas())
+	require.Equal(t, []account.Quota{{Max: 10, Per: time.Hour}, {Max: 20, Per: 24 * time.Hour}}, p.GuessQuotas())
+}
+
+func TestSettingsAreRead(t *testing.T) {
+	c, err := load(t, minimum, "GATEHOUSE_TRUSTED_PROXIES=10.0.0.0/8,2001:db8::/32", "GATEHOUSE_ALLOWED_ORIGINS=https://a.example,https://b.example",
+		"GATEHOUSE_BASE_URL=https://accounts.example/", "GATEHOUSE_CODE_TTL=90s", "GATEHOUSE_ENUMERATION=hidden", "GATEHOUSE_LIMIT_SCALE=2.5",
+		"GATEHOUSE_SMTP_HOST=smtp.example", "GATEHOUSE_SMTP_PORT=2525", "GATEHOUSE_SMTP_TLS=none")
+	require.NoError(t, err)
+	require.Equal(t, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}, c.TrustedProxies)
+	require.Equal(t, []string{"https://a.example", "https://b.example"}, c.AllowedOrigins)
+	require.Equal(t, "https://accounts.example/confirm-email", c.ConfirmURL, "no double slash")
+	require.Equal(t, 90*time.Second, c.Policy.CodeTTL)
+	require.Equal(t, account.EnumerationHidden, c.Policy.Enumeration)
+	require.InDelta(t, 2.5, c.Policy.LimitScale, 0)
+	require.Equal(t, 2525, c.Mail.Port)
+	require.False(t, c.DevInbox())
+
+	c, err = load(t, minimum, "GATEHOUSE_CONFIRM_URL=https://app.example/confirm?x=1")
+	require.NoError(t, err)
+	require.Equal(t, "https://app.example/confirm?x=1", c.ConfirmURL)
+}
+
+func TestEveryFaultIsNamedAtOnce(t *testing.T) {
+	_, err := load(t, nil, "GATEHOUSE_ENVIRONMENT=staging", "GATEHOUSE_ENUMERATION=maybe", "GATEHOUSE_SMTP_TLS=ssl", "GATEHOUSE_BASE_URL=accounts.example",
+		"GATEHOUSE_CONFIRM_URL=/confirm", "GATEHOUSE_TEMPORAL_UI_URL=ftp://localhost", "GATEHOUSE_LIMIT_SCALE=-1")
+	require.Error(t, err)
+	for _, setting := range []string{
+		"GATEHOUSE_ENVIRONMENT", "DATABASE_URL", "GATEHOUSE_ENUMERATION", "GATEHOUSE_SMTP_TLS", "GATEHOUSE_BASE_URL", "GATEHOUSE_CONFIRM_URL",
+		"GATEHOUSE_TEMPORAL_UI_URL", "GATEHOUSE_SECRET_KEY", "GATEHOUSE_SIGNING_KEY", "GATEHOUSE_CODEC_KEYS", "GATEHOUSE_LIMIT_SCALE",
+	} {
+		require.Equal(t, 1, strings.Count("\n"+err.Error(), "\n"+setting+" "), "%s in %s", setting, err)
+	}
+}
+
+func TestUnreadableValuesAreRefused(t *testing.T) {
+	for _, bad := range []string{
+		"GATEHOUSE_DATABASE_POOL=many", "GATEHOUSE_CODE_TTL=10", "GATEHOUSE_TRUSTED_PROXIES=10.0.0.0", "GATEHOUSE_SMTP_PORT=smtp",
+		"GATEHOUSE_LIMIT_SCALE=x", "GATEHOUSE_WELCOME_BONUS=1.5", "GATEHOUSE_REQUEST_TIMEOUT=soon",
+	} {
+		_, err := load(t, minimum, bad)
+		require.Error(t, err, bad)
+		require.NotContains(t, err.Error(), canary)
+	}
+}
+
+func TestProductionRefusesWhatSuitsADevelopersMachine(t *testing.T) {
+	c, err := load(t, production)
+	require.NoError(t, err)
+	require.False(t, c.DevInbox())
+	require.Empty(t, c.CodecPassword, "an empty password is fine: then there is no codec endpoint")
+
+	for change, setting := range map[string]string{
+		"GATEHOUSE_SECRET_KEY=" + devKey:              "GATEHOUSE_SECRET_KEY",
+		"GATEHOUSE_SIGNING_KEY=" + devKey:             "GATEHOUSE_SIGNING_KEY",
+		"GATEHOUSE_CODEC_KEYS=" + devKey:              "GATEHOUSE_CODEC_KEYS",
+		"GATEHOUSE_SECRET_KEY=":                       "GATEHOUSE_SECRET_KEY",
+		"GATEHOUSE_SMTP_HOST=":                        "GATEHOUSE_SMTP_HOST",
+		"GATEHOUSE_BASE_URL=http://accounts.example":  "GATEHOUSE_BASE_URL",
+		"GATEHOUSE_BASE_URL=HTTPX://accounts.example": "GATEHOUSE_BASE_URL",
+		"GATEHOUSE_BASE_URL=":                         "GATEHOUSE_BASE_URL", // the default is for a developer's machine
+	} {
+		_, err := load(t, production, change)
+		require.ErrorContains(t, err, setting, change)
+		require.NotContains(t, err.Error(), strings.TrimPrefix(devKey, "dev:"), "no key is shown")
+		require.NotContains(t, err.Error(), canary, "no password is shown")
+	}
+}
+
+func TestSettingsListsAllThatIsRead(t *testing.T) {
+	all := config.Settings()
+	seen := map[string]bool{}
+	for _, s := range all {
+		require.False(t, seen[s.Name], "%s twice", s.Name)
+		seen[s.Name] = true
+		require.True(t, strings.HasPrefix(s.Name, "GATEHOUSE_") || s.Name == "DATABASE_URL" || s.Name == "TEMPORAL_ADDRESS", s.Name)
+	}
+	for _, name := range []string{"DATABASE_URL", "GATEHOUSE_SMTP_PASSWORD", "GATEHOUSE_CODE_TTL", "GATEHOUSE_LIMIT_SCALE", "GATEHOUSE_WORKER_OPS_ADDR"} {
+		require.True(t, seen[name], name)
+	}
+	// Every one of them is read: a value that nothing can read is refused, or ends up in the settings.
+	for _, s := range all {
+		const mark = "\u2603 mark"
+		c, err := load(t, minimum, s.Name+"="+mark)
+		if err == nil {
+			require.Contains(t, fmt.Sprintf("%+v", c), mark, "%s is listed and not read", s.Name)
+		}
+	}
+
+	var out bytes.Buffer
+	require.NoError(t, config.Describe(&out))
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	require.Len(t, lines, len(all)+1)
+	for i, s := range all {
+		require.Equal(t, strings.Fields(s.Name+" "+s.Default), strings.Fields(lines[i+1]))
+	}
+}
+
+func TestSingleSettings(t *testing.T) {
+	_, _ = load(t, minimum, "GATEHOUSE_WORKER_OPS_ADDR=")
+	url, err := config.DatabaseURL()
+	require.NoError(t, err)
+	require.Equal(t, minimum["DATABASE_URL"], url)
+	addr, err := config.OpsAddr("GATEHOUSE_OPS_ADDR")
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1:9090", addr)
+	_, err = config.OpsAddr("GATEHOUSE_WORKER_OPS_ADDR")
+	require.ErrorContains(t, err, "GATEHOUSE_WORKER_OPS_ADDR")
+	t.Setenv("GATEHOUSE_OPS_ADDR", "127.0.0.1:1234")
+	addr, err = config.OpsAddr("GATEHOUSE_OPS_ADDR")
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1:1234", addr)
+	t.Setenv("DATABASE_URL", "")
+	_, err = config.DatabaseURL()
+	require.ErrorContains(t, err, "DATABASE_URL")
+}
