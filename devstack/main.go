@@ -47,7 +47,7 @@ func main() {
 		defer stop()
 		err = demo.Play(ctx, os.Stdout, os.Environ())
 	case "help", "-h", "--help":
-		fmt.Print(usage)
+		_, _ = fmt.Fprint(os.Stdout, usage)
 	default:
 		fmt.Fprint(os.Stderr, usage)
 		os.Exit(2)

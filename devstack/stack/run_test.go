@@ -111,7 +111,7 @@ func environ(t *testing.T, dir, how string, more ...string) (env, addresses []st
 // newDir is a temporary directory that, unlike t.TempDir, another user can pass through: PostgreSQL's, when we are root.
 func newDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "gatehouse-test-")
+	dir, err := os.MkdirTemp("", "gatehouse-test-") //nolint:usetesting // nobody else can pass through t.TempDir
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(dir, 0o755))
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })

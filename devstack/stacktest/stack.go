@@ -92,7 +92,7 @@ func StartAll(t testing.TB, o Options) (s *Stack, api, worker *Process) {
 }
 
 func migrate(ctx context.Context, url string) error {
-	db, err := store.Open(store.Options{URL: url, Application: "stacktest", StatementTimeout: -1})
+	db, err := store.Open(store.Options{URL: url, Application: "stacktest", StatementTimeout: -1}) //nolint:contextcheck // the pool ends with Close
 	if err != nil {
 		return err
 	}
