@@ -717,7 +717,7 @@ func TestAttack_WEB13_DatabaseGone(t *testing.T) {
 	token := s.signUp(t, email)
 
 	stop := map[string]func(){
-		"in order":    func() { require.NoError(t, server.Stop()) },
+		"in order":   func() { require.NoError(t, server.Stop()) },
 		"in a crash": func() { server.Kill() },
 	}
 	for name, gone := range stop {
