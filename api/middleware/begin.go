@@ -1,5 +1,5 @@
 // Package middleware is what happens around every endpoint, in the order that api/api.go writes: request id and headers,
-// access log and metrics, recover, deadline, cross-origin rules, then per route credential, limit and idempotency.
+// access log and metrics, recover, framing, deadline, cross-origin rules, then per route credential, limit and idempotency.
 package middleware
 
 import (

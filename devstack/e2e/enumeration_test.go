@@ -294,6 +294,7 @@ func TestEnumeration_ENU03_Hidden(t *testing.T) {
 	s := startSystem(t, "GATEHOUSE_ENUMERATION", "hidden")
 	for name, test := range map[string]func(*testing.T, *system){
 		"InitiateSignup": hiddenInitiate,
+		"ENU05_Budget":   hiddenBudget,
 		"Register":       hiddenRegister,
 		"Username":       hiddenUsername,
 	} {
@@ -344,6 +345,35 @@ func hiddenInitiate(t *testing.T, s *system) {
 	require.Len(t, mails, 3)
 	require.Empty(t, mails[0].Code)
 	require.NotContains(t, mails[0].Text, "token=")
+}
+
+// The budget of mails ends in silence, whether or not a code still lives.
+func hiddenBudget(t *testing.T, s *system) {
+	people, _ := s.owners(t)
+	attempt := func() {
+		got := everywhere(people, func(email string) answer {
+			return s.send(t, call{Path: pathInitiateSignup, Body: fields{"email": email, "password": password + " of a stranger"}})
+		})
+		requireSame(t, got)
+		require.Equal(t, http.StatusOK, got["verified"].Status)
+	}
+	for n := 1; n <= 5; n++ {
+		attempt()
+		s.db.eventually(t, n, `SELECT count(*) FROM challenges WHERE destination = $1 AND sent_at IS NOT NULL`, people["new"])
+		for _, email := range people {
+			s.passTime(t, "signup", email, 9*time.Minute)
+		}
+	}
+	attempt()
+	_, err := s.db.Exec(t.Context(), `UPDATE challenges SET code_expires_at = now() WHERE destination = ANY($1)`, slices.Collect(maps.Values(people)))
+	require.NoError(t, err)
+	for _, email := range people {
+		s.passTime(t, "signup", email, time.Minute)
+	}
+	attempt()
+	for name, mails := range map[string]int{"new": 5, "verified": 7, "unverified": 6} {
+		require.Len(t, s.inbox(t, people[name]), mails, name)
+	}
 }
 
 func hiddenRegister(t *testing.T, s *system) {
