@@ -186,4 +186,7 @@ var (
 	ErrIdempotencyKeyReused     = define("idempotency_key_reused", Invalid, "This Idempotency-Key was used for a different request.")
 	ErrIdempotencyKeyInUse      = define("idempotency_key_in_use", Conflict, "A request with this Idempotency-Key is still being served.", time.Second)
 	ErrInvalidIdempotencyKey    = define("invalid_idempotency_key", Malformed, "Idempotency-Key must be 1 to 255 printable ASCII characters.")
+
+	ErrProviderConnected = define("provider_already_connected", Conflict, "OAuth provider already connected")
+	ErrLastProvider      = define("last_auth_provider", Rejected, "Cannot unlink last auth provider")
 )

@@ -21,6 +21,9 @@ import (
 var constraints = map[string]*account.Error{
 	"accounts_email_key":    account.ErrEmailExists,
 	"accounts_username_key": account.ErrUsernameTaken,
+	// An account has one link of a provider, and an outside account opens one account.
+	"linked_providers_pkey":         account.ErrProviderConnected,
+	"linked_providers_identity_key": account.ErrProviderConnected,
 }
 
 // errNoRows is what a query of one row returns when there is none.

@@ -1,0 +1,69 @@
+package authv1
+
+import (
+	"time"
+
+	"gatehouse/account"
+	"gatehouse/api/endpoint"
+	"gatehouse/core"
+)
+
+// accountProviderBody is a link as document A shows it. The provider's tokens are in no answer.
+type accountProviderBody struct {
+	Provider          string  `json:"provider"`
+	ProviderAccountID string  `json:"provider_account_id"`
+	Type              string  `json:"type"`
+	Scope             *string `json:"scope"`
+	ExpiresAt         *int64  `json:"expires_at"`
+	CreatedAt         string  `json:"created_at"`
+}
+
+func accountProviderBodyOf(l account.LinkedProvider) accountProviderBody {
+	return accountProviderBody{
+		Provider: string(l.Provider), ProviderAccountID: l.Subject, Type: l.Type, Scope: l.Scope,
+		ExpiresAt: unixOrNil(l.TokenExpiresAt), CreatedAt: endpoint.Stamp(l.CreatedAt),
+	}
+}
+
+func unixOrNil(t *time.Time) *int64 {
+	if t == nil {
+		return nil
+	}
+	seconds := t.Unix()
+	return &seconds
+}
+
+func newAccountProvidersBody(l core.LinkedAccounts) any {
+	body := make([]accountProviderBody, len(l.Linked))
+	for i, one := range l.Linked {
+		body[i] = accountProviderBodyOf(one)
+	}
+	return body
+}
+
+type linkedAccountsBody struct {
+	Accounts      []linkedAccountBody `json:"accounts"`
+	PrimaryMethod string              `json:"primary_method"`
+	HasPassword   bool                `json:"has_password"`
+}
+
+type linkedAccountBody struct {
+	Provider      string  `json:"provider"`
+	ProviderEmail *string `json:"provider_email"`
+	DisplayName   *string `json:"display_name"`
+	AvatarURL     *string `json:"avatar_url"`
+	LinkedAt      string  `json:"linked_at"`
+}
+
+func newLinkedAccountsBody(l core.LinkedAccounts) any {
+	body := linkedAccountsBody{
+		Accounts: make([]linkedAccountBody, len(l.Linked)), PrimaryMethod: l.PrimaryMethod, HasPassword: l.HasPassword,
+	}
+	for i, one := range l.Linked {
+		body.Accounts[i] = linkedAccountBody{
+			Provider: string(one.Provider), ProviderEmail: one.Email, DisplayName: one.DisplayName, AvatarURL: one.AvatarURL,
+			LinkedAt: endpoint.Stamp(one.CreatedAt),
+		}
+	}
+	return body
+}

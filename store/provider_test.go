@@ -1,0 +1,167 @@
+package store_test
+
+import (
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/account"
+)
+
+func google(subject string) account.LinkedProvider {
+	return account.LinkedProvider{Provider: account.ProviderGoogle, Subject: subject, Type: "oauth"}
+}
+
+func github(subject string) account.LinkedProvider {
+	return account.LinkedProvider{Provider: account.ProviderGitHub, Subject: subject, Type: "oauth"}
+}
+
+func (w world) link(t *testing.T, id uuid.UUID, l account.LinkedProvider) account.LinkedProvider {
+	t.Helper()
+	linked, err := w.LinkProvider(t.Context(), id, l)
+	require.NoError(t, err)
+	return linked
+}
+
+func (w world) links(t *testing.T, id uuid.UUID) []account.LinkedProvider {
+	t.Helper()
+	links, err := w.LinkedProviders(t.Context(), id)
+	require.NoError(t, err)
+	return links
+}
+
+func TestLinkProvider_KeepsWhatItIsTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.member(t, ada).AccountID
+	require.Empty(t, w.links(t, id))
+	expires := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	whole := account.LinkedProvider{
+		Provider: account.ProviderGoogle, Subject: "sub' 1", Type: "oauth", Email: new("ada@gmail.example"), DisplayName: new("Ada"),
+		AvatarURL: new("https://cdn.example.com/a.png"), Scope: new("email profile"), TokenExpiresAt: &expires,
+	}
+	whole = w.link(t, id, whole)
+	require.WithinDuration(t, time.Now(), whole.CreatedAt, time.Minute)
+	bare := w.link(t, id, github("42"))
+	require.Equal(t, []account.LinkedProvider{whole, bare}, w.links(t, id))
+}
+
+func TestLinkProvider_Refusals(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	owner, other := w.member(t, ada).AccountID, w.member(t, "bob@example.com").AccountID
+	w.link(t, owner, google("1"))
+	for name, try := range map[string]struct {
+		id   uuid.UUID
+		link account.LinkedProvider
+		want error
+	}{
+		"the same again":              {owner, google("1"), account.ErrProviderConnected},
+		"another of the provider":     {owner, google("2"), account.ErrProviderConnected},
+		"somebody else's":             {other, google("1"), account.ErrProviderConnected},
+		"no such account":             {uuid.New(), google("3"), account.ErrNotFound},
+		"an account without an proof": {w.newcomer(t, "eve@example.com").AccountID, google("4"), account.ErrNotFound},
+	} {
+		_, err := w.LinkProvider(t.Context(), try.id, try.link)
+		require.ErrorIs(t, err, try.want, name)
+	}
+	require.Len(t, w.links(t, owner), 1)
+	w.link(t, other, github("1")) // the same id of another provider is another person (OAU-09)
+	require.Len(t, w.links(t, other), 1)
+}
+
+func TestRace_LinkProvider_OneAccountGetsIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ids := []uuid.UUID{w.member(t, ada).AccountID, w.member(t, "bob@example.com").AccountID}
+	for range *rounds {
+		subject := uuid.NewString()
+		var won atomic.Int32
+		atOnce(crowd, func(i int) {
+			_, err := w.LinkProvider(t.Context(), ids[i%2], google(subject))
+			if err == nil {
+				won.Add(1)
+				return
+			}
+			if !errors.Is(err, account.ErrProviderConnected) {
+				t.Error(err)
+			}
+		})
+		require.EqualValues(t, 1, won.Load())
+		w.exec(t, `DELETE FROM linked_providers WHERE provider_account_id = $1`, subject)
+	}
+}
+
+func TestUnlinkProvider_CountsWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.member(t, ada).AccountID
+	w.link(t, id, google("1"))
+	w.link(t, id, github("1"))
+	w.exec(t, `UPDATE accounts SET primary_provider = 'google' WHERE id = $1`, id)
+	_, err := w.UnlinkProvider(t.Context(), id, account.ProviderApple)
+	require.ErrorIs(t, err, account.ErrNotFound)
+	_, err = w.UnlinkProvider(t.Context(), uuid.New(), account.ProviderGoogle)
+	require.ErrorIs(t, err, account.ErrNotFound)
+
+	remaining, err := w.UnlinkProvider(t.Context(), id, account.ProviderGoogle)
+	require.NoError(t, err)
+	require.Equal(t, 2, remaining, "the password and GitHub")
+	require.Equal(t, "email", one[string](t, w, `SELECT primary_provider FROM accounts WHERE id = $1`, id))
+	remaining, err = w.UnlinkProvider(t.Context(), id, account.ProviderGitHub)
+	require.NoError(t, err)
+	require.Equal(t, 1, remaining)
+}
+
+func TestUnlinkProvider_NeverTheLastWayIn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.member(t, ada).AccountID
+	w.link(t, id, google("1"))
+	w.link(t, id, github("1"))
+	w.exec(t, `UPDATE accounts SET primary_provider = 'google', password_hash = NULL WHERE id = $1`, id)
+	remaining, err := w.UnlinkProvider(t.Context(), id, account.ProviderGoogle)
+	require.NoError(t, err)
+	require.Equal(t, 1, remaining)
+	require.Equal(t, "github", one[string](t, w, `SELECT primary_provider FROM accounts WHERE id = $1`, id))
+	_, err = w.UnlinkProvider(t.Context(), id, account.ProviderGitHub)
+	require.ErrorIs(t, err, account.ErrLastProvider)
+	require.Len(t, w.links(t, id), 1, "a refusal changes nothing")
+	// A password opens nothing where no address names it.
+	w.exec(t, `UPDATE accounts SET password_hash = 'x', email = NULL WHERE id = $1`, id)
+	_, err = w.UnlinkProvider(t.Context(), id, account.ProviderGitHub)
+	require.ErrorIs(t, err, account.ErrLastProvider)
+}
+
+// OAU-11: however many take ways to sign in away at once, one is left.
+func TestRace_UnlinkProvider_LeavesOneWayIn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.member(t, ada).AccountID
+	w.exec(t, `UPDATE accounts SET password_hash = NULL WHERE id = $1`, id)
+	providers := []account.Provider{account.ProviderGoogle, account.ProviderGitHub}
+	for range *rounds {
+		w.sql.Exec(t.Context(), `DELETE FROM linked_providers`) //nolint:errcheck,gosec // the next line tells
+		w.link(t, id, google("1"))
+		w.link(t, id, github("1"))
+		var won atomic.Int32
+		atOnce(crowd, func(i int) {
+			remaining, err := w.UnlinkProvider(t.Context(), id, providers[i%2])
+			switch {
+			case err == nil:
+				won.Add(1)
+				if remaining != 1 {
+					t.Error("remaining", remaining)
+				}
+			case !errors.Is(err, account.ErrLastProvider) && !errors.Is(err, account.ErrNotFound):
+				t.Error(err)
+			}
+		})
+		require.EqualValues(t, 1, won.Load())
+		require.Len(t, w.links(t, id), 1)
+	}
+}
