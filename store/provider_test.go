@@ -1,8 +1,7 @@
 package store_test
 
 import (
-	"errors"
-	"sync/atomic"
+	"fmt"
 	"testing"
 	"time"
 
@@ -60,11 +59,11 @@ func TestLinkProvider_Refusals(t *testing.T) {
 		link account.LinkedProvider
 		want error
 	}{
-		"the same again":              {owner, google("1"), account.ErrProviderConnected},
-		"another of the provider":     {owner, google("2"), account.ErrProviderConnected},
-		"somebody else's":             {other, google("1"), account.ErrProviderConnected},
-		"no such account":             {uuid.New(), google("3"), account.ErrNotFound},
-		"an account without an proof": {w.newcomer(t, "eve@example.com").AccountID, google("4"), account.ErrNotFound},
+		"the same again":             {owner, google("1"), account.ErrProviderConnected},
+		"another of the provider":    {owner, google("2"), account.ErrProviderConnected},
+		"somebody else's":            {other, google("1"), account.ErrProviderConnected},
+		"no such account":            {uuid.New(), google("3"), account.ErrNotFound},
+		"an account without a proof": {w.newcomer(t, "eve@example.com").AccountID, google("4"), account.ErrNotFound},
 	} {
 		_, err := w.LinkProvider(t.Context(), try.id, try.link)
 		require.ErrorIs(t, err, try.want, name)
@@ -80,18 +79,11 @@ func TestRace_LinkProvider_OneAccountGetsIt(t *testing.T) {
 	ids := []uuid.UUID{w.member(t, ada).AccountID, w.member(t, "bob@example.com").AccountID}
 	for range *rounds {
 		subject := uuid.NewString()
-		var won atomic.Int32
-		atOnce(crowd, func(i int) {
+		errs := race(crowd, func(i int) error {
 			_, err := w.LinkProvider(t.Context(), ids[i%2], google(subject))
-			if err == nil {
-				won.Add(1)
-				return
-			}
-			if !errors.Is(err, account.ErrProviderConnected) {
-				t.Error(err)
-			}
+			return err
 		})
-		require.EqualValues(t, 1, won.Load())
+		require.Equal(t, 1, winners(t, errs, account.ErrProviderConnected))
 		w.exec(t, `DELETE FROM linked_providers WHERE provider_account_id = $1`, subject)
 	}
 }
@@ -145,23 +137,18 @@ func TestRace_UnlinkProvider_LeavesOneWayIn(t *testing.T) {
 	w.exec(t, `UPDATE accounts SET password_hash = NULL WHERE id = $1`, id)
 	providers := []account.Provider{account.ProviderGoogle, account.ProviderGitHub}
 	for range *rounds {
-		w.sql.Exec(t.Context(), `DELETE FROM linked_providers`) //nolint:errcheck,gosec // the next line tells
+		_, err := w.sql.Exec(t.Context(), `DELETE FROM linked_providers`)
+		require.NoError(t, err)
 		w.link(t, id, google("1"))
 		w.link(t, id, github("1"))
-		var won atomic.Int32
-		atOnce(crowd, func(i int) {
+		errs := race(crowd, func(i int) error {
 			remaining, err := w.UnlinkProvider(t.Context(), id, providers[i%2])
-			switch {
-			case err == nil:
-				won.Add(1)
-				if remaining != 1 {
-					t.Error("remaining", remaining)
-				}
-			case !errors.Is(err, account.ErrLastProvider) && !errors.Is(err, account.ErrNotFound):
-				t.Error(err)
+			if err == nil && remaining != 1 {
+				return fmt.Errorf("%d ways are left", remaining)
 			}
+			return err
 		})
-		require.EqualValues(t, 1, won.Load())
+		require.Equal(t, 1, winners(t, errs, account.ErrLastProvider, account.ErrNotFound))
 		require.Len(t, w.links(t, id), 1)
 	}
 }

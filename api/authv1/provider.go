@@ -8,6 +8,22 @@ import (
 	"gatehouse/core"
 )
 
+// providerRoutes are the outside accounts that open an account.
+func providerRoutes(c Core) []endpoint.Route {
+	return []endpoint.Route{
+		// A07
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "listAccountProviders", Method: "GET", Path: "/api/v1/auth/account-providers",
+			Policy: endpoint.Session, Scope: account.ScopeRead, Limit: account.LimitRead,
+		}, emptyRequest.none, c.LinkedAccounts, newAccountProvidersBody),
+		// C09
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "getLinkedAccounts", Method: "GET", Path: "/api/v1/auth/linked-accounts",
+			Policy: endpoint.Session, Scope: account.ScopeRead, Limit: account.LimitRead,
+		}, emptyRequest.none, c.LinkedAccounts, newLinkedAccountsBody),
+	}
+}
+
 // accountProviderBody is a link as document A shows it. The provider's tokens are in no answer.
 type accountProviderBody struct {
 	Provider          string  `json:"provider"`

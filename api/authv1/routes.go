@@ -2,6 +2,7 @@ package authv1
 
 import (
 	"context"
+	"slices"
 
 	"gatehouse/account"
 	"gatehouse/api/endpoint"
@@ -16,10 +17,15 @@ type Core interface {
 	VerifyCode(context.Context, account.Caller, core.VerifyCodeInput) (core.CodeVerified, error)
 	Login(context.Context, account.Caller, core.LoginInput) (core.SignIn, error)
 	Me(context.Context, account.Caller, core.None) (account.Principal, error)
+	LinkedAccounts(context.Context, account.Caller, core.None) (core.LinkedAccounts, error)
 }
 
 // Routes is the table of documents A and C.
 func Routes(c Core) []endpoint.Route {
+	return slices.Concat(accountRoutes(c), providerRoutes(c))
+}
+
+func accountRoutes(c Core) []endpoint.Route {
 	return []endpoint.Route{
 		// A01, C16
 		endpoint.Handle(Dialect, endpoint.Meta{
