@@ -34,6 +34,9 @@ type Deps struct {
 	Deployment worker.DeploymentOptions
 }
 
+// stickyWait is how long a flow's next task waits for the worker that knows the flow, before any may take it.
+const stickyWait = time.Second
+
 // Run polls both queues until ctx ends, then lets running tasks finish and returns nil. It returns an error when a
 // worker cannot start, or when Temporal refuses one for good (its namespace is gone, say): the process should end then.
 func Run(ctx context.Context, d Deps) error {
@@ -67,6 +70,9 @@ func (d Deps) workers(onFatal func(error)) (flows, notify worker.Worker) {
 	options := worker.Options{
 		WorkflowTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
 		ActivityTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
+		// What was meant for a worker that has died or stopped goes to another one after this, within a request's deadline;
+		// the default of five seconds lies beyond it.
+		StickyScheduleToStartTimeout: stickyWait,
 		// The default of zero cuts every running activity off at once.
 		WorkerStopTimeout: d.ShutdownTimeout,
 		// A panic holds the flow until a fixed build replays it; failing the flow would lose it.

@@ -56,12 +56,21 @@ func newProcess(role string) (*process, error) {
 	}
 	p.flows, err = durable.Dial(durable.Options{
 		Address: cfg.TemporalAddress, Namespace: cfg.TemporalNamespace, Keyring: p.keyring, Logger: p.log,
-		Metrics: durable.Metrics(p.registry), Identity: "gatehouse-" + role, Timeout: cfg.FlowTimeout,
+		Metrics: durable.Metrics(p.registry), Identity: identity(role), Timeout: cfg.FlowTimeout,
 	})
 	if err != nil {
 		return nil, errors.Join(err, p.store.Close())
 	}
 	return p, nil
+}
+
+// identity names this process in histories: which of several workers took a task is the first question when one is lost.
+func identity(role string) string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("gatehouse-%s-%d@%s", role, os.Getpid(), host)
 }
 
 // close comes last: whatever used Temporal and the database has ended.
