@@ -92,13 +92,33 @@ type Subscription struct {
 
 // Session is a signed-in session. A pending session has a second step to finish.
 type Session struct {
-	ID           uuid.UUID
-	AccountID    uuid.UUID
-	State        SessionState
+	ID        uuid.UUID
+	AccountID uuid.UUID
+	State     SessionState
+	// Method is how it was signed in; SessionByKey is the implicit session of an API key (contract X06).
+	Method string
+	// DeviceInfo is the label that the client chose, nil for none.
+	DeviceInfo   *string
+	IP           string
+	UserAgent    string
 	CreatedAt    time.Time
 	LastActiveAt time.Time
 	AuthTime     time.Time
 	ExpiresAt    time.Time
+}
+
+// SessionByKey is the method of the implicit sessions of API keys.
+const SessionByKey = "api_key"
+
+// RevokedForReuse is the reason of a session that ended because one of its refresh tokens was used again.
+const RevokedForReuse = "refresh_reuse"
+
+// Device is what to call the session's device: the client's own label, else what its user agent says.
+func (s Session) Device() string {
+	if s.DeviceInfo != nil {
+		return *s.DeviceInfo
+	}
+	return DeviceLabel(s.UserAgent)
 }
 
 // SessionState is the state of a live session.
@@ -111,7 +131,7 @@ const (
 )
 
 // Principal is who is calling, as one query returned it: the account with what /me shows, and either a session or an
-// API key.
+// API key with its implicit session.
 type Principal struct {
 	Account      Account
 	Credits      Credits

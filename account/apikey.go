@@ -16,6 +16,9 @@ const (
 	ScopeSecurity Scope = "account:security"
 )
 
+// Scopes lists every scope.
+func Scopes() []Scope { return []Scope{ScopeRead, ScopeWrite, ScopeSecurity} }
+
 // APIKey is a stored key without its secret. Service keys belong to no account.
 type APIKey struct {
 	ID         uuid.UUID

@@ -189,4 +189,5 @@ var (
 
 	ErrProviderConnected = define("provider_already_connected", Conflict, "OAuth provider already connected")
 	ErrLastProvider      = define("last_auth_provider", Rejected, "Cannot unlink last auth provider")
+	ErrTooManyKeys       = define("too_many_api_keys", Conflict, "This account has as many API keys as it may have.")
 )

@@ -32,6 +32,14 @@ type Policy struct {
 
 	// SessionTTL is the absolute life of a session.
 	SessionTTL time.Duration `env:"SESSION_TTL" envDefault:"720h"`
+	// ActivityGap is how exact the last activity of sessions and keys is: it is written once in this time.
+	ActivityGap time.Duration `env:"ACTIVITY_GAP" envDefault:"1m"`
+	// RefreshIdle is how long a refresh token waits for its use.
+	RefreshIdle time.Duration `env:"REFRESH_IDLE" envDefault:"336h"`
+	// RefreshGrace is how long a used refresh token still returns its successor, for clients that missed the answer.
+	RefreshGrace time.Duration `env:"REFRESH_GRACE" envDefault:"10s"`
+	// APIKeys is how many live API keys an account may have.
+	APIKeys int `env:"API_KEYS" envDefault:"50"`
 	// AccessTTL is the life of an access token that has a refresh token beside it.
 	AccessTTL time.Duration `env:"ACCESS_TTL" envDefault:"10m"`
 

@@ -16,6 +16,8 @@ import (
 	"gatehouse/core"
 )
 
+const chromeOnMac = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"
+
 var (
 	accountID   = uuid.MustParse("550e8400-e29b-41d4-a716-446655440000")
 	sessionID   = uuid.MustParse("6f1c0a52-9b0e-4f3e-8a54-0d6f4f0f2f0e")
@@ -86,7 +88,11 @@ func somebody() account.Principal {
 			Plan:   account.Plan{ID: "price_1", Code: "starter", Name: "Starter", CreditsPerMonth: 2000},
 			Status: "active", PeriodStart: moment, PeriodEnd: new(moment.AddDate(0, 2, 0)), CancelAt: new(moment.AddDate(0, 3, 0)),
 		},
-		Session: &account.Session{ID: sessionID, AccountID: accountID, State: account.SessionActive},
+		Session: &account.Session{
+			ID: sessionID, AccountID: accountID, State: account.SessionActive, Method: "password", IP: "192.168.1.100",
+			UserAgent: chromeOnMac, CreatedAt: moment, LastActiveAt: moment.Add(time.Minute), AuthTime: moment,
+			ExpiresAt: moment.Add(30 * 24 * time.Hour),
+		},
 	}
 }
 

@@ -7,9 +7,11 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"gatehouse/account"
 	"gatehouse/internal/secret"
+	"gatehouse/store"
 )
 
 // Credential is what a request showed. The dialect decides what it accepts (contract X05).
@@ -34,7 +36,7 @@ func (c *Core) Authenticate(ctx context.Context, cred Credential) (account.Princ
 		apiKey = ""
 	}
 	if cred.Bearer == "" {
-		return c.byKey(ctx, apiKey)
+		return c.byKey(ctx, cred, apiKey)
 	}
 	var bearer account.Principal
 	var err error
@@ -42,7 +44,7 @@ func (c *Core) Authenticate(ctx context.Context, cred Credential) (account.Princ
 		if !cred.AllowKeys {
 			return account.Principal{}, account.ErrUnauthorized
 		}
-		bearer, err = c.byKey(ctx, cred.Bearer)
+		bearer, err = c.byKey(ctx, cred, cred.Bearer)
 	} else {
 		bearer, err = c.byToken(ctx, cred.Bearer)
 	}
@@ -50,7 +52,7 @@ func (c *Core) Authenticate(ctx context.Context, cred Credential) (account.Princ
 		return bearer, err
 	}
 	// Two credentials must be of one account; then Authorization speaks (contract A01, security.md JWT-11).
-	other, err := c.byKey(ctx, apiKey)
+	other, err := c.byKey(ctx, cred, apiKey)
 	if err != nil {
 		return account.Principal{}, err
 	}
@@ -66,17 +68,50 @@ func (c *Core) byToken(ctx context.Context, token string) (account.Principal, er
 		return account.Principal{}, account.ErrUnauthorized.Because(err)
 	}
 	p, err := c.Store.PrincipalBySession(ctx, session)
+	if err != nil {
+		return account.Principal{}, unauthorized(err)
+	}
+	if c.worthNoting(&p.Session.LastActiveAt) {
+		p.Session.LastActiveAt, err = c.Store.TouchSession(ctx, p.Account.ID, session, c.Policy.ActivityGap)
+	}
 	return withMultipliers(p), unauthorized(err)
+}
+
+// worthNoting reports whether activity is to be written down again: most requests are one query.
+func (c *Core) worthNoting(last *time.Time) bool {
+	return last == nil || c.Clock.Now().Sub(*last) >= c.Policy.ActivityGap
 }
 
 const maxAPIKeyLength = 128
 
-func (c *Core) byKey(ctx context.Context, key string) (account.Principal, error) {
+func (c *Core) byKey(ctx context.Context, cred Credential, key string) (account.Principal, error) {
 	if !secret.IsAPIKey(key) || len(key) > maxAPIKeyLength {
 		return account.Principal{}, account.ErrUnauthorized
 	}
-	p, err := c.Store.PrincipalByKey(ctx, c.Keys.TokenHash("api-key", key), strings.HasPrefix(key, secret.ServiceKeyPrefix))
-	return withMultipliers(p), unauthorized(err)
+	service := strings.HasPrefix(key, secret.ServiceKeyPrefix)
+	p, err := c.Store.PrincipalByKey(ctx, c.Keys.TokenHash(APIKeyHash, key), service)
+	if err != nil || service {
+		return p, unauthorized(err)
+	}
+	return withMultipliers(p), unauthorized(c.useKey(ctx, cred, &p))
+}
+
+// useKey notes that a key is in use, and makes its implicit session when it has none (contract X06).
+func (c *Core) useKey(ctx context.Context, cred Credential, p *account.Principal) error {
+	if p.Session != nil && !c.worthNoting(p.APIKey.LastUsedAt) {
+		return nil
+	}
+	from := origin(account.Caller{IP: cred.IP, UserAgent: cred.UserAgent}, nil, nil, nil)
+	session, err := c.Store.UseKey(ctx, store.KeyUse{
+		KeyID: p.APIKey.ID, IP: from.IP, UserAgent: from.UserAgent, Gap: c.Policy.ActivityGap, SessionTTL: c.Policy.SessionTTL,
+	})
+	switch {
+	case err == nil:
+		p.Session = &session
+	case p.Session != nil && errors.Is(err, account.ErrNotFound):
+		return nil // somebody else has just noted it
+	}
+	return err
 }
 
 func unauthorized(err error) error {

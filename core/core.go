@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"gatehouse/account"
@@ -25,6 +26,8 @@ type Deps struct {
 	Policy  account.Policy
 	Clock   account.Clock
 	Log     *slog.Logger
+	// Locate tells roughly where an address is, or nothing. Nil knows no places.
+	Locate func(netip.Addr) string
 	// ServeInbox serves the development inbox.
 	ServeInbox bool
 	// RequestTimeout bounds how long an idempotency key is held by a caller that died.

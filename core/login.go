@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -59,12 +58,18 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 	}
 	known := err == nil
 	throttle := c.throttle(email, username, cred, known)
+	from := origin(by, nil, nil, nil)
+	record := account.LoginRecord{AccountID: cred.AccountID, Method: "password", IP: from.IP, UserAgent: from.UserAgent}
 	match, err := c.Hasher.Verify(ctx, cred.PasswordHash, in.Password, func(ctx context.Context) error { return throttle.judge(ctx, c) })
-	if err != nil {
+	switch {
+	case errors.Is(err, account.ErrTooManyRequests):
+		return SignIn{}, cmp.Or(c.refused(ctx, record, account.LoginThrottled), err)
+	case err != nil:
 		return SignIn{}, err
-	}
-	if !match || throttle.waits {
-		return SignIn{}, c.loginFailed(ctx, throttle)
+	case throttle.waits:
+		return SignIn{}, cmp.Or(c.refused(ctx, record, account.LoginThrottled), c.loginFailed(ctx, throttle))
+	case !match:
+		return SignIn{}, cmp.Or(c.refused(ctx, record, account.LoginWrongPassword), c.loginFailed(ctx, throttle))
 	}
 	if err := c.Store.LoginSucceeded(ctx, throttle.keys); err != nil {
 		return SignIn{}, err
@@ -72,15 +77,14 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 	if err := c.renewHash(ctx, cred, in.Password); err != nil {
 		return SignIn{}, err
 	}
-	from := origin(by, nil, nil, nil)
 	n := store.NewSession{
-		ID: uuid.New(), AccountID: cred.AccountID, Method: "password", IP: from.IP, UserAgent: from.UserAgent,
-		TTL: c.Policy.SessionTTL,
+		ID: uuid.New(), AccountID: cred.AccountID, Method: record.Method, IP: from.IP, UserAgent: from.UserAgent,
+		TTL: c.Policy.SessionTTL, RefreshIdle: c.Policy.RefreshIdle,
 	}
 	var refresh string
 	if in.WithRefresh {
-		refresh = secret.NewToken("ghr_")
-		n.RefreshHash = c.Keys.TokenHash("refresh", refresh)
+		refresh = secret.NewToken(refreshPrefix)
+		n.RefreshHash = c.Keys.TokenHash(refreshHash, refresh)
 	}
 	session, err := c.Store.CreateSession(ctx, n)
 	if err != nil {
@@ -90,11 +94,13 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 	if err != nil || !in.WithRefresh {
 		return out, err
 	}
-	out.RefreshToken = refresh
-	now := c.Clock.Now().Truncate(time.Second)
-	out.ExpiresAt = now.Add(c.Policy.AccessTTL)
-	out.AccessToken, err = c.Tokens.Sign(session.ID, cred.AccountID, now, out.ExpiresAt)
-	return out, err
+	return c.withRefresh(out, refresh)
+}
+
+// refused notes a refused attempt in the history of the account, and does the same work where there is none.
+func (c *Core) refused(ctx context.Context, r account.LoginRecord, outcome account.LoginOutcome) error {
+	r.Outcome = outcome
+	return c.Store.RecordRefusal(ctx, r)
 }
 
 // loginThrottle slows down guessing: by the name that was sent, known or not, and by the account behind it.

@@ -2,8 +2,12 @@ package store
 
 import (
 	"context"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/uptrace/bun/dialect/pgdialect"
 
 	"gatehouse/account"
 )
@@ -11,8 +15,12 @@ import (
 const keyColumns = `k.id, k.account_id, k.name, k.scopes, k.is_service, k.created_at, k.last_used_at`
 
 const keyPrincipalQuery = `
-	SELECT ` + keyColumns + `, ` + principalColumns + `
+	SELECT ` + keyColumns + `, s.id IS NOT NULL, coalesce(s.id, k.id), a.id, coalesce(s.state, 'active'),
+		coalesce(s.method, ''), s.device_info, coalesce(s.ip_address, ''), coalesce(s.user_agent, ''),
+		coalesce(s.created_at, k.created_at), coalesce(s.last_active_at, k.created_at), coalesce(s.auth_time, k.created_at),
+		coalesce(s.expires_at, k.created_at), ` + principalColumns + `
 	FROM api_keys k JOIN accounts a ON a.id = k.account_id` + principalJoins + `
+	LEFT JOIN sessions s ON s.api_key_id = k.id AND ` + sessionLive + `
 	WHERE k.key_hash = $1 AND k.revoked_at IS NULL AND ` + accountUsable
 
 const serviceKeyQuery = `SELECT ` + keyColumns + ` FROM api_keys k WHERE k.key_hash = $1 AND k.revoked_at IS NULL AND k.is_service`
@@ -21,27 +29,123 @@ func keyTargets(k *account.APIKey) []any {
 	return []any{&k.ID, &k.AccountID, &k.Name, &k.Scopes, &k.Service, &k.CreatedAt, &k.LastUsedAt}
 }
 
-// PrincipalByKey returns who an API key belongs to; a service key belongs to nobody and carries an empty account. It
-// returns account.ErrNotFound when the key is unknown or revoked, or its account may not be used.
+// PrincipalByKey returns who an API key belongs to, with the key's implicit session if it has one (contract X06); a
+// service key belongs to nobody and carries an empty account. It returns account.ErrNotFound when the key is unknown or
+// revoked, or its account may not be used.
 func (s *Store) PrincipalByKey(ctx context.Context, keyHash []byte, service bool) (account.Principal, error) {
 	p := account.Principal{APIKey: &account.APIKey{}}
 	if service {
 		err := s.pool.QueryRow(ctx, serviceKeyQuery, pgx.QueryExecModeCacheStatement, keyHash).Scan(keyTargets(p.APIKey)...)
 		return p, translate(err)
 	}
-	targets := append(keyTargets(p.APIKey), principalTargets(&p)...)
+	var session account.Session
+	var used bool
+	targets := append(keyTargets(p.APIKey), &used)
+	targets = append(targets, sessionTargets(&session)...)
+	targets = append(targets, principalTargets(&p)...)
 	err := s.pool.QueryRow(ctx, keyPrincipalQuery, pgx.QueryExecModeCacheStatement, keyHash).Scan(targets...)
+	if used {
+		p.Session = &session
+	}
 	return p, translate(err)
 }
 
-// CreateAPIKey stores a new key by its hash.
-func (s *Store) CreateAPIKey(ctx context.Context, k account.APIKey, keyHash []byte) error {
+// KeyUse is a use of an API key that is worth a note.
+type KeyUse struct {
+	KeyID     uuid.UUID
+	IP        string
+	UserAgent string
+	// Gap is how long a use need not be noted again, SessionTTL how long the implicit session outlives its last use.
+	Gap        time.Duration
+	SessionTTL time.Duration
+}
+
+// UseKey notes the use of an account's API key and prolongs its implicit session, or makes it: one per key, however many
+// ask at once (contract X06). It returns account.ErrNotFound when the key is revoked, or when its use was noted less than
+// Gap ago and its session is there.
+func (s *Store) UseKey(ctx context.Context, u KeyUse) (account.Session, error) {
+	var out account.Session
+	// The key's row is locked first, as RevokeAPIKey does.
+	err := s.db.NewRaw(`
+		WITH used AS (
+			UPDATE api_keys k SET last_used_at = now()
+			WHERE id = ?0 AND revoked_at IS NULL AND account_id IS NOT NULL
+				AND (last_used_at IS NULL OR last_used_at <= now() - ?1 * interval '1 second'
+					OR NOT EXISTS (SELECT 1 FROM sessions s WHERE s.api_key_id = k.id AND `+sessionLive+`))
+			RETURNING id, account_id)
+		INSERT INTO sessions AS s (id, account_id, method, api_key_id, ip_address, user_agent, expires_at)
+			SELECT gen_random_uuid(), account_id, '`+account.SessionByKey+`', id, ?2, ?3, now() + ?4 * interval '1 second' FROM used
+		ON CONFLICT (api_key_id) WHERE api_key_id IS NOT NULL AND revoked_at IS NULL DO UPDATE SET
+			last_active_at = now(), expires_at = now() + ?4 * interval '1 second'
+		RETURNING `+sessionColumns,
+		u.KeyID, seconds(u.Gap), nullable(u.IP), nullable(u.UserAgent), seconds(u.SessionTTL)).
+		Scan(ctx, sessionTargets(&out)...)
+	return out, translate(err)
+}
+
+// CreateAPIKey stores a new key by its hash and returns it with its time. It returns account.ErrTooManyKeys when the
+// account has most live keys already; most 0 means no bound.
+func (s *Store) CreateAPIKey(ctx context.Context, k account.APIKey, keyHash []byte, most int) (account.APIKey, error) {
 	scopes := make([]string, len(k.Scopes))
 	for i, scope := range k.Scopes {
 		scopes[i] = string(scope)
 	}
-	_, err := s.pool.Exec(ctx, `
-		INSERT INTO api_keys (id, account_id, name, key_hash, scopes, is_service) VALUES ($1, $2, $3, $4, $5, $6)`,
-		k.ID, k.AccountID, k.Name, keyHash, scopes, k.Service)
-	return translate(err)
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		if k.AccountID != nil && most > 0 {
+			if err := tx.roomForKey(ctx, *k.AccountID, most); err != nil {
+				return err
+			}
+		}
+		return tx.db.NewRaw(`
+			INSERT INTO api_keys (id, account_id, name, key_hash, scopes, is_service) VALUES (?, ?, ?, ?, ?, ?)
+			RETURNING created_at`,
+			k.ID, k.AccountID, k.Name, keyHash, pgdialect.Array(scopes), k.Service).Scan(ctx, &k.CreatedAt)
+	})
+	return k, translate(err)
+}
+
+// roomForKey has the keys of one account made one after the other, so that none slips past the count.
+func (s *Store) roomForKey(ctx context.Context, accountID uuid.UUID, most int) error {
+	if _, err := s.db.NewRaw(`SELECT 1 FROM accounts WHERE id = ? FOR NO KEY UPDATE`, accountID).Exec(ctx); err != nil {
+		return err
+	}
+	var live int
+	err := s.db.NewRaw(`SELECT count(*) FROM api_keys WHERE account_id = ? AND revoked_at IS NULL`, accountID).Scan(ctx, &live)
+	if err == nil && live >= most {
+		return account.ErrTooManyKeys
+	}
+	return err
+}
+
+const keyListQuery = `
+	SELECT ` + keyColumns + ` FROM api_keys k WHERE k.account_id = $1 AND k.revoked_at IS NULL ORDER BY k.created_at DESC, k.id`
+
+// APIKeys returns the live keys of an account, newest first.
+func (s *Store) APIKeys(ctx context.Context, accountID uuid.UUID) ([]account.APIKey, error) {
+	rows, err := s.pool.Query(ctx, keyListQuery, pgx.QueryExecModeCacheStatement, pgtype.UUID{Bytes: accountID, Valid: true})
+	if err != nil {
+		return nil, translate(err)
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (account.APIKey, error) {
+		var k account.APIKey
+		err := row.Scan(keyTargets(&k)...)
+		return k, err
+	})
+	return found, translate(err)
+}
+
+// RevokeAPIKey ends a key of an account and its implicit session. It returns account.ErrNotFound when the account has no
+// such live key.
+func (s *Store) RevokeAPIKey(ctx context.Context, accountID, id uuid.UUID) error {
+	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		res, err := tx.db.NewRaw(`
+			UPDATE api_keys SET revoked_at = now() WHERE id = ? AND account_id = ? AND revoked_at IS NULL`, id, accountID).Exec(ctx)
+		if err := touched(res, err); err != nil {
+			return err
+		}
+		// A statement of its own: it sees a session that a last use has just made.
+		_, err = tx.db.NewRaw(`
+			UPDATE sessions SET revoked_at = now(), revoke_reason = 'key_revoked' WHERE api_key_id = ? AND revoked_at IS NULL`, id).Exec(ctx)
+		return err
+	})
 }

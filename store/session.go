@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -41,19 +42,29 @@ func principalTargets(p *account.Principal) []any {
 	}
 }
 
+const sessionColumns = `s.id, s.account_id, s.state, s.method, s.device_info, coalesce(s.ip_address, ''),
+	coalesce(s.user_agent, ''), s.created_at, s.last_active_at, s.auth_time, s.expires_at`
+
+func sessionTargets(s *account.Session) []any {
+	return []any{
+		&s.ID, &s.AccountID, &s.State, &s.Method, &s.DeviceInfo, &s.IP,
+		&s.UserAgent, &s.CreatedAt, &s.LastActiveAt, &s.AuthTime, &s.ExpiresAt,
+	}
+}
+
+const sessionLive = `s.revoked_at IS NULL AND s.expires_at > now()`
+
+// No token names the implicit session of a key.
 const sessionPrincipalQuery = `
-	SELECT s.id, s.account_id, s.state, s.created_at, s.last_active_at, s.auth_time, s.expires_at, ` + principalColumns + `
+	SELECT ` + sessionColumns + `, ` + principalColumns + `
 	FROM sessions s JOIN accounts a ON a.id = s.account_id` + principalJoins + `
-	WHERE s.id = $1 AND s.revoked_at IS NULL AND s.expires_at > now() AND ` + accountUsable
+	WHERE s.id = $1 AND s.api_key_id IS NULL AND ` + sessionLive + ` AND ` + accountUsable
 
 // PrincipalBySession returns who a session belongs to, in one prepared statement. It returns account.ErrNotFound when the
 // session is unknown, revoked or expired, or its account may not sign in: revoked means refused from the next request on.
 func (s *Store) PrincipalBySession(ctx context.Context, id uuid.UUID) (account.Principal, error) {
 	p := account.Principal{Session: &account.Session{}}
-	targets := append([]any{
-		&p.Session.ID, &p.Session.AccountID, &p.Session.State, &p.Session.CreatedAt, &p.Session.LastActiveAt,
-		&p.Session.AuthTime, &p.Session.ExpiresAt,
-	}, principalTargets(&p)...)
+	targets := append(sessionTargets(p.Session), principalTargets(&p)...)
 	// A uuid.UUID would travel as text, because it is a driver.Valuer.
 	key := pgtype.UUID{Bytes: id, Valid: true}
 	err := s.pool.QueryRow(ctx, sessionPrincipalQuery, pgx.QueryExecModeCacheStatement, key).Scan(targets...)
@@ -71,23 +82,32 @@ type NewSession struct {
 	IP        string
 	UserAgent string
 	TTL       time.Duration
-	// RefreshHash is the hash of the session's refresh token, nil for none.
+	// RefreshHash is the hash of the session's refresh token, nil for none. The token waits RefreshIdle for its use; 0
+	// means as long as the session lives.
 	RefreshHash []byte
+	RefreshIdle time.Duration
 }
 
-// CreateSession inserts a full session and its refresh token, and returns its times by the database clock.
+// CreateSession inserts a full session and its refresh token, records the login, and returns the session's times by the
+// database clock.
 func (s *Store) CreateSession(ctx context.Context, n NewSession) (account.Session, error) {
-	out := account.Session{ID: n.ID, AccountID: n.AccountID, State: account.SessionActive}
+	out := account.Session{
+		ID: n.ID, AccountID: n.AccountID, State: account.SessionActive, Method: n.Method, IP: n.IP, UserAgent: n.UserAgent,
+	}
 	err := s.db.NewRaw(`
 		WITH created AS (
 			INSERT INTO sessions (id, account_id, method, ip_address, user_agent, expires_at)
-			VALUES (?, ?, ?, ?, ?, now() + ? * interval '1 second')
+			VALUES (?0, ?1, ?2, ?3, ?4, now() + ?5 * interval '1 second')
 			RETURNING id, created_at, last_active_at, auth_time, expires_at),
 		refresh AS (
 			INSERT INTO refresh_tokens (token_hash, session_id, expires_at)
-			SELECT ?::bytea, id, expires_at FROM created WHERE ?::bytea IS NOT NULL)
+			SELECT ?6::bytea, id, least(expires_at, now() + ?7 * interval '1 second') FROM created WHERE ?6::bytea IS NOT NULL),
+		history AS (
+			INSERT INTO login_history (account_id, method, outcome, ip_address, user_agent)
+			SELECT ?1, ?2, 'succeeded', ?3, ?4 FROM created)
 		SELECT created_at, last_active_at, auth_time, expires_at FROM created`,
-		n.ID, n.AccountID, n.Method, nullable(n.IP), nullable(n.UserAgent), seconds(n.TTL), n.RefreshHash, n.RefreshHash,
+		n.ID, n.AccountID, n.Method, nullable(n.IP), nullable(n.UserAgent), seconds(n.TTL), n.RefreshHash,
+		seconds(cmp.Or(n.RefreshIdle, n.TTL)),
 	).Scan(ctx, &out.CreatedAt, &out.LastActiveAt, &out.AuthTime, &out.ExpiresAt)
 	return out, translate(err)
 }
@@ -95,8 +115,60 @@ func (s *Store) CreateSession(ctx context.Context, n NewSession) (account.Sessio
 // RevokeSession ends a session of an account. It returns account.ErrNotFound when the account has no such live session.
 func (s *Store) RevokeSession(ctx context.Context, accountID, id uuid.UUID, reason string) error {
 	res, err := s.db.NewRaw(`
-		UPDATE sessions SET revoked_at = now(), revoke_reason = ?
-		WHERE id = ? AND account_id = ? AND revoked_at IS NULL`, reason, id, accountID).Exec(ctx)
+		UPDATE sessions s SET revoked_at = now(), revoke_reason = ?
+		WHERE id = ? AND account_id = ? AND `+sessionLive, reason, id, accountID).Exec(ctx)
+	return touched(res, err)
+}
+
+// RevokeSessions ends every live session of an account but one, or all when but is uuid.Nil, and returns how many it ended.
+func (s *Store) RevokeSessions(ctx context.Context, accountID, but uuid.UUID, reason string) (int, error) {
+	res, err := s.db.NewRaw(`
+		UPDATE sessions s SET revoked_at = now(), revoke_reason = ?
+		WHERE account_id = ? AND id <> ? AND `+sessionLive, reason, accountID, but).Exec(ctx)
+	if err != nil {
+		return 0, translate(err)
+	}
+	n, err := res.RowsAffected()
+	return int(n), translate(err)
+}
+
+const sessionListQuery = `
+	SELECT ` + sessionColumns + ` FROM sessions s WHERE s.account_id = $1 AND ` + sessionLive + `
+	ORDER BY (s.id = $2) DESC, s.last_active_at DESC, s.id LIMIT $3`
+
+// Sessions returns the live sessions of an account: current first, if it is one, then the latest active, at most limit.
+func (s *Store) Sessions(ctx context.Context, accountID, current uuid.UUID, limit int) ([]account.Session, error) {
+	rows, err := s.pool.Query(ctx, sessionListQuery, pgx.QueryExecModeCacheStatement,
+		pgtype.UUID{Bytes: accountID, Valid: true}, pgtype.UUID{Bytes: current, Valid: true}, limit)
+	if err != nil {
+		return nil, translate(err)
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (account.Session, error) {
+		var one account.Session
+		err := row.Scan(sessionTargets(&one)...)
+		return one, err
+	})
+	return found, translate(err)
+}
+
+// TouchSession notes that a live session of an account is in use, unless that was noted less than gap ago, and returns
+// its last activity. It returns account.ErrNotFound when the account has no such live session.
+func (s *Store) TouchSession(ctx context.Context, accountID, id uuid.UUID, gap time.Duration) (time.Time, error) {
+	var last time.Time
+	err := s.db.NewRaw(`
+		UPDATE sessions s SET last_active_at =
+			CASE WHEN last_active_at <= now() - ? * interval '1 second' THEN now() ELSE last_active_at END
+		WHERE id = ? AND account_id = ? AND `+sessionLive+` RETURNING last_active_at`, seconds(gap), id, accountID).
+		Scan(ctx, &last)
+	return last, translate(err)
+}
+
+// DescribeSession stores where a live session of an account is used from, and the label that its client chose; nil means
+// that the user agent speaks for itself. It returns account.ErrNotFound when the account has no such live session.
+func (s *Store) DescribeSession(ctx context.Context, accountID, id uuid.UUID, label *string, ip, userAgent string) error {
+	res, err := s.db.NewRaw(`
+		UPDATE sessions s SET device_info = ?, ip_address = ?, user_agent = ?, last_active_at = now()
+		WHERE id = ? AND account_id = ? AND `+sessionLive, label, nullable(ip), nullable(userAgent), id, accountID).Exec(ctx)
 	return touched(res, err)
 }
 

@@ -250,7 +250,7 @@ func TestPRE01_CompletedSignupRemovesTheSquatter(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	squatter := w.newcomer(t, ada, named("ada"))
-	require.NoError(t, w.CreateAPIKey(t.Context(), account.APIKey{ID: uuid.New(), AccountID: &squatter.AccountID, Scopes: []account.Scope{}}, []byte("k")))
+	require.NoError(t, w.storeKey(t, account.APIKey{ID: uuid.New(), AccountID: &squatter.AccountID, Scopes: []account.Scope{}}, []byte("k")))
 	link := w.sent(t, account.PurposeEmail, ada, &squatter.AccountID)
 
 	owner := w.member(t, ada)

@@ -25,6 +25,8 @@ var expired = []struct{ table, where string }{
 	{"rate_limits", `ends_at < now()`},
 	{"login_throttles", `updated_at < now() - interval '2 days'`},
 	{"sessions", `expires_at < now() - interval '90 days'`},
+	{"refresh_tokens", `expires_at < now() - interval '1 day'`},
+	{"login_history", `created_at < now() - interval '90 days'`},
 	{"messages", `created_at < now() - interval '90 days'`},
 	{"dev_inbox", `created_at < now() - interval '7 days'`},
 }

@@ -41,6 +41,8 @@ func TestSweepRemovesWhatExpiredAndNothingElse(t *testing.T) {
 		"rate_limits":      "ends_at = now() - interval '1 second'",
 		"login_throttles":  "updated_at = now() - interval '49 hours'",
 		"sessions":         "expires_at = now() - interval '90 days 1 second'",
+		"refresh_tokens":   "expires_at = now() - interval '25 hours'",
+		"login_history":    "created_at = now() - interval '90 days 1 second'",
 		"messages":         "created_at = now() - interval '90 days 1 second'",
 		"dev_inbox":        "created_at = now() - interval '7 days 1 second'",
 	} {
@@ -53,7 +55,7 @@ func TestSweepRemovesWhatExpiredAndNothingElse(t *testing.T) {
 
 	for table, left := range map[string]int{
 		"accounts": 2, "signup_attempts": 2, "challenges": 1, "idempotency_keys": 1, "quotas": 1, "rate_limits": 1,
-		"login_throttles": 1, "sessions": 2, "messages": 1, "dev_inbox": 1,
+		"login_throttles": 1, "sessions": 2, "refresh_tokens": 1, "login_history": 2, "messages": 1, "dev_inbox": 1,
 	} {
 		require.Equal(t, left, w.count(t, table), table)
 	}

@@ -2,6 +2,7 @@ package authv1
 
 import (
 	"context"
+	"net/http"
 	"slices"
 
 	"gatehouse/account"
@@ -18,11 +19,22 @@ type Core interface {
 	Login(context.Context, account.Caller, core.LoginInput) (core.SignIn, error)
 	Me(context.Context, account.Caller, core.None) (account.Principal, error)
 	LinkedAccounts(context.Context, account.Caller, core.None) (core.LinkedAccounts, error)
+	ValidateSession(context.Context, account.Caller, core.None) (core.SessionStatus, error)
+	Sessions(context.Context, account.Caller, core.None) (core.SessionList, error)
+	RevokeSessions(context.Context, account.Caller, core.RevokeSessionsInput) (core.Revoked, error)
+	RevokeAllSessions(context.Context, account.Caller, core.None) (core.Revoked, error)
+	EndSession(context.Context, account.Caller, core.SessionInput) (core.None, error)
+	TouchSession(context.Context, account.Caller, core.SessionInput) (core.Activity, error)
+	DescribeDevice(context.Context, account.Caller, core.DescribeDeviceInput) (core.Device, error)
+	LoginHistory(context.Context, account.Caller, core.LoginHistoryInput) ([]core.LoginAttempt, error)
+	CreateAPIKey(context.Context, account.Caller, core.CreateAPIKeyInput) (core.NewAPIKey, error)
+	APIKeys(context.Context, account.Caller, core.None) ([]account.APIKey, error)
+	RevokeAPIKey(context.Context, account.Caller, core.RevokeAPIKeyInput) (core.None, error)
 }
 
 // Routes is the table of documents A and C.
 func Routes(c Core) []endpoint.Route {
-	return slices.Concat(accountRoutes(c), providerRoutes(c))
+	return slices.Concat(accountRoutes(c), providerRoutes(c), sessionRoutes(c), apiKeyRoutes(c))
 }
 
 func accountRoutes(c Core) []endpoint.Route {
@@ -63,6 +75,76 @@ func accountRoutes(c Core) []endpoint.Route {
 			Policy: endpoint.Public, Limit: account.LimitVerify, Idempotent: true,
 		}, verifyCodeRequest.input, c.VerifyCode, newVerifiedCodeBody,
 			endpoint.Extended(account.ErrInvalidCode, newRefusedCodeBody)),
+	}
+}
+
+func sessionRoutes(c Core) []endpoint.Route {
+	unknown := endpoint.Reworded(account.ErrNotFound, "Session not found")
+	return []endpoint.Route{
+		// A09, C24
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "listSessions", Method: "GET", Path: "/api/v1/auth/sessions",
+			Policy: endpoint.Session, Scope: account.ScopeRead, Limit: account.LimitRead,
+		}, emptyRequest.none, listSessions(c), newSessionsBody),
+		// A10
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "revokeSessions", Method: "POST", Path: "/api/v1/auth/sessions/revoke",
+			Policy: endpoint.Session, Scope: account.ScopeWrite, Limit: account.LimitWrite, Idempotent: true,
+		}, revokeSessionsRequest.input, c.RevokeSessions, newRevokedSessionsBody, unknown),
+		// A11
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "updateDeviceInfo", Method: "POST", Path: "/api/v1/auth/sessions/update-device-info",
+			Policy: endpoint.Session, Scope: account.ScopeWrite, Limit: account.LimitWrite, Idempotent: true,
+		}, deviceInfoRequest.input, c.DescribeDevice, newDeviceInfoBody),
+		// A12
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "validateSession", Method: "GET", Path: "/api/v1/auth/session/validate",
+			Policy: endpoint.Session, Scope: account.ScopeRead, Limit: account.LimitRead,
+		}, emptyRequest.none, c.ValidateSession, newSessionStatusBody),
+		// C15
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "loginHistory", Method: "GET", Path: "/api/v1/auth/login-history",
+			Policy: endpoint.Session, Scope: account.ScopeRead, Limit: account.LimitRead,
+		}, loginHistoryRequest.input, c.LoginHistory, newLoginHistoryBody),
+		// C25
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "revokeAllSessions", Method: "DELETE", Path: "/api/v1/auth/sessions",
+			Policy: endpoint.Session, Scope: account.ScopeWrite, Limit: account.LimitWrite,
+		}, emptyRequest.none, c.RevokeAllSessions, newRevokedAllBody),
+		// C26
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "validateSessionWithStatus", Method: "GET", Path: "/api/v1/auth/sessions/validate",
+			Policy: endpoint.Session, Scope: account.ScopeRead, Limit: account.LimitRead,
+		}, emptyRequest.none, c.ValidateSession, newSessionStatusOKBody),
+		// C27
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "revokeSession", Method: "DELETE", Path: "/api/v1/auth/sessions/:session_id",
+			Policy: endpoint.Session, Scope: account.ScopeWrite, Limit: account.LimitWrite,
+		}, sessionRequest.input, c.EndSession, newOKBody, unknown),
+		// C28
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "touchSession", Method: "PATCH", Path: "/api/v1/auth/sessions/:session_id/activity",
+			Policy: endpoint.Session, Scope: account.ScopeWrite, Limit: account.LimitWrite,
+		}, sessionRequest.input, c.TouchSession, newActivityBody, unknown),
+	}
+}
+
+// apiKeyRoutes are extensions (design D12).
+func apiKeyRoutes(c Core) []endpoint.Route {
+	return []endpoint.Route{
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "createApiKey", Method: "POST", Path: "/api/v1/auth/api-keys", Status: http.StatusCreated,
+			Policy: endpoint.Session, Scope: account.ScopeSecurity, Limit: account.LimitWrite, Idempotent: true,
+		}, createAPIKeyRequest.input, c.CreateAPIKey, newCreatedAPIKeyBody),
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "listApiKeys", Method: "GET", Path: "/api/v1/auth/api-keys",
+			Policy: endpoint.Session, Scope: account.ScopeSecurity, Limit: account.LimitRead,
+		}, emptyRequest.none, c.APIKeys, newAPIKeysBody),
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "revokeApiKey", Method: "DELETE", Path: "/api/v1/auth/api-keys/:id", Status: http.StatusNoContent,
+			Policy: endpoint.Session, Scope: account.ScopeSecurity, Limit: account.LimitWrite,
+		}, revokeAPIKeyRequest.input, c.RevokeAPIKey, newNothing,
+			endpoint.Reworded(account.ErrNotFound, "API key not found")),
 	}
 }
 

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/netip"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
@@ -10,6 +12,7 @@ import (
 
 	"gatehouse/api"
 	"gatehouse/core"
+	"gatehouse/internal/geo"
 	"gatehouse/internal/ops"
 	"gatehouse/internal/secret"
 )
@@ -69,9 +72,26 @@ func (p *process) operations() (*core.Core, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Mapped into memory for as long as the process lives.
+	locate, err := locator(p.config.GeoIPDB)
+	if err != nil {
+		return nil, err
+	}
 	return core.New(core.Deps{
 		Store: p.store, Flows: p.flows, Keyring: p.keyring, Keys: p.keys, Hasher: hasher, Tokens: tokens,
 		Policy: p.config.Policy, Clock: p.clock, Log: p.log, ServeInbox: p.config.DevInbox(),
-		RequestTimeout: p.config.RequestTimeout,
+		RequestTimeout: p.config.RequestTimeout, Locate: locate,
 	})
+}
+
+// locator returns nil where no location database is set.
+func locator(path string) (func(netip.Addr) string, error) {
+	if path == "" {
+		return nil, nil
+	}
+	locations, err := geo.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("GATEHOUSE_GEOIP_DB: %w", err)
+	}
+	return locations.Locate, nil
 }

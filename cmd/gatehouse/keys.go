@@ -3,11 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"gatehouse/account"
+	"gatehouse/core"
 	"gatehouse/internal/durable"
 	"gatehouse/internal/secret"
 )
@@ -58,14 +60,14 @@ func createKeyCommand() *cobra.Command {
 				key.AccountID, prefix = &owner.AccountID, secret.APIKeyPrefix
 				for _, s := range scopes {
 					scope := account.Scope(s)
-					if scope != account.ScopeRead && scope != account.ScopeWrite && scope != account.ScopeSecurity {
+					if !slices.Contains(account.Scopes(), scope) {
 						return fmt.Errorf("%q is no scope; there are %s, %s and %s", s, account.ScopeRead, account.ScopeWrite, account.ScopeSecurity)
 					}
 					key.Scopes = append(key.Scopes, scope)
 				}
 			}
 			token := secret.NewToken(prefix)
-			if err := p.store.CreateAPIKey(cmd.Context(), key, p.keys.TokenHash("api-key", token)); err != nil {
+			if _, err := p.store.CreateAPIKey(cmd.Context(), key, p.keys.TokenHash(core.APIKeyHash, token), 0); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), token)

@@ -75,6 +75,10 @@ type Config struct {
 	HashQueue int           `env:"GATEHOUSE_HASH_QUEUE" envDefault:"64"`
 	HashWait  time.Duration `env:"GATEHOUSE_HASH_WAIT" envDefault:"2s"`
 
+	// GeoIPDB is a MaxMind database file (GeoLite2 City or Country) that tells where logins came from. Empty means that
+	// no places are shown.
+	GeoIPDB string `env:"GATEHOUSE_GEOIP_DB"`
+
 	// LogLevel is debug, info, warn or error. Logs are JSON lines on standard error.
 	LogLevel string `env:"GATEHOUSE_LOG_LEVEL" envDefault:"info"`
 

@@ -25,7 +25,7 @@ const keyLength = 32
 
 // Keys derives one key per use from the secret key of the installation.
 type Keys struct {
-	identifier, code, link, token, pepper []byte
+	identifier, code, link, token, refresh, pepper []byte
 }
 
 // NewKeys reads GATEHOUSE_SECRET_KEY: 32 bytes in base64, optionally marked "dev:".
@@ -36,7 +36,8 @@ func NewKeys(encoded string) (*Keys, error) {
 	}
 	k := &Keys{}
 	for label, dst := range map[string]*[]byte{
-		"identifier": &k.identifier, "code": &k.code, "link": &k.link, "token": &k.token, "password-pepper": &k.pepper,
+		"identifier": &k.identifier, "code": &k.code, "link": &k.link, "token": &k.token,
+		"refresh": &k.refresh, "password-pepper": &k.pepper,
 	} {
 		key, err := hkdf.Key(sha256.New, master, nil, "gatehouse/"+label, keyLength)
 		if err != nil {
@@ -100,6 +101,12 @@ func (k *Keys) LinkToken(challenge uuid.UUID) string {
 // equal hashes.
 func (k *Keys) TokenHash(kind, token string) []byte {
 	return mac(k.token, kind, token)
+}
+
+// NextToken derives the successor of a refresh token. The same token always has the same successor, so that a repeated
+// refresh is answered alike, and nobody without the key can tell it from the token.
+func (k *Keys) NextToken(prefix, token string) string {
+	return prefix + base64.RawURLEncoding.EncodeToString(mac(k.refresh, token))
 }
 
 // NewToken returns a random 256-bit token with a prefix that names its kind.

@@ -26,6 +26,8 @@ const (
 	PasswordChanged = "password_changed"
 	PasswordAdded   = "password_added"
 	PasswordReset   = "password_reset"
+	// SessionEnded tells an owner that a refresh token was used twice and its session ended. Name is optional.
+	SessionEnded = "session_ended"
 )
 
 // message is a template with the fields that it cannot do without.
@@ -44,6 +46,7 @@ var messages = []message{
 	load(PasswordChanged),
 	load(PasswordAdded),
 	load(PasswordReset),
+	load(SessionEnded),
 }
 
 // Data is what a message may tell. A template takes what it needs and ignores the rest.

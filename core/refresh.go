@@ -1,0 +1,63 @@
+package core
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"gatehouse/account"
+	"gatehouse/providers/templates"
+	"gatehouse/store"
+)
+
+const (
+	refreshPrefix = "ghr_"
+	refreshHash   = "refresh"
+	// maxRefreshToken is beyond every token of ours.
+	maxRefreshToken = 128
+)
+
+// RefreshInput trades a refresh token for a new pair of tokens.
+type RefreshInput struct {
+	Token string
+}
+
+// Refresh rotates a refresh token. The token just used still returns the same successor for Policy.RefreshGrace, for
+// clients that missed the answer; any other second use ends the session and tells the owner (security.md SES-01, SES-03).
+// It returns account.ErrUnauthorized for a token that is unknown, expired, revoked or used before.
+func (c *Core) Refresh(ctx context.Context, _ account.Caller, in RefreshInput) (SignIn, error) {
+	refused := account.ErrUnauthorized.Saying("Invalid or expired refresh token")
+	if !strings.HasPrefix(in.Token, refreshPrefix) || len(in.Token) > maxRefreshToken {
+		return SignIn{}, refused
+	}
+	next := c.Keys.NextToken(refreshPrefix, in.Token)
+	rotated, err := c.Store.RotateRefresh(ctx, store.Rotation{
+		Hash: c.Keys.TokenHash(refreshHash, in.Token), Successor: c.Keys.TokenHash(refreshHash, next),
+		Grace: c.Policy.RefreshGrace, Idle: c.Policy.RefreshIdle,
+	})
+	if err != nil {
+		return SignIn{}, unauthorized(err)
+	}
+	if rotated.Reused {
+		c.notify(ctx, rotated.AccountID, templates.SessionEnded, rotated.SessionID.String())
+		return SignIn{}, refused
+	}
+	out, err := c.signIn(ctx, rotated.SessionID)
+	if err != nil {
+		return SignIn{}, err
+	}
+	return c.withRefresh(out, next)
+}
+
+// withRefresh puts a refresh token beside a short access token, which never outlives its session.
+func (c *Core) withRefresh(s SignIn, refresh string) (SignIn, error) {
+	session := s.Principal.Session
+	now := c.Clock.Now().Truncate(time.Second)
+	s.RefreshToken, s.ExpiresAt = refresh, now.Add(c.Policy.AccessTTL)
+	if session.ExpiresAt.Before(s.ExpiresAt) {
+		s.ExpiresAt = session.ExpiresAt
+	}
+	var err error
+	s.AccessToken, err = c.Tokens.Sign(session.ID, s.Principal.Account.ID, now, s.ExpiresAt)
+	return s, err
+}

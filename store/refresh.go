@@ -1,0 +1,74 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/account"
+)
+
+// Rotation trades a refresh token for its successor, both by their hashes.
+type Rotation struct {
+	Hash, Successor []byte
+	// Grace is how long a used token still returns its successor, Idle how long the successor waits for its use.
+	Grace, Idle time.Duration
+}
+
+// Rotated is the session that a refresh token belongs to. Reused says that it was used before, and that the session and
+// with it the whole family of tokens has been revoked.
+type Rotated struct {
+	SessionID, AccountID uuid.UUID
+	Reused               bool
+}
+
+// RotateRefresh trades a refresh token for its successor. A token used within Grace returns the same successor while that
+// is unused; any other use of a used token revokes the session (security.md SES-01, SES-03). It returns
+// account.ErrNotFound when the token is unknown or expired, or its session has ended.
+func (s *Store) RotateRefresh(ctx context.Context, r Rotation) (Rotated, error) {
+	var out Rotated
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		// The tokens of a session move one at a time. They are read after the lock is held: a statement sees no more than
+		// what was there when it began.
+		err := tx.db.NewRaw(`
+			SELECT s.id, s.account_id FROM sessions s JOIN accounts a ON a.id = s.account_id
+			WHERE s.id = (SELECT session_id FROM refresh_tokens WHERE token_hash = ?) AND `+sessionLive+` AND `+accountUsable+`
+			FOR NO KEY UPDATE OF s`, r.Hash).Scan(ctx, &out.SessionID, &out.AccountID)
+		if err != nil {
+			return err
+		}
+		var unused, alive, graceful bool
+		err = tx.db.NewRaw(`
+			SELECT r.rotated_at IS NULL, r.expires_at > now(), coalesce(
+				r.rotated_at > clock_timestamp() - ? * interval '1 second' AND next.token_hash IS NOT NULL AND next.rotated_at IS NULL, false)
+			FROM refresh_tokens r
+			LEFT JOIN refresh_tokens next ON next.token_hash = ? AND next.session_id = r.session_id
+			WHERE r.token_hash = ?`, seconds(r.Grace), r.Successor, r.Hash).Scan(ctx, &unused, &alive, &graceful)
+		switch {
+		case err != nil:
+			return err
+		case !alive:
+			return errNoRows
+		case unused:
+			return tx.succeed(ctx, r)
+		case graceful:
+			return nil
+		}
+		out.Reused = true
+		return tx.RevokeSession(ctx, out.AccountID, out.SessionID, account.RevokedForReuse)
+	})
+	return out, translate(err)
+}
+
+func (s *Store) succeed(ctx context.Context, r Rotation) error {
+	if _, err := s.db.NewRaw(`UPDATE refresh_tokens SET rotated_at = clock_timestamp() WHERE token_hash = ?`, r.Hash).Exec(ctx); err != nil {
+		return err
+	}
+	_, err := s.db.NewRaw(`
+		INSERT INTO refresh_tokens (token_hash, session_id, expires_at)
+		SELECT ?, s.id, least(s.expires_at, now() + ? * interval '1 second')
+		FROM refresh_tokens r JOIN sessions s ON s.id = r.session_id WHERE r.token_hash = ?`,
+		r.Successor, seconds(r.Idle), r.Hash).Exec(ctx)
+	return err
+}
