@@ -149,6 +149,7 @@ func TestLifeOfACodeCountsFromTheFirstAcceptance(t *testing.T) {
 	repeated, err := w.MarkCodeSent(t.Context(), ch.ID, codeTTL, linkTTL)
 	require.NoError(t, err)
 	require.Equal(t, accepted.Add(-3*time.Minute), repeated, "a second acceptance gives no more time")
+	require.Equal(t, 1, w.count(t, "challenges WHERE code_expires_at = sent_at + interval '10 minutes'"), "and is not the first")
 }
 
 func TestOTP01_SixthGuessIsNotCompared(t *testing.T) {

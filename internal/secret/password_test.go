@@ -76,20 +76,28 @@ func TestENU01_UnknownAccountsCostTheSame(t *testing.T) {
 	h := newHasher(t, newKeys(t), 1, 64, time.Minute)
 	hash, err := h.Hash(t.Context(), "correct horse battery")
 	require.NoError(t, err)
-	fastest := func(hash string) time.Duration {
-		best := time.Hour
-		for range 7 {
-			start := time.Now()
-			match, err := h.Verify(t.Context(), hash, "wrong horse battery", nil)
-			best = min(best, time.Since(start))
-			require.NoError(t, err)
-			require.False(t, match)
+	// The fastest of several, in turns: what else the machine does only ever adds.
+	compare := func() (known, unknown time.Duration) {
+		known, unknown = time.Hour, time.Hour
+		for range 5 {
+			for given, best := range map[string]*time.Duration{hash: &known, "": &unknown} {
+				start := time.Now()
+				match, err := h.Verify(t.Context(), given, "wrong horse battery", nil)
+				*best = min(*best, time.Since(start))
+				require.NoError(t, err)
+				require.False(t, match)
+			}
 		}
-		return best
+		return known, unknown
 	}
-	known, unknown := fastest(hash), fastest("")
-	require.Greater(t, unknown, 4*time.Millisecond, "a hash is computed for nobody, too")
-	require.InDelta(t, 1, float64(unknown)/float64(known), 0.6, "%s for nobody, %s for somebody", unknown, known)
+	var known, unknown time.Duration
+	for range 10 {
+		known, unknown = compare()
+		if ratio := float64(unknown) / float64(known); 0.8 < ratio && ratio < 1.25 {
+			return
+		}
+	}
+	t.Fatalf("%s for nobody, %s for somebody", unknown, known)
 }
 
 // held is a Hasher whose only slot is taken until release is called.
