@@ -62,13 +62,15 @@ func TestGracefulStop_UnderLoad_LosesNothing(t *testing.T) {
 		l.all.Go(func() { l.signUpAgainAndAgain(ctx, t) })
 	}
 
-	for range 3 {
+	calmly(func() {
+		for range 3 {
+			l.await(t, more)
+			next := s.StartWorker(t, nil)
+			worker.Stop(t, stopPatience)
+			worker = next
+		}
 		l.await(t, more)
-		next := s.StartWorker(t, nil)
-		worker.Stop(t, stopPatience)
-		worker = next
-	}
-	l.await(t, more)
+	})
 	require.Zero(t, l.repetitions(), "a worker that another one takes over from is not felt")
 	api.Stop(t, stopPatience)
 	s.StartAPI(t, nil)
