@@ -13,7 +13,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"gatehouse/devstack/stacktest"
 	"gatehouse/internal/testkit"
 )
 
@@ -574,27 +573,4 @@ func TestJourney_WhatIsNotProvenInTimeLeavesNothing(t *testing.T) {
 	s.initiate(t, registered)
 	s.want(t, http.StatusOK, call{Path: pathCompleteSignup, Body: fields{"email": registered, "code": s.awaitMail(t, registered, 2).Code}})
 	s.register(t, abandoned, abandoned)
-}
-
-// D2: without a worker the start is durable, the answer says so, and the work is done once there is one.
-func TestJourney_WithoutAWorkerTheAnswerIsPending(t *testing.T) {
-	t.Parallel()
-	stack := stacktest.Start(t, stacktest.Options{Env: quick("GATEHOUSE_FLOW_TIMEOUT", "1s")})
-	s := &system{stack: stack, api: stack.StartAPI(t, nil), db: openDatabase(t, stack), client: newClient(stack.BaseURL)}
-	s.watch(t)
-	email := newEmail()
-	got := s.want(t, http.StatusAccepted, call{Path: pathInitiateSignup, Body: fields{"email": email, "password": password}})
-	operation := got.text(t, "operation")
-	require.Equal(t, operation, got.Header.Get("Location"))
-	require.Equal(t, "pending", s.want(t, http.StatusOK, call{Path: operation}).text(t, "stage"))
-
-	s.worker = stack.StartWorker(t, nil)
-	code := s.awaitCode(t, email)
-	testkit.Eventually(t, patience, func() bool {
-		now := s.want(t, http.StatusOK, call{Path: operation}).object(t)
-		return now["stage"] == "awaiting_proof" && now["attemptsLeft"] == 5.0
-	}, "the operation to await the code")
-	s.want(t, http.StatusOK, call{Path: pathCompleteSignup, Body: fields{"email": email, "code": code}})
-	require.Equal(t, "completed", s.want(t, http.StatusOK, call{Path: operation}).text(t, "stage"))
-	require.NotContains(t, string(s.want(t, http.StatusOK, call{Path: operation}).Body), "@", "names an address")
 }
