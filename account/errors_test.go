@@ -38,7 +38,7 @@ func TestErrorsAreCopied(t *testing.T) {
 	cause := errors.New("row of ada@example.com")
 	e := account.ErrInvalid.On("email", "is required")
 	first, second := e.On("name", "is required"), e.On("code", "is required")
-	require.Len(t, account.ErrInvalid.Fields, 0)
+	require.Empty(t, account.ErrInvalid.Fields)
 	require.Equal(t, "name", first.Fields[1].Name, "a second copy does not write into the first")
 	require.Equal(t, "code", second.Fields[1].Name)
 	changed := account.ErrTooManyRequests.Because(cause).After(time.Minute).Saying("Slow down.").Running("42")

@@ -1,3 +1,4 @@
+//nolint:paralleltest // every test sets the environment of the process
 package config_test
 
 import (
@@ -36,8 +37,7 @@ var production = map[string]string{
 	"GATEHOUSE_CODEC_KEYS":  base64.StdEncoding.EncodeToString([]byte("keyset")), "GATEHOUSE_SMTP_HOST": "smtp.example",
 }
 
-// load reads the settings in an environment that holds given alone, and changes on top of it. It sets the environment of
-// the process, so no test of this package is parallel.
+// load reads the settings in an environment that holds given alone, and changes on top of it.
 func load(t *testing.T, given map[string]string, changes ...string) (config.Config, error) {
 	t.Helper()
 	for _, s := range config.Settings() {

@@ -100,6 +100,16 @@ func TestENU01_UnknownAccountsCostTheSame(t *testing.T) {
 	t.Fatalf("%s for nobody, %s for somebody", unknown, known)
 }
 
+func TestLOG09_WeakerHashesAreOutdated(t *testing.T) {
+	t.Parallel()
+	current, err := newHasher(t, newKeys(t), 0, 64, time.Minute).Hash(t.Context(), "correct horse battery")
+	require.NoError(t, err)
+	require.False(t, secret.Outdated(current))
+	for _, weaker := range []string{"m=7168,t=2,p=1", "m=19456,t=1,p=1"} {
+		require.True(t, secret.Outdated(strings.Replace(current, "m=19456,t=2,p=1", weaker, 1)), weaker)
+	}
+}
+
 // held is a Hasher whose only slot is taken until release is called.
 func held(t *testing.T, queue int, wait time.Duration) (h *secret.Hasher, release func()) {
 	t.Helper()
