@@ -10,10 +10,11 @@ import (
 type Purpose string
 
 // The purposes. PurposeSignup opens an account that does not exist yet (C06), PurposeEmail proves the address of one
-// that does (B08, C31).
+// that does (B08, C31), PurposePhone that a number is the account's (A04).
 const (
 	PurposeSignup Purpose = "signup"
 	PurposeEmail  Purpose = "email"
+	PurposePhone  Purpose = "phone"
 )
 
 // CodeLength is the number of digits of a one-time code.

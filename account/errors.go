@@ -180,6 +180,8 @@ var (
 	ErrEmailExists              = define("email_exists", Conflict, "Email already registered")
 	ErrUsernameTaken            = define("username_taken", Rejected, "Username not available")
 	ErrInvalidCode              = define("invalid_code", Rejected, "Invalid or expired code")
+	ErrInvalidOTP               = define("invalid_otp", Rejected, "Invalid or expired verification code")
+	ErrInvalidPhone             = define("invalid_phone", Rejected, "Invalid phone number format")
 	ErrInvalidToken             = define("invalid_token", Rejected, "Invalid or expired token")
 	ErrInvalidPassword          = define("invalid_password", Rejected, "Current password is incorrect")
 	ErrPasswordExists           = define("password_exists", Conflict, "Password already set")
@@ -191,3 +193,6 @@ var (
 	ErrLastProvider      = define("last_auth_provider", Rejected, "Cannot unlink last auth provider")
 	ErrTooManyKeys       = define("too_many_api_keys", Conflict, "This account has as many API keys as it may have.")
 )
+
+// ErrUnsupportedCountry is ErrInvalidPhone for a number of a country that is not served.
+var ErrUnsupportedCountry = ErrInvalidPhone.Saying("Unsupported country code")

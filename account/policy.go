@@ -30,6 +30,23 @@ type Policy struct {
 	// UnverifiedTTL is how long an account whose email is unproven exists (design D5).
 	UnverifiedTTL time.Duration `env:"UNVERIFIED_TTL" envDefault:"168h"`
 
+	// PhoneCountries are the countries whose numbers are taken, as ISO codes (DE) or calling codes (+49), with commas between.
+	// Empty means every country.
+	PhoneCountries []string `env:"PHONE_COUNTRIES"`
+	// PhoneStrict refuses numbers that are in no numbering plan, such as the documents' own +1234567890.
+	PhoneStrict bool `env:"PHONE_STRICT" envDefault:"false"`
+	// PhoneFailover is how long one channel may take to accept a code before the next one is tried, doubling with each round.
+	PhoneFailover time.Duration `env:"PHONE_FAILOVER" envDefault:"20s"`
+	// PhoneSendsPerHour and PhoneSendsPerDay bound the codes that one account has sent to phones, whatever their numbers.
+	PhoneSendsPerHour int `env:"PHONE_SENDS_PER_HOUR" envDefault:"10"`
+	PhoneSendsPerDay  int `env:"PHONE_SENDS_PER_DAY" envDefault:"20"`
+	// PhonePrefixPerHour and PhoneCountryPerHour bound the codes to one range of 10 000 numbers and to one country.
+	PhonePrefixPerHour  int `env:"PHONE_PREFIX_PER_HOUR" envDefault:"50"`
+	PhoneCountryPerHour int `env:"PHONE_COUNTRY_PER_HOUR" envDefault:"1000"`
+	// PhoneBudgetPerDay bounds the codes to all phones together, in one day from the first of them: what an attack can
+	// cost. A code may go out once on each channel.
+	PhoneBudgetPerDay int `env:"PHONE_BUDGET_PER_DAY" envDefault:"5000"`
+
 	// SessionTTL is the absolute life of a session.
 	SessionTTL time.Duration `env:"SESSION_TTL" envDefault:"720h"`
 	// ActivityGap is how exact the last activity of sessions and keys is: it is written once in this time.
@@ -78,6 +95,16 @@ type Quota struct {
 // SendQuotas bound the codes sent for one purpose to one destination.
 func (p Policy) SendQuotas() []Quota {
 	return []Quota{{1, p.SendGap}, {p.SendsPerHour, time.Hour}, {p.SendsPerDay, 24 * time.Hour}}
+}
+
+// PhoneRules say which numbers are taken.
+func (p Policy) PhoneRules() PhoneRules {
+	return PhoneRules{Countries: p.PhoneCountries, Strict: p.PhoneStrict}
+}
+
+// PhoneQuotas bound the codes that one account has sent to phones.
+func (p Policy) PhoneQuotas() []Quota {
+	return []Quota{{p.PhoneSendsPerHour, time.Hour}, {p.PhoneSendsPerDay, 24 * time.Hour}}
 }
 
 // GuessQuotas bound the guesses of one subject and purpose.

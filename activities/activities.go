@@ -13,9 +13,11 @@ import (
 
 // Activities is the one struct whose methods are registered.
 type Activities struct {
-	Store  *store.Store
-	Keys   *secret.Keys
-	Mail   providers.Sender
+	Store *store.Store
+	Keys  *secret.Keys
+	Mail  providers.Sender
+	// Phones sends SMS and WhatsApp messages.
+	Phones providers.Sender
 	Policy account.Policy
 	// ConfirmURL is the page that confirmation mails link to; the token is appended to it.
 	ConfirmURL string

@@ -190,7 +190,7 @@ func TestDevInbox(t *testing.T) {
 		got := app.send(t, "GET", "/dev/inbox.json?"+query, "")
 		require.Equal(t, "validation_error", requireFailure(t, "site", 422, got), query)
 	}
-	production := newApp(t, func(c *config.Config) { c.Mail.Host = "smtp.example.com" })
+	production := newApp(t, func(c *config.Config) { c.Mail.Host, c.SMS.TwilioAccountSID = "smtp.example.com", "AC1" })
 	for _, path := range []string{"/dev/inbox", "/dev/inbox.json"} {
 		require.Equal(t, "not_found", requireFailure(t, "site", 404, production.send(t, "GET", path, "")))
 	}

@@ -32,7 +32,8 @@ var statusOfCode = map[string]int{
 	"email_not_verified": 403, "invalid_credentials": 401, "identity_already_used": 400, "email_exists": 409,
 	"username_taken": 400, "invalid_code": 400, "invalid_token": 400, "idempotency_key_reused": 422,
 	"idempotency_key_in_use": 409, "invalid_idempotency_key": 400,
-	"too_many_api_keys":         409,
+	"too_many_api_keys": 409,
+	"invalid_otp":       400, "invalid_phone": 400,
 	"reauthentication_required": 403, "invalid_password": 400, "password_exists": 409,
 	"provider_already_connected": 409, "last_auth_provider": 400,
 }

@@ -11,6 +11,7 @@ import (
 	"gatehouse/internal/ops"
 	"gatehouse/providers/inbox"
 	"gatehouse/providers/mail"
+	"gatehouse/providers/sms"
 	"gatehouse/worker"
 	"gatehouse/workflows"
 )
@@ -36,11 +37,15 @@ func (p *process) runWorker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	phones, err := sms.New(sms.Settings(p.config.SMS), inbox.New(p.store))
+	if err != nil {
+		return err
+	}
 	if err := p.prepareTemporal(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
 	steps := &activities.Activities{
-		Store: p.store, Keys: p.keys, Mail: sender, Policy: p.config.Policy, ConfirmURL: p.config.ConfirmURL, Log: p.log,
+		Store: p.store, Keys: p.keys, Mail: sender, Phones: phones, Policy: p.config.Policy, ConfirmURL: p.config.ConfirmURL, Log: p.log,
 	}
 	ready := ops.All(map[string]ops.Check{"postgres": p.store.Ping, "temporal": p.flows.Healthy})
 	group, ctx := errgroup.WithContext(ctx)

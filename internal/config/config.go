@@ -85,6 +85,9 @@ type Config struct {
 	// Mail is how mail leaves; without a host it goes to the development inbox.
 	Mail Mail `envPrefix:"GATEHOUSE_"`
 
+	// SMS is how messages to phones leave; without an account they go to the development inbox.
+	SMS SMS `envPrefix:"GATEHOUSE_"`
+
 	// Policy is the account's limits and lifetimes.
 	Policy account.Policy `envPrefix:"GATEHOUSE_"`
 }
@@ -102,6 +105,22 @@ type Mail struct {
 	TLS string `env:"SMTP_TLS" envDefault:"starttls"`
 	// From is the sender of every mail.
 	From string `env:"MAIL_FROM" envDefault:"Gatehouse <no-reply@gatehouse.example>"`
+}
+
+// SMS is the provider of SMS and WhatsApp messages.
+type SMS struct {
+	// TwilioURL is the root of Twilio's REST API.
+	TwilioURL string `env:"TWILIO_URL" envDefault:"https://api.twilio.com"`
+	// TwilioAccountSID and TwilioAuthToken are the Twilio account. Empty means the development inbox.
+	TwilioAccountSID string `env:"TWILIO_ACCOUNT_SID"`
+	TwilioAuthToken  string `env:"TWILIO_AUTH_TOKEN"`
+	// TwilioFrom sends SMS: a number such as +15005550006, a sender name, or a messaging service (MG...).
+	TwilioFrom string `env:"TWILIO_FROM"`
+	// TwilioWhatsAppFrom sends by WhatsApp: a number. Empty means no WhatsApp.
+	TwilioWhatsAppFrom string `env:"TWILIO_WHATSAPP_FROM"`
+	// TwilioWhatsAppContent is the approved template (HX...) of WhatsApp codes; its variable 1 is the code. Empty sends plain
+	// text, which WhatsApp takes from test senders only.
+	TwilioWhatsAppContent string `env:"TWILIO_WHATSAPP_CONTENT"`
 }
 
 // devPrefix marks a key that `make run` generated; production refuses it.
@@ -133,6 +152,9 @@ func (c Config) validate() error {
 	if e := c.Policy.Enumeration; e != account.EnumerationDocumented && e != account.EnumerationHidden {
 		fault("GATEHOUSE_ENUMERATION", "is %q; it must be documented or hidden", e)
 	}
+	if bad := c.Policy.PhoneRules().Fault(); bad != "" {
+		fault("GATEHOUSE_PHONE_COUNTRIES", "names %s; it must list ISO country codes such as DE and calling codes such as +49", bad)
+	}
 	if c.Policy.LimitScale <= 0 {
 		fault("GATEHOUSE_LIMIT_SCALE", "is %v; it must be more than 0", c.Policy.LimitScale)
 	}
@@ -141,6 +163,7 @@ func (c Config) validate() error {
 	}
 	for _, u := range []struct{ setting, value string }{
 		{"GATEHOUSE_BASE_URL", c.BaseURL}, {"GATEHOUSE_CONFIRM_URL", c.ConfirmURL}, {"GATEHOUSE_TEMPORAL_UI_URL", c.TemporalUIURL},
+		{"GATEHOUSE_TWILIO_URL", c.SMS.TwilioURL},
 	} {
 		if p, err := url.Parse(u.value); err != nil || (p.Scheme != "http" && p.Scheme != "https") || p.Host == "" {
 			fault(u.setting, "is %q; it must be an http or https URL", u.value)
@@ -160,6 +183,9 @@ func (c Config) validate() error {
 		if c.Mail.Host == "" {
 			fault("GATEHOUSE_SMTP_HOST", "is not set; the development inbox is not for production")
 		}
+		if c.SMS.TwilioAccountSID == "" {
+			fault("GATEHOUSE_TWILIO_ACCOUNT_SID", "is not set; the development inbox is not for production")
+		}
 		if !strings.HasPrefix(c.BaseURL, "https://") {
 			fault("GATEHOUSE_BASE_URL", "is %q; production links must be https", c.BaseURL)
 		}
@@ -167,8 +193,10 @@ func (c Config) validate() error {
 	return errors.Join(faults...)
 }
 
-// DevInbox reports whether messages go to the development inbox.
-func (c Config) DevInbox() bool { return c.Mail.Host == "" && c.Environment == Development }
+// DevInbox reports whether any messages go to the development inbox.
+func (c Config) DevInbox() bool {
+	return (c.Mail.Host == "" || c.SMS.TwilioAccountSID == "") && c.Environment == Development
+}
 
 // DatabaseURL reads the one setting that migrations need.
 func DatabaseURL() (string, error) {

@@ -35,6 +35,7 @@ var production = map[string]string{
 	"GATEHOUSE_SECRET_KEY":  base64.StdEncoding.EncodeToString(make([]byte, 32)),
 	"GATEHOUSE_SIGNING_KEY": base64.StdEncoding.EncodeToString(make([]byte, 32)),
 	"GATEHOUSE_CODEC_KEYS":  base64.StdEncoding.EncodeToString([]byte("keyset")), "GATEHOUSE_SMTP_HOST": "smtp.example",
+	"GATEHOUSE_TWILIO_ACCOUNT_SID": "AC1",
 }
 
 // load reads the settings in an environment that holds given alone, and changes on top of it.
@@ -76,7 +77,7 @@ func TestDefaultsAreEnough(t *testing.T) {
 func TestSettingsAreRead(t *testing.T) {
 	c, err := load(t, minimum, "GATEHOUSE_TRUSTED_PROXIES=10.0.0.0/8,2001:db8::/32", "GATEHOUSE_ALLOWED_ORIGINS=https://a.example,https://b.example",
 		"GATEHOUSE_BASE_URL=https://accounts.example/", "GATEHOUSE_CODE_TTL=90s", "GATEHOUSE_ENUMERATION=hidden", "GATEHOUSE_LIMIT_SCALE=2.5",
-		"GATEHOUSE_SMTP_HOST=smtp.example", "GATEHOUSE_SMTP_PORT=2525", "GATEHOUSE_SMTP_TLS=none")
+		"GATEHOUSE_SMTP_HOST=smtp.example", "GATEHOUSE_SMTP_PORT=2525", "GATEHOUSE_SMTP_TLS=none", "GATEHOUSE_TWILIO_ACCOUNT_SID=AC1")
 	require.NoError(t, err)
 	require.Equal(t, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}, c.TrustedProxies)
 	require.Equal(t, []string{"https://a.example", "https://b.example"}, c.AllowedOrigins)
@@ -94,11 +95,11 @@ func TestSettingsAreRead(t *testing.T) {
 
 func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 	_, err := load(t, nil, "GATEHOUSE_ENVIRONMENT=staging", "GATEHOUSE_ENUMERATION=maybe", "GATEHOUSE_SMTP_TLS=ssl", "GATEHOUSE_BASE_URL=accounts.example",
-		"GATEHOUSE_CONFIRM_URL=/confirm", "GATEHOUSE_TEMPORAL_UI_URL=ftp://localhost", "GATEHOUSE_LIMIT_SCALE=-1")
+		"GATEHOUSE_CONFIRM_URL=/confirm", "GATEHOUSE_TEMPORAL_UI_URL=ftp://localhost", "GATEHOUSE_LIMIT_SCALE=-1", "GATEHOUSE_PHONE_COUNTRIES=DE,ZZ")
 	require.Error(t, err)
 	for _, setting := range []string{
 		"GATEHOUSE_ENVIRONMENT", "DATABASE_URL", "GATEHOUSE_ENUMERATION", "GATEHOUSE_SMTP_TLS", "GATEHOUSE_BASE_URL", "GATEHOUSE_CONFIRM_URL",
-		"GATEHOUSE_TEMPORAL_UI_URL", "GATEHOUSE_SECRET_KEY", "GATEHOUSE_SIGNING_KEY", "GATEHOUSE_CODEC_KEYS", "GATEHOUSE_LIMIT_SCALE",
+		"GATEHOUSE_TEMPORAL_UI_URL", "GATEHOUSE_SECRET_KEY", "GATEHOUSE_SIGNING_KEY", "GATEHOUSE_CODEC_KEYS", "GATEHOUSE_LIMIT_SCALE", "GATEHOUSE_PHONE_COUNTRIES",
 	} {
 		require.Equal(t, 1, strings.Count("\n"+err.Error(), "\n"+setting+" "), "%s in %s", setting, err)
 	}
@@ -127,6 +128,7 @@ func TestProductionRefusesWhatSuitsADevelopersMachine(t *testing.T) {
 		"GATEHOUSE_CODEC_KEYS=" + devKey:              "GATEHOUSE_CODEC_KEYS",
 		"GATEHOUSE_SECRET_KEY=":                       "GATEHOUSE_SECRET_KEY",
 		"GATEHOUSE_SMTP_HOST=":                        "GATEHOUSE_SMTP_HOST",
+		"GATEHOUSE_TWILIO_ACCOUNT_SID=":               "GATEHOUSE_TWILIO_ACCOUNT_SID",
 		"GATEHOUSE_BASE_URL=http://accounts.example":  "GATEHOUSE_BASE_URL",
 		"GATEHOUSE_BASE_URL=HTTPX://accounts.example": "GATEHOUSE_BASE_URL",
 		"GATEHOUSE_BASE_URL=":                         "GATEHOUSE_BASE_URL", // the default is for a developer's machine
