@@ -129,13 +129,14 @@ const devPrefix = "dev:"
 // Load reads and validates the environment. The error names every setting at fault.
 func Load() (Config, error) {
 	var c Config
-	if err := env.Parse(&c); err != nil {
-		return Config{}, fmt.Errorf("settings: %w", err)
+	unread := env.Parse(&c)
+	if unread != nil {
+		unread = nameSettings(unread)
 	}
 	if c.ConfirmURL == "" {
 		c.ConfirmURL = strings.TrimSuffix(c.BaseURL, "/") + "/confirm-email"
 	}
-	return c, c.validate()
+	return c, errors.Join(unread, c.validate())
 }
 
 func (c Config) validate() error {
@@ -155,8 +156,8 @@ func (c Config) validate() error {
 	if bad := c.Policy.PhoneRules().Fault(); bad != "" {
 		fault("GATEHOUSE_PHONE_COUNTRIES", "names %s; it must list ISO country codes such as DE and calling codes such as +49", bad)
 	}
-	if c.Policy.LimitScale <= 0 {
-		fault("GATEHOUSE_LIMIT_SCALE", "is %v; it must be more than 0", c.Policy.LimitScale)
+	for _, name := range notPositive(c) {
+		fault(name, "must be more than 0")
 	}
 	if t := c.Mail.TLS; t != "starttls" && t != "tls" && t != "none" {
 		fault("GATEHOUSE_SMTP_TLS", "is %q; it must be starttls, tls or none", t)
@@ -186,8 +187,10 @@ func (c Config) validate() error {
 		if c.SMS.TwilioAccountSID == "" {
 			fault("GATEHOUSE_TWILIO_ACCOUNT_SID", "is not set; the development inbox is not for production")
 		}
-		if !strings.HasPrefix(c.BaseURL, "https://") {
-			fault("GATEHOUSE_BASE_URL", "is %q; production links must be https", c.BaseURL)
+		for setting, link := range map[string]string{"GATEHOUSE_BASE_URL": c.BaseURL, "GATEHOUSE_CONFIRM_URL": c.ConfirmURL} {
+			if !strings.HasPrefix(link, "https://") {
+				fault(setting, "is %q; production links must be https", link)
+			}
 		}
 	}
 	return errors.Join(faults...)

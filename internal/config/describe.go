@@ -1,16 +1,21 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
 	"text/tabwriter"
+
+	"github.com/caarlos0/env/v11"
 )
 
 // Setting is one environment variable.
 type Setting struct {
 	Name    string
 	Default string
+
+	field string
 }
 
 // Settings lists every environment variable that Load reads, in the order of Config.
@@ -20,7 +25,7 @@ func settingsOf(t reflect.Type, prefix string) []Setting {
 	var all []Setting
 	for f := range t.Fields() {
 		if name, ok := f.Tag.Lookup("env"); ok {
-			all = append(all, Setting{Name: prefix + name, Default: f.Tag.Get("envDefault")})
+			all = append(all, Setting{Name: prefix + name, Default: f.Tag.Get("envDefault"), field: f.Name})
 			continue
 		}
 		if p, ok := f.Tag.Lookup("envPrefix"); ok {
@@ -28,6 +33,62 @@ func settingsOf(t reflect.Type, prefix string) []Setting {
 		}
 	}
 	return all
+}
+
+// mayBeZero are the numbers of which none is a choice.
+var mayBeZero = map[string]bool{
+	"GATEHOUSE_HASH_SLOTS": true, "GATEHOUSE_WELCOME_BONUS": true, "GATEHOUSE_WELCOME_BONUS_REDUCED": true,
+}
+
+// notPositive names the settings whose number or duration is none that a limit or lifetime can be.
+func notPositive(c Config) []string {
+	var names []string
+	for _, s := range Settings() {
+		v := valueOf(reflect.ValueOf(c), s.field)
+		if (v.CanInt() && (v.Int() < 0 || v.Int() == 0 && !mayBeZero[s.Name])) || (v.CanFloat() && v.Float() <= 0) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// valueOf finds a field by its name in a struct or in the structs directly inside it.
+func valueOf(in reflect.Value, field string) reflect.Value {
+	if v := in.FieldByName(field); v.IsValid() {
+		return v
+	}
+	for _, inner := range in.Fields() {
+		if inner.Kind() == reflect.Struct {
+			if v := inner.FieldByName(field); v.IsValid() {
+				return v
+			}
+		}
+	}
+	return reflect.Value{}
+}
+
+// nameSettings says of values that cannot be read which setting holds them: the parser knows only our fields.
+func nameSettings(err error) error {
+	all, ok := errors.AsType[env.AggregateError](err)
+	if !ok {
+		return fmt.Errorf("settings: %w", err)
+	}
+	var named []error
+	for _, one := range all.Errors {
+		fault, ok := errors.AsType[env.ParseError](one)
+		if !ok {
+			named = append(named, one)
+			continue
+		}
+		name := fault.Name
+		for _, s := range Settings() {
+			if s.field == fault.Name {
+				name = s.Name
+			}
+		}
+		named = append(named, fmt.Errorf("%s cannot be read as %s", name, fault.Type))
+	}
+	return errors.Join(named...)
 }
 
 // Describe prints every setting with its default. What each means stands beside its field in Config and account.Policy,
