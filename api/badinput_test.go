@@ -231,8 +231,11 @@ func TestAllMistypedFieldsAreReportedAtOnce(t *testing.T) {
 	for _, o := range contract.Operations() {
 		properties := schemaOf(o).Properties
 		body := map[string]any{}
-		for field := range properties {
+		for field, schema := range properties {
 			body[field] = 1
+			if schema.Value.Type.Is("integer") {
+				body[field] = "x"
+			}
 		}
 		if len(body) == 0 {
 			continue

@@ -190,6 +190,28 @@ func (f *fakeCore) LinkedAccounts(ctx context.Context, by account.Caller, in cor
 	}, f.record(ctx, "LinkedAccounts", by, in, nil)
 }
 
+func (f *fakeCore) ChangeProfile(ctx context.Context, by account.Caller, in core.ChangeProfileInput) (account.Principal, error) {
+	return f.principal, f.record(ctx, "ChangeProfile", by, in, nil)
+}
+
+func (f *fakeCore) RecordOnboarding(ctx context.Context, by account.Caller, in core.RecordOnboardingInput) (core.None, error) {
+	return core.None{}, f.record(ctx, "RecordOnboarding", by, in, map[string]string{"event": in.Event})
+}
+
+func (f *fakeCore) WelcomeStatus(ctx context.Context, by account.Caller, in core.None) (account.Welcome, error) {
+	return account.Welcome{Reduced: true, Full: 100, Received: 50, Siblings: 2, Unlockable: true},
+		f.record(ctx, "WelcomeStatus", by, in, nil)
+}
+
+func (f *fakeCore) MarkWelcomeShown(ctx context.Context, by account.Caller, in core.None) (core.None, error) {
+	return core.None{}, f.record(ctx, "MarkWelcomeShown", by, in, nil)
+}
+
+func (f *fakeCore) UnlockWelcome(ctx context.Context, by account.Caller, in core.None) (core.Unlocked, error) {
+	err := f.record(ctx, "UnlockWelcome", by, in, nil)
+	return core.Unlocked{Granted: 50, Welcome: account.Welcome{Reduced: true, Full: 100, Received: 100}}, err
+}
+
 func (f *fakeCore) Logout(ctx context.Context, by account.Caller, in core.None) (core.None, error) {
 	return core.None{}, f.record(ctx, "Logout", by, in, nil)
 }

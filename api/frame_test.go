@@ -157,7 +157,7 @@ func TestOptions(t *testing.T) {
 	app := newApp(t)
 	got := app.send(t, "OPTIONS", "/api/v1/auth/me", "")
 	require.Equal(t, 204, got.Status)
-	require.ElementsMatch(t, []string{"GET", "HEAD", "OPTIONS"}, strings.Split(got.Header.Get("Allow"), ", "))
+	require.ElementsMatch(t, []string{"GET", "HEAD", "PATCH", "OPTIONS"}, strings.Split(got.Header.Get("Allow"), ", "))
 	require.Equal(t, 404, app.send(t, "OPTIONS", "/api/v1/auth/nothing", "").Status)
 }
 

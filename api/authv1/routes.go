@@ -30,6 +30,11 @@ type Core interface {
 	CreateAPIKey(context.Context, account.Caller, core.CreateAPIKeyInput) (core.NewAPIKey, error)
 	APIKeys(context.Context, account.Caller, core.None) ([]account.APIKey, error)
 	RevokeAPIKey(context.Context, account.Caller, core.RevokeAPIKeyInput) (core.None, error)
+	ChangeProfile(context.Context, account.Caller, core.ChangeProfileInput) (account.Principal, error)
+	RecordOnboarding(context.Context, account.Caller, core.RecordOnboardingInput) (core.None, error)
+	WelcomeStatus(context.Context, account.Caller, core.None) (account.Welcome, error)
+	MarkWelcomeShown(context.Context, account.Caller, core.None) (core.None, error)
+	UnlockWelcome(context.Context, account.Caller, core.None) (core.Unlocked, error)
 }
 
 // Routes is the table of documents A and C.
@@ -44,6 +49,11 @@ func accountRoutes(c Core) []endpoint.Route {
 			ID: "getMe", Method: "GET", Path: "/api/v1/auth/me",
 			Policy: endpoint.Session, Scope: account.ScopeRead, Limit: account.LimitRead,
 		}, emptyRequest.none, c.Me, newMeBody),
+		// A02
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "changeMe", Method: "PATCH", Path: "/api/v1/auth/me",
+			Policy: endpoint.Session, Scope: account.ScopeWrite, Limit: account.LimitWrite, Idempotent: true,
+		}, changeMeRequest.input, c.ChangeProfile, newMeBody),
 		// C06
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "completeSignup", Method: "POST", Path: "/api/v1/auth/complete-signup",
@@ -59,6 +69,16 @@ func accountRoutes(c Core) []endpoint.Route {
 			ID: "login", Method: "POST", Path: "/api/v1/auth/login",
 			Policy: endpoint.Public, Limit: account.LimitLogin,
 		}, loginRequest.input, c.Login, newLoginBody),
+		// C18
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "recordOnboarding", Method: "POST", Path: "/api/v1/auth/onboarding-event",
+			Policy: endpoint.Session, Scope: account.ScopeWrite, Limit: account.LimitWrite, Idempotent: true,
+		}, onboardingRequest.input, c.RecordOnboarding, newDoneBody),
+		// C19
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "getProfile", Method: "GET", Path: "/api/v1/auth/profile",
+			Policy: endpoint.Session, Scope: account.ScopeRead, Limit: account.LimitRead,
+		}, emptyRequest.none, c.Me, newProfileBody),
 		// C23
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "sendVerificationCode", Method: "POST", Path: "/api/v1/auth/send-verification-code",
@@ -69,12 +89,27 @@ func accountRoutes(c Core) []endpoint.Route {
 			ID: "signup", Method: "POST", Path: "/api/v1/auth/signup",
 			Policy: endpoint.Public, Limit: account.LimitSignup, Idempotent: true,
 		}, signupRequest.input, signupAlias(c), newSignupBody),
+		// C30
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "unlockWelcomeBonus", Method: "POST", Path: "/api/v1/auth/unlock-welcome-bonus",
+			Policy: endpoint.Session, Scope: account.ScopeWrite, Limit: account.LimitWrite, Idempotent: true,
+		}, emptyRequest.none, c.UnlockWelcome, newUnlockedBody),
 		// C31
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "verifyCode", Method: "POST", Path: "/api/v1/auth/verify-code",
 			Policy: endpoint.Public, Limit: account.LimitVerify, Idempotent: true,
 		}, verifyCodeRequest.input, c.VerifyCode, newVerifiedCodeBody,
 			endpoint.Extended(account.ErrInvalidCode, newRefusedCodeBody)),
+		// C32
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "markWelcomeShown", Method: "POST", Path: "/api/v1/auth/welcome-shown",
+			Policy: endpoint.Session, Scope: account.ScopeWrite, Limit: account.LimitWrite, Idempotent: true,
+		}, emptyRequest.none, c.MarkWelcomeShown, newDoneBody),
+		// C33
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "getWelcomeStatus", Method: "GET", Path: "/api/v1/auth/welcome-status",
+			Policy: endpoint.Session, Scope: account.ScopeRead, Limit: account.LimitRead,
+		}, emptyRequest.none, c.WelcomeStatus, newWelcomeBody),
 	}
 }
 
