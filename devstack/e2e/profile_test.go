@@ -23,7 +23,7 @@ func TestProfile(t *testing.T) {
 	s := startSystem(t)
 	for name, journey := range map[string]func(*testing.T, *system){
 		"ChangeEverything":                changeEverything,
-		"AUT01_MassAssignment":            massAssignment,
+		"AUT01_MassAssignment":            changeNothingElse,
 		"AUT07_AChangedNumber":            changedNumber,
 		"Onboarding":                      onboarding,
 		"PRE11_Siblings":                  siblings,
@@ -69,7 +69,7 @@ func changeEverything(t *testing.T, s *system) {
 	require.JSONEq(t, string(me.Body), string(s.want(t, http.StatusOK, call{Path: pathMe, Token: token}).Body))
 }
 
-func massAssignment(t *testing.T, s *system) {
+func changeNothingElse(t *testing.T, s *system) {
 	email := newEmail()
 	token := s.signUp(t, email)
 	const row = `SELECT a::text || c::text || (SELECT count(*) FROM subscriptions) FROM accounts a JOIN credits c ON c.account_id = a.id
