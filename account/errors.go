@@ -189,9 +189,12 @@ var (
 	ErrIdempotencyKeyInUse      = define("idempotency_key_in_use", Conflict, "A request with this Idempotency-Key is still being served.", time.Second)
 	ErrInvalidIdempotencyKey    = define("invalid_idempotency_key", Malformed, "Idempotency-Key must be 1 to 255 printable ASCII characters.")
 
-	ErrProviderConnected = define("provider_already_connected", Conflict, "OAuth provider already connected")
-	ErrLastProvider      = define("last_auth_provider", Rejected, "Cannot unlink last auth provider")
-	ErrTooManyKeys       = define("too_many_api_keys", Conflict, "This account has as many API keys as it may have.")
+	ErrTooManyKeys           = define("too_many_api_keys", Conflict, "This account has as many API keys as it may have.")
+	ErrProviderConnected     = define("provider_already_connected", Conflict, "OAuth provider already connected")
+	ErrProviderNotConfigured = define("provider_not_configured", Rejected, "This provider is not set up here")
+	ErrInvalidProviderToken  = define("invalid_provider_token", Rejected, "The provider does not accept this token for this account")
+	ErrEmailConflict         = define("email_conflict", Conflict, "Email conflict with existing account")
+	ErrLastProvider          = define("last_auth_provider", Rejected, "Cannot unlink last auth provider")
 )
 
 // ErrUnsupportedCountry is ErrInvalidPhone for a number of a country that is not served.

@@ -35,7 +35,8 @@ var statusOfCode = map[string]int{
 	"too_many_api_keys": 409,
 	"invalid_otp":       400, "invalid_phone": 400,
 	"reauthentication_required": 403, "invalid_password": 400, "password_exists": 409,
-	"provider_already_connected": 409, "last_auth_provider": 400,
+	"provider_already_connected": 409, "last_auth_provider": 400, "provider_not_configured": 400,
+	"invalid_provider_token": 400, "email_conflict": 409,
 }
 
 func TestCatalogueIsPinned(t *testing.T) {

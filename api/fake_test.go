@@ -176,20 +176,6 @@ func (f *fakeCore) Me(ctx context.Context, by account.Caller, in core.None) (acc
 	return f.principal, f.record(ctx, "Me", by, in, nil)
 }
 
-func (f *fakeCore) LinkedAccounts(ctx context.Context, by account.Caller, in core.None) (core.LinkedAccounts, error) {
-	return core.LinkedAccounts{
-		Linked: []account.LinkedProvider{
-			{
-				Provider: account.ProviderGoogle, Subject: "google_user_id_123", Type: "oauth", Email: new("user@gmail.example"),
-				DisplayName: new("John Doe"), AvatarURL: new("https://cdn.example.com/a.png"), Scope: new("email profile"),
-				TokenExpiresAt: new(time.Unix(1640995200, 0)), CreatedAt: moment,
-			},
-			{Provider: account.ProviderGitHub, Subject: "42", Type: "oauth", CreatedAt: moment},
-		},
-		PrimaryMethod: "google", HasPassword: true,
-	}, f.record(ctx, "LinkedAccounts", by, in, nil)
-}
-
 func (f *fakeCore) ChangeProfile(ctx context.Context, by account.Caller, in core.ChangeProfileInput) (account.Principal, error) {
 	return f.principal, f.record(ctx, "ChangeProfile", by, in, nil)
 }

@@ -154,7 +154,7 @@ func (a *testApp) good(t *testing.T, o spectest.Operation, headers ...string) an
 }
 
 func pathOf(o spectest.Operation) string {
-	return strings.NewReplacer("{id}", sessionID.String(), "{session_id}", sessionID.String()).Replace(o.Path)
+	return strings.NewReplacer("{provider}", "google", "{id}", sessionID.String(), "{session_id}", sessionID.String()).Replace(o.Path)
 }
 
 // successOf is the status of a documented success.

@@ -12,6 +12,7 @@ import (
 	"gatehouse/account"
 	"gatehouse/internal/durable"
 	"gatehouse/internal/secret"
+	"gatehouse/providers/identity"
 	"gatehouse/store"
 )
 
@@ -23,9 +24,11 @@ type Deps struct {
 	Keys    *secret.Keys
 	Hasher  *secret.Hasher
 	Tokens  *secret.AccessTokens
-	Policy  account.Policy
-	Clock   account.Clock
-	Log     *slog.Logger
+	// Identity are the outside identity providers.
+	Identity *identity.Providers
+	Policy   account.Policy
+	Clock    account.Clock
+	Log      *slog.Logger
 	// Locate tells roughly where an address is, or nothing. Nil knows no places.
 	Locate func(netip.Addr) string
 	// ServeInbox serves the development inbox.

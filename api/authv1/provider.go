@@ -1,12 +1,19 @@
 package authv1
 
 import (
+	"context"
 	"time"
 
 	"gatehouse/account"
 	"gatehouse/api/endpoint"
 	"gatehouse/core"
 )
+
+type providerCore interface {
+	LinkedAccounts(context.Context, account.Caller, core.None) (core.LinkedAccounts, error)
+	ConnectProvider(context.Context, account.Caller, core.ConnectProviderInput) (account.LinkedProvider, error)
+	DisconnectProvider(context.Context, account.Caller, core.DisconnectProviderInput) (core.RemainingMethods, error)
+}
 
 // providerRoutes are the outside accounts that open an account.
 func providerRoutes(c Core) []endpoint.Route {
@@ -16,6 +23,23 @@ func providerRoutes(c Core) []endpoint.Route {
 			ID: "listAccountProviders", Method: "GET", Path: "/api/v1/auth/account-providers",
 			Policy: endpoint.Session, Scope: account.ScopeRead, Limit: account.LimitRead,
 		}, emptyRequest.none, c.LinkedAccounts, newAccountProvidersBody),
+		// A06
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "connectAccountProvider", Method: "POST", Path: "/api/v1/auth/account-providers",
+			Policy: endpoint.Session, Scope: account.ScopeSecurity, Limit: account.LimitWrite, Idempotent: true,
+		}, connectProviderRequest.input, c.ConnectProvider, newAccountProviderBody),
+		// A08
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "disconnectAccountProvider", Method: "DELETE", Path: "/api/v1/auth/account-providers/:provider",
+			Policy: endpoint.Session, Scope: account.ScopeSecurity, Limit: account.LimitWrite,
+		}, disconnectProviderRequest.input, c.DisconnectProvider, newDisconnectedBody,
+			endpoint.Reworded(account.ErrNotFound, "Provider not connected")),
+		// C13
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "unlinkAccount", Method: "DELETE", Path: "/api/v1/auth/linked-accounts/:provider",
+			Policy: endpoint.Session, Scope: account.ScopeSecurity, Limit: account.LimitWrite,
+		}, disconnectProviderRequest.input, c.DisconnectProvider, newUnlinkedBody,
+			endpoint.Reworded(account.ErrNotFound, "Provider not connected")),
 		// C09
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "getLinkedAccounts", Method: "GET", Path: "/api/v1/auth/linked-accounts",
@@ -82,4 +106,48 @@ func newLinkedAccountsBody(l core.LinkedAccounts) any {
 		}
 	}
 	return body
+}
+
+type connectProviderRequest struct {
+	Provider          string  `json:"provider"`
+	ProviderAccountID string  `json:"provider_account_id"`
+	Type              string  `json:"type"`
+	AccessToken       string  `json:"access_token"`
+	RefreshToken      string  `json:"refresh_token"`
+	ExpiresAt         *int64  `json:"expires_at"`
+	Scope             *string `json:"scope"`
+}
+
+func (r connectProviderRequest) input() core.ConnectProviderInput {
+	return core.ConnectProviderInput{
+		Provider: r.Provider, Subject: r.ProviderAccountID, Type: r.Type, AccessToken: r.AccessToken, ExpiresAt: r.ExpiresAt,
+		Scope: r.Scope,
+	}
+}
+
+func newAccountProviderBody(l account.LinkedProvider) any { return accountProviderBodyOf(l) }
+
+type disconnectProviderRequest struct {
+	Provider string `path:"provider"`
+}
+
+func (r disconnectProviderRequest) input() core.DisconnectProviderInput {
+	return core.DisconnectProviderInput{Provider: r.Provider}
+}
+
+type disconnectedBody struct {
+	Message string `json:"message"`
+}
+
+func newDisconnectedBody(core.RemainingMethods) any {
+	return disconnectedBody{Message: "Provider disconnected"}
+}
+
+type unlinkedBody struct {
+	Message          string `json:"message"`
+	RemainingMethods int    `json:"remaining_methods"`
+}
+
+func newUnlinkedBody(r core.RemainingMethods) any {
+	return unlinkedBody{Message: "Account unlinked", RemainingMethods: r.Count}
 }

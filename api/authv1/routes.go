@@ -12,13 +12,13 @@ import (
 
 // Core is what this dialect asks of the operations.
 type Core interface {
+	providerCore
 	InitiateSignup(context.Context, account.Caller, core.InitiateSignupInput) (core.SignupPending, error)
 	CompleteSignup(context.Context, account.Caller, core.CompleteSignupInput) (core.SignIn, error)
 	ResendCode(context.Context, account.Caller, core.ResendCodeInput) (core.None, error)
 	VerifyCode(context.Context, account.Caller, core.VerifyCodeInput) (core.CodeVerified, error)
 	Login(context.Context, account.Caller, core.LoginInput) (core.SignIn, error)
 	Me(context.Context, account.Caller, core.None) (account.Principal, error)
-	LinkedAccounts(context.Context, account.Caller, core.None) (core.LinkedAccounts, error)
 	ValidateSession(context.Context, account.Caller, core.None) (core.SessionStatus, error)
 	Sessions(context.Context, account.Caller, core.None) (core.SessionList, error)
 	RevokeSessions(context.Context, account.Caller, core.RevokeSessionsInput) (core.Revoked, error)

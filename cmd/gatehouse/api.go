@@ -15,6 +15,7 @@ import (
 	"gatehouse/internal/geo"
 	"gatehouse/internal/ops"
 	"gatehouse/internal/secret"
+	idp "gatehouse/providers/identity"
 )
 
 func apiCommand() *cobra.Command {
@@ -81,6 +82,7 @@ func (p *process) operations() (*core.Core, error) {
 		Store: p.store, Flows: p.flows, Keyring: p.keyring, Keys: p.keys, Hasher: hasher, Tokens: tokens,
 		Policy: p.config.Policy, Clock: p.clock, Log: p.log, ServeInbox: p.config.DevInbox(),
 		RequestTimeout: p.config.RequestTimeout, Locate: locate,
+		Identity: idp.New(idp.Settings(p.config.Identity)),
 	})
 }
 

@@ -87,6 +87,8 @@ type Config struct {
 
 	// SMS is how messages to phones leave; without an account they go to the development inbox.
 	SMS SMS `envPrefix:"GATEHOUSE_"`
+	// Identity is the outside providers by which people sign in.
+	Identity Identity `envPrefix:"GATEHOUSE_"`
 
 	// Policy is the account's limits and lifetimes.
 	Policy account.Policy `envPrefix:"GATEHOUSE_"`
@@ -121,6 +123,25 @@ type SMS struct {
 	// TwilioWhatsAppContent is the approved template (HX...) of WhatsApp codes; its variable 1 is the code. Empty sends plain
 	// text, which WhatsApp takes from test senders only.
 	TwilioWhatsAppContent string `env:"TWILIO_WHATSAPP_CONTENT"`
+}
+
+// Identity is the outside identity providers. One without a client id is refused with a clear error. Each is asked for its
+// endpoints on first use.
+type Identity struct {
+	// GoogleIssuer publishes Google's endpoints.
+	GoogleIssuer string `env:"GOOGLE_ISSUER" envDefault:"https://accounts.google.com"`
+	// GoogleClientID and GoogleClientSecret are those of your application at Google.
+	GoogleClientID     string `env:"GOOGLE_CLIENT_ID"`
+	GoogleClientSecret string `env:"GOOGLE_CLIENT_SECRET"`
+	// AppleIssuer publishes Apple's endpoints.
+	AppleIssuer string `env:"APPLE_ISSUER" envDefault:"https://appleid.apple.com"`
+	// AppleClientID is that of your application at Apple.
+	AppleClientID string `env:"APPLE_CLIENT_ID"`
+	// GitHubAPIURL is GitHub's API, or that of an enterprise server (https://<host>/api/v3).
+	GitHubAPIURL string `env:"GITHUB_API_URL" envDefault:"https://api.github.com"`
+	// GitHubClientID and GitHubClientSecret are those of your application at GitHub.
+	GitHubClientID     string `env:"GITHUB_CLIENT_ID"`
+	GitHubClientSecret string `env:"GITHUB_CLIENT_SECRET"`
 }
 
 // devPrefix marks a key that `make run` generated; production refuses it.
@@ -165,6 +186,8 @@ func (c Config) validate() error {
 	for _, u := range []struct{ setting, value string }{
 		{"GATEHOUSE_BASE_URL", c.BaseURL}, {"GATEHOUSE_CONFIRM_URL", c.ConfirmURL}, {"GATEHOUSE_TEMPORAL_UI_URL", c.TemporalUIURL},
 		{"GATEHOUSE_TWILIO_URL", c.SMS.TwilioURL},
+		{"GATEHOUSE_GOOGLE_ISSUER", c.Identity.GoogleIssuer}, {"GATEHOUSE_APPLE_ISSUER", c.Identity.AppleIssuer},
+		{"GATEHOUSE_GITHUB_API_URL", c.Identity.GitHubAPIURL},
 	} {
 		if p, err := url.Parse(u.value); err != nil || (p.Scheme != "http" && p.Scheme != "https") || p.Host == "" {
 			fault(u.setting, "is %q; it must be an http or https URL", u.value)

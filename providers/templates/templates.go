@@ -28,6 +28,10 @@ const (
 	PasswordReset   = "password_reset"
 	// SessionEnded tells an owner that a refresh token was used twice and its session ended. Name is optional.
 	SessionEnded = "session_ended"
+	// ProviderLinked and ProviderUnlinked tell an owner that an outside account may open theirs, or no longer. Name is
+	// optional.
+	ProviderLinked   = "provider_linked"
+	ProviderUnlinked = "provider_unlinked"
 )
 
 // message is a template with the fields that it cannot do without.
@@ -47,6 +51,8 @@ var messages = []message{
 	load(PasswordAdded),
 	load(PasswordReset),
 	load(SessionEnded),
+	load(ProviderLinked),
+	load(ProviderUnlinked),
 }
 
 // Data is what a message may tell. A template takes what it needs and ignores the rest.
