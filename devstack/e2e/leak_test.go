@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -68,6 +69,7 @@ func TestLeak_NothingInTheClear(t *testing.T) {
 	for _, s := range j.credentials {
 		require.Empty(t, stored.found(s), "%s %q", s.name, s.value)
 	}
+	requireEncrypted(t, kept)
 	requireFoundWithoutCodec(t, j)
 }
 
@@ -251,6 +253,30 @@ func (j *journey) requireMeaningful(flows []dump, logs, stored dump) {
 		kinds[s.name] = true
 	}
 	require.Len(t, kinds, 14, "%v", kinds)
+}
+
+// failureText is the text of a failure in JSON.
+var failureText = regexp.MustCompile(`"message":\s*"([^"]*)"`)
+
+// requireEncrypted holds the second line of defence: flows carry no secret, yet what they do carry is unreadable.
+func requireEncrypted(t *testing.T, flows []dump) {
+	t.Helper()
+	const encoded = "Encoded failure"
+	// The others are the server's own.
+	known := []string{encoded, "UnhandledCommand", "activity StartToClose timeout"}
+	seen := map[string]bool{}
+	for _, d := range flows {
+		for _, readable := range []string{"***@example.com", "Sign-up of", "ChallengeID"} {
+			require.Empty(t, d.found(canary{"text", readable}), readable)
+		}
+		for _, place := range []string{placeHistory, placePending} {
+			for _, text := range failureText.FindAllStringSubmatch(string(d[place]), -1) {
+				seen[text[1]] = true
+			}
+		}
+	}
+	require.Contains(t, seen, encoded)
+	require.Subset(t, known, slices.Collect(maps.Keys(seen)))
 }
 
 // requireFoundWithoutCodec is the control: a flow of a client and a worker that encrypt nothing.
