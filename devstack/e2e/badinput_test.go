@@ -189,10 +189,11 @@ func (r route) schema() *openapi3.Schema {
 // good is a body that the route takes, of an address that nobody has.
 func (r route) good(t *testing.T) map[string]any {
 	t.Helper()
-	example, err := json.Marshal(r.o.RequestBody.Value.Content["application/json"].Example)
-	require.NoError(t, err)
-	var body map[string]any
-	requireJSON(t, example, &body)
+	body := map[string]any{}
+	if r.o.RequestBody == nil {
+		return body
+	}
+	requireJSON(t, []byte(mustJSON(t, r.o.RequestBody.Value.Content["application/json"].Example)), &body)
 	for _, name := range []string{"email", "username"} {
 		if _, given := body[name]; given {
 			body[name] = newEmail()
