@@ -93,7 +93,10 @@ func (c *Core) byKey(ctx context.Context, cred Credential, key string) (account.
 	if err != nil || service {
 		return p, unauthorized(err)
 	}
-	return withMultipliers(p), unauthorized(c.useKey(ctx, cred, &p))
+	if err := c.useKey(ctx, cred, &p); err != nil {
+		return account.Principal{}, unauthorized(err)
+	}
+	return withMultipliers(p), nil
 }
 
 // useKey notes that a key is in use, and makes its implicit session when it has none (contract X06).
