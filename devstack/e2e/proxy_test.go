@@ -77,7 +77,7 @@ func (p *proxy) cut() {
 
 func (p *proxy) serve(client net.Conn) {
 	defer p.leave(client)
-	server, err := net.Dial("tcp", p.target) //nolint:noctx // ends with the test
+	server, err := net.Dial("tcp", p.target)
 	if err != nil {
 		return
 	}
