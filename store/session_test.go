@@ -181,23 +181,49 @@ func TestMeIsOneStatement(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	signed := w.member(t, "ada@example.com")
+	k := w.key(t, signed.AccountID)
+	_, err := w.useKey(t, k)
+	require.NoError(t, err)
+	for name, read := range map[string]func(s *store.Store) error{
+		"session": func(s *store.Store) error {
+			_, err := s.PrincipalBySession(t.Context(), signed.SessionID)
+			return err
+		},
+		"key with its implicit session": func(s *store.Store) error {
+			_, err := s.PrincipalByKey(t.Context(), []byte(k.ID.String()), false)
+			return err
+		},
+		"list of sessions": func(s *store.Store) error {
+			_, err := s.Sessions(t.Context(), signed.AccountID, signed.SessionID, 100)
+			return err
+		},
+		"login history": func(s *store.Store) error {
+			_, err := s.LoginHistory(t.Context(), signed.AccountID, 10)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			requireOneStatement(t, w, read)
+		})
+	}
+}
+
+func requireOneStatement(t *testing.T, w world, read func(s *store.Store) error) {
+	t.Helper()
 	wire, through := newWire(t, w.url)
 	s, err := store.Open(store.Options{URL: through, Pool: 2})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	// Both connections of the pool prepare it.
 	for range 20 {
-		require.Equal(t, 2, winners(t, race(2, func(int) error {
-			_, err := s.PrincipalBySession(t.Context(), signed.SessionID)
-			return err
-		})))
+		require.Equal(t, 2, winners(t, race(2, func(int) error { return read(s) })))
 	}
 
 	const calls = 50
 	parses, runs, turns := wire.parses.Load(), wire.runs.Load(), wire.turns.Load()
 	for range calls {
-		_, err = s.PrincipalBySession(t.Context(), signed.SessionID)
-		require.NoError(t, err)
+		require.NoError(t, read(s))
 	}
 	require.Equal(t, int64(calls), wire.runs.Load()-runs, "one statement each")
 	require.Equal(t, int64(calls), wire.turns.Load()-turns, "one round trip each")

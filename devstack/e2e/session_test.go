@@ -127,7 +127,8 @@ func TestSession_SES07_OfSomebodyElse(t *testing.T) {
 	for _, named := range []string{id, strings.ToUpper(id), uuid.NewString(), "sess_abc123def456", "%20", "validate"} {
 		var bodies []string
 		for _, in := range []call{
-			{Method: http.MethodDelete, Path: pathSessions + "/" + named}, {Method: http.MethodPatch, Path: pathSessions + "/" + named + "/activity"},
+			{Method: http.MethodDelete, Path: pathSessions + "/" + named},
+			{Method: http.MethodPatch, Path: pathSessions + "/" + named + "/activity"},
 			{Path: pathRevokeSession, Body: fields{"session_id": named}},
 		} {
 			in.Token = eve
@@ -201,7 +202,8 @@ func TestSession_APIKeys(t *testing.T) {
 	require.Equal(t, 1, db.number(t, implicit, id))
 	require.Len(t, a.sessionsOf(t, key), 2, "its own and its owner's")
 	for _, in := range []call{
-		{Path: pathAPIKeys}, {Path: pathAPIKeys, Body: fields{"name": "x", "scopes": []string{"account:read"}}},
+		{Path: pathAPIKeys},
+		{Path: pathAPIKeys, Body: fields{"name": "x", "scopes": []string{"account:read"}}},
 		{Method: http.MethodDelete, Path: pathAPIKeys + "/" + id},
 	} {
 		in.Token = key
