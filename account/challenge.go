@@ -10,11 +10,13 @@ import (
 type Purpose string
 
 // The purposes. PurposeSignup opens an account that does not exist yet (C06), PurposeEmail proves the address of one
-// that does (B08, C31), PurposePhone that a number is the account's (A04).
+// that does (B08, C31), PurposePhone that a number is the account's (A04), PurposeReset lets the owner of a mailbox set a
+// password anew (C21).
 const (
 	PurposeSignup Purpose = "signup"
 	PurposeEmail  Purpose = "email"
 	PurposePhone  Purpose = "phone"
+	PurposeReset  Purpose = "reset"
 )
 
 // CodeLength is the number of digits of a one-time code.

@@ -2,6 +2,7 @@ package account
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
@@ -46,4 +47,13 @@ func PasswordFault(password string, own ...string) string {
 		}
 	}
 	return ""
+}
+
+// LetterAndNumberFault judges a new password by the rule that document A adds to the policy (contract X02): a letter and a
+// number. It returns the reason when the password is refused.
+func LetterAndNumberFault(password string) string {
+	if strings.ContainsFunc(password, unicode.IsLetter) && strings.ContainsFunc(password, unicode.IsDigit) {
+		return ""
+	}
+	return "must contain a letter and a number"
 }

@@ -12,6 +12,8 @@ type Policy struct {
 	CodeTTL time.Duration `env:"CODE_TTL" envDefault:"10m"`
 	// LinkTTL is how long the link beside a code lives.
 	LinkTTL time.Duration `env:"LINK_TTL" envDefault:"24h"`
+	// ResetTTL is how long the link of a password reset lives.
+	ResetTTL time.Duration `env:"RESET_TTL" envDefault:"30m"`
 	// CodeTries is how many guesses of one code are compared.
 	CodeTries int `env:"CODE_TRIES" envDefault:"5"`
 	// CodeTriesPerHour and CodeTriesPerDay bound the guesses per account (or address) and purpose.
@@ -73,6 +75,11 @@ type Policy struct {
 	LoginFreeFailures int           `env:"LOGIN_FREE_FAILURES" envDefault:"5"`
 	LoginMaxDelay     time.Duration `env:"LOGIN_MAX_DELAY" envDefault:"15m"`
 
+	// GuessesLoseStepUp is after how many wrong passwords within one session it may no longer change sign-in methods,
+	// GuessesEndSession after how many it ends (security.md SES-13).
+	GuessesLoseStepUp int `env:"GUESSES_LOSE_STEP_UP" envDefault:"5"`
+	GuessesEndSession int `env:"GUESSES_END_SESSION" envDefault:"10"`
+
 	// LimitScale multiplies the per-IP limits and nothing else.
 	LimitScale float64 `env:"LIMIT_SCALE" envDefault:"1"`
 }
@@ -124,6 +131,8 @@ var (
 	LimitSignup = RateLimit{"signup", []Quota{{20, time.Hour}}}
 	LimitSend   = RateLimit{"send", []Quota{{20, time.Hour}}}
 	LimitVerify = RateLimit{"verify", []Quota{{30, time.Minute}, {200, time.Hour}}}
+	// LimitCheck bounds questions about accounts of others (C04, C05).
+	LimitCheck = RateLimit{"check", []Quota{{30, time.Minute}, {300, time.Hour}}}
 	// LimitRead has no quotas: counting would cost a read more than the read itself.
 	LimitRead  = RateLimit{"read", nil}
 	LimitWrite = RateLimit{"write", []Quota{{120, time.Minute}}}

@@ -21,7 +21,9 @@ type Activities struct {
 	Policy account.Policy
 	// ConfirmURL is the page that confirmation mails link to; the token is appended to it.
 	ConfirmURL string
-	Log        *slog.Logger
+	// ResetURL is the same for password reset mails.
+	ResetURL string
+	Log      *slog.Logger
 }
 
 func (a *Activities) bonus() store.Bonus {

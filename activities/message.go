@@ -53,7 +53,7 @@ func (a *Activities) SendCode(ctx context.Context, in SendCodeInput) (Delivered,
 	}
 	data := templates.Data{Code: code, Minutes: int(math.Ceil(a.Policy.CodeTTL.Minutes()))}
 	if ch.LinkExpiresAt != nil {
-		data.Link, data.LinkHours = a.link(token), int(math.Ceil(a.Policy.LinkTTL.Hours()))
+		data.Link, data.LinkHours = link(a.ConfirmURL, token), int(math.Ceil(a.Policy.LinkTTL.Hours()))
 	}
 	if ch.AccountID != nil {
 		to, err := a.Store.RecipientOf(ctx, *ch.AccountID)
@@ -127,10 +127,10 @@ func (a *Activities) send(ctx context.Context, o outgoing) (DeliveryState, error
 	return DeliverySent, a.Store.MessageSent(ctx, id, receipt.Provider, receipt.ProviderID)
 }
 
-func (a *Activities) link(token string) string {
-	u, err := url.Parse(a.ConfirmURL)
+func link(page, token string) string {
+	u, err := url.Parse(page)
 	if err != nil {
-		return a.ConfirmURL + "?token=" + token
+		return page + "?token=" + token
 	}
 	q := u.Query()
 	q.Set("token", token)

@@ -21,7 +21,8 @@ func TestPages(t *testing.T) {
 	for path, contentType := range map[string]string{
 		"/docs": "text/html", "/docs/docs.js": "text/javascript", "/docs/swagger-ui.css": "text/css",
 		"/docs/swagger-ui-bundle.js": "text/javascript", "/docs/swagger-ui-standalone-preset.js": "text/javascript",
-		"/docs/favicon-32x32.png": "image/png", "/confirm-email?token=t": "text/html", "/dev/inbox": "text/html",
+		"/docs/favicon-32x32.png": "image/png", "/confirm-email?token=t": "text/html", "/reset-password?token=t": "text/html",
+		"/dev/inbox":             "text/html",
 		"/.well-known/jwks.json": "application/json",
 	} {
 		got := app.send(t, "GET", path, "")
@@ -55,7 +56,7 @@ func TestTheReferenceIsSelfContained(t *testing.T) {
 func TestInlineElementsArePermittedByTheirHash(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
-	for _, path := range []string{"/confirm-email", "/dev/inbox"} {
+	for _, path := range []string{"/confirm-email", "/reset-password", "/dev/inbox"} {
 		got := app.send(t, "GET", path, "")
 		policy := got.Header.Get("Content-Security-Policy")
 		require.NotContains(t, policy, "unsafe")

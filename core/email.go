@@ -247,3 +247,36 @@ func (c *Core) prove(ctx context.Context, kind account.SignupKind, email string,
 
 // None is the result of an operation that returns nothing, and the input of one that takes nothing.
 type None struct{}
+
+// CheckEmailInput asks whether an address has an account (C04, C05).
+type CheckEmailInput struct {
+	Email string
+}
+
+// EmailChecked is what an address tells: the truth in documented enumeration mode, and always nothing in hidden mode.
+type EmailChecked struct {
+	Exists      bool
+	HasPassword bool
+	Providers   []string
+}
+
+// CheckEmail tells whether an address has an account (C04, C05). In hidden enumeration mode every address seems to have none,
+// as sign-up lets it seem, too.
+func (c *Core) CheckEmail(ctx context.Context, _ account.Caller, in CheckEmailInput) (EmailChecked, error) {
+	email := account.NormalizeEmail(in.Email)
+	if email == "" {
+		return EmailChecked{}, account.ErrInvalid.On("email", "is required")
+	}
+	if c.Policy.Enumeration == account.EnumerationHidden {
+		return EmailChecked{}, nil
+	}
+	owner, err := c.Store.OwnerOf(ctx, email)
+	if errors.Is(err, account.ErrNotFound) {
+		return EmailChecked{}, nil
+	}
+	if err != nil {
+		return EmailChecked{}, err
+	}
+	providers, err := c.providersOf(ctx, owner.AccountID)
+	return EmailChecked{Exists: true, HasPassword: owner.HasPassword, Providers: providers}, err
+}

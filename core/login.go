@@ -90,6 +90,9 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 	if err != nil {
 		return SignIn{}, err
 	}
+	if err := c.requireCurrent(ctx, cred, session.ID); err != nil {
+		return SignIn{}, err
+	}
 	out, err := c.signIn(ctx, session.ID)
 	if err != nil || !in.WithRefresh {
 		return out, err
@@ -101,6 +104,20 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 func (c *Core) refused(ctx context.Context, r account.LoginRecord, outcome account.LoginOutcome) error {
 	r.Outcome = outcome
 	return c.Store.RecordRefusal(ctx, r)
+}
+
+// requireCurrent ends a new session whose password was changed or reset since it was compared: that ended all sessions,
+// perhaps just before this one began.
+func (c *Core) requireCurrent(ctx context.Context, cred store.Credentials, session uuid.UUID) error {
+	current, err := c.Store.StillCurrent(ctx, cred)
+	if err != nil || current {
+		return err
+	}
+	err = c.Store.RevokeSession(ctx, cred.AccountID, session, "password_changed")
+	if err != nil && !errors.Is(err, account.ErrNotFound) {
+		return err
+	}
+	return account.ErrInvalidCredentials
 }
 
 // loginThrottle slows down guessing: by the name that was sent, known or not, and by the account behind it.

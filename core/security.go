@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"go.temporal.io/sdk/temporal"
 
+	"gatehouse/account"
 	"gatehouse/internal/durable"
 	"gatehouse/workflows"
 )
@@ -28,7 +29,7 @@ func (c *Core) notify(ctx context.Context, accountID uuid.UUID, template, key st
 		WorkflowID: c.Keys.FlowID("notice", template, accountID.String()+"/"+key),
 		Workflow:   workflows.SecurityNoticeWorkflow, Queue: durable.QueueFlows,
 		Input:   workflows.SecurityNoticeInput{AccountID: accountID, Template: template},
-		Summary: "Notice to the owner: " + template,
+		Summary: workflows.NoticeSummary(template),
 		Attributes: []temporal.SearchAttributeUpdate{
 			durable.FlowKind.ValueSet("notice"), durable.FlowStage.ValueSet("sending"), durable.AccountID.ValueSet(accountID.String()),
 		},
@@ -37,4 +38,34 @@ func (c *Core) notify(ctx context.Context, accountID uuid.UUID, template, key st
 	if err != nil {
 		c.Log.WarnContext(ctx, "a notice was not started", "account", accountID, "template", template, "error", err)
 	}
+}
+
+// SecurityOverview is how an account can be signed in to (C22).
+type SecurityOverview struct {
+	PrimaryMethod string
+	HasPassword   bool
+	Providers     []string
+	EmailVerified bool
+}
+
+// SecurityOverview returns how the caller's account can be signed in to (C22).
+func (c *Core) SecurityOverview(ctx context.Context, by account.Caller, _ None) (SecurityOverview, error) {
+	if by.Principal == nil {
+		return SecurityOverview{}, account.ErrUnauthorized
+	}
+	a := by.Principal.Account
+	providers, err := c.providersOf(ctx, a.ID)
+	return SecurityOverview{
+		PrimaryMethod: a.PrimaryProvider, HasPassword: a.HasPassword, Providers: providers, EmailVerified: a.EmailVerified,
+	}, err
+}
+
+// providersOf names the outside accounts that open an account, oldest first.
+func (c *Core) providersOf(ctx context.Context, accountID uuid.UUID) ([]string, error) {
+	linked, err := c.Store.LinkedProviders(ctx, accountID)
+	names := make([]string, len(linked))
+	for i, l := range linked {
+		names[i] = string(l.Provider)
+	}
+	return names, err
 }

@@ -10,13 +10,15 @@ import (
 type EmailOwner struct {
 	AccountID uuid.UUID
 	Verified  bool
+	// HasPassword tells whether it can be signed in to by password.
+	HasPassword bool
 }
 
 // OwnerOf returns the live account of an address, or account.ErrNotFound.
 func (s *Store) OwnerOf(ctx context.Context, email string) (EmailOwner, error) {
 	var o EmailOwner
-	err := s.db.NewRaw(`SELECT id, email_verified_at IS NOT NULL FROM accounts WHERE email = ? AND deleted_at IS NULL`, email).
-		Scan(ctx, &o.AccountID, &o.Verified)
+	err := s.db.NewRaw(`SELECT id, email_verified_at IS NOT NULL, password_hash IS NOT NULL FROM accounts
+		WHERE email = ? AND deleted_at IS NULL`, email).Scan(ctx, &o.AccountID, &o.Verified, &o.HasPassword)
 	return o, translate(err)
 }
 

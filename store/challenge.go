@@ -185,6 +185,7 @@ func (s *Store) Prove(ctx context.Context, id uuid.UUID, g Guess, proof Proof) e
 	o := proof.Origin
 	text, err := json.Marshal(proofJSON{
 		IP: o.IP, UserAgent: o.UserAgent, Fingerprint: o.Fingerprint, Attribution: o.Attribution, AnonymousID: o.AnonymousID,
+		Password: proof.PasswordHash,
 	})
 	if err != nil {
 		return err
@@ -216,6 +217,8 @@ func (s *Store) ChallengeByLink(ctx context.Context, purpose account.Purpose, to
 // because it may hold personal data.
 type Proof struct {
 	Origin account.Origin
+	// PasswordHash is the new password of a reset; consuming the challenge removes it from there.
+	PasswordHash string
 }
 
 // proofJSON is how a Proof is stored.
@@ -225,6 +228,7 @@ type proofJSON struct {
 	Fingerprint json.RawMessage   `json:"fingerprint,omitempty"`
 	Attribution map[string]string `json:"attribution,omitempty"`
 	AnonymousID *string           `json:"anonymous_id,omitempty"`
+	Password    string            `json:"password_hash,omitempty"`
 }
 
 // ChallengeResult is what consuming a challenge brought, kept so that the same step can be answered again.
@@ -277,7 +281,7 @@ func (r challengeRow) proof() (Proof, error) {
 		return Proof{}, nil
 	}
 	err := json.Unmarshal(r.Proof, &p)
-	return Proof{Origin: account.Origin{
+	return Proof{PasswordHash: p.Password, Origin: account.Origin{
 		IP: p.IP, UserAgent: p.UserAgent, Fingerprint: p.Fingerprint, Attribution: p.Attribution, AnonymousID: p.AnonymousID,
 	}}, err
 }

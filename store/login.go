@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,6 +15,8 @@ import (
 type Credentials struct {
 	AccountID    uuid.UUID
 	PasswordHash string
+	// ChangedAt is when the password was set, nil without one. Renewing its hash does not count.
+	ChangedAt *time.Time
 }
 
 // CredentialsOf returns the credentials of the usable account with this email or username. It returns account.ErrNotFound
@@ -21,9 +24,9 @@ type Credentials struct {
 func (s *Store) CredentialsOf(ctx context.Context, email, username string) (Credentials, error) {
 	var c Credentials
 	err := s.db.NewRaw(`
-		SELECT a.id, coalesce(a.password_hash, '') FROM accounts a
+		SELECT a.id, coalesce(a.password_hash, ''), a.password_changed_at FROM accounts a
 		WHERE (a.email = ? OR a.username = ?) AND `+accountUsable+` LIMIT 1`,
-		email, nullable(username)).Scan(ctx, &c.AccountID, &c.PasswordHash)
+		email, nullable(username)).Scan(ctx, &c.AccountID, &c.PasswordHash, &c.ChangedAt)
 	return c, translate(err)
 }
 
@@ -60,6 +63,20 @@ func (s *Store) LoginFailed(ctx context.Context, key []byte, free int, longest t
 func (s *Store) LoginSucceeded(ctx context.Context, keys [][]byte) error {
 	_, err := s.db.NewRaw(`DELETE FROM login_throttles WHERE key IN (?)`, bun.List(keys)).Exec(ctx)
 	return translate(err)
+}
+
+// StillCurrent reports whether an account's password is the one that was set at changedAt. It waits for a change that is
+// under way: asked after a session was made with the password, either it says no or the change ends the session.
+func (s *Store) StillCurrent(ctx context.Context, c Credentials) (bool, error) {
+	var current bool
+	err := s.db.NewRaw(`
+		SELECT password_hash IS NOT NULL AND password_changed_at IS NOT DISTINCT FROM ?::timestamptz FROM accounts
+		WHERE id = ? AND deleted_at IS NULL FOR SHARE`, c.ChangedAt, c.AccountID).Scan(ctx, &current)
+	err = translate(err)
+	if errors.Is(err, account.ErrNotFound) {
+		return false, nil
+	}
+	return current, err
 }
 
 // RenewPasswordHash replaces the hash of an account's password unless the password was changed meanwhile.

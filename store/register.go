@@ -197,7 +197,7 @@ func (s *Store) endContest(ctx context.Context, email string) (bool, error) {
 // disarm takes password and sessions from an account that somebody else may have prepared.
 func (s *Store) disarm(ctx context.Context, id uuid.UUID) error {
 	_, err := s.db.NewRaw(`
-		WITH a AS (UPDATE accounts SET password_hash = NULL WHERE id = ?0)
+		WITH a AS (UPDATE accounts SET password_hash = NULL, password_changed_at = now() WHERE id = ?0)
 		UPDATE sessions SET revoked_at = now(), revoke_reason = 'contested' WHERE account_id = ?0 AND revoked_at IS NULL`, id).Exec(ctx)
 	return translate(err)
 }

@@ -100,6 +100,7 @@ type stage struct {
 	purge    func(activities.AccountInput) (activities.Left, error)
 	send     func(activities.SendCodeInput) (activities.Delivered, error)
 	mail     func(activities.SendMailInput) (activities.Delivered, error)
+	reset    resetSteps
 
 	mu      sync.Mutex
 	calls   []call
@@ -165,6 +166,7 @@ func (s *stage) goWell() {
 	s.mail = func(activities.SendMailInput) (activities.Delivered, error) {
 		return activities.Delivered{State: activities.DeliverySent}, nil
 	}
+	s.reset = s.resetsWell()
 }
 
 // at does something at a virtual time.

@@ -22,6 +22,9 @@ func Register(r worker.Registry) {
 	r.RegisterWorkflowWithOptions(Signup, workflow.RegisterOptions{
 		Name: SignupWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
 	})
+	r.RegisterWorkflowWithOptions(PasswordReset, workflow.RegisterOptions{
+		Name: PasswordResetWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
+	})
 	r.RegisterWorkflowWithOptions(SecurityNotice, workflow.RegisterOptions{
 		Name: SecurityNoticeWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
 	})

@@ -1,7 +1,10 @@
 package workflows
 
 import (
+	"time"
+
 	"github.com/google/uuid"
+	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -53,3 +56,20 @@ func SecurityNotice(ctx workflow.Context, in SecurityNoticeInput) error {
 	}
 	return noted
 }
+
+// noticeOptions start a SecurityNotice from within a flow, which it outlives.
+func noticeOptions(id string, accountID uuid.UUID, template string) workflow.ChildWorkflowOptions {
+	return workflow.ChildWorkflowOptions{
+		WorkflowID: id, ParentClosePolicy: enums.PARENT_CLOSE_POLICY_ABANDON, WorkflowExecutionTimeout: noticeLife,
+		StaticSummary: NoticeSummary(template),
+		TypedSearchAttributes: temporal.NewSearchAttributes(
+			durable.FlowKind.ValueSet("notice"), durable.FlowStage.ValueSet("sending"), durable.AccountID.ValueSet(accountID.String()),
+		),
+	}
+}
+
+// noticeLife is longer than a mail is tried.
+const noticeLife = courtesyMail + time.Hour
+
+// NoticeSummary is the line that ops read beside a notice.
+func NoticeSummary(template string) string { return "Notice to the owner: " + template }

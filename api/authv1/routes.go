@@ -35,11 +35,17 @@ type Core interface {
 	WelcomeStatus(context.Context, account.Caller, core.None) (account.Welcome, error)
 	MarkWelcomeShown(context.Context, account.Caller, core.None) (core.None, error)
 	UnlockWelcome(context.Context, account.Caller, core.None) (core.Unlocked, error)
+	ChangePassword(context.Context, account.Caller, core.ChangePasswordInput) (core.None, error)
+	AddPassword(context.Context, account.Caller, core.AddPasswordInput) (core.None, error)
+	ForgotPassword(context.Context, account.Caller, core.ForgotPasswordInput) (core.None, error)
+	ResetPassword(context.Context, account.Caller, core.ResetPasswordInput) (core.None, error)
+	SecurityOverview(context.Context, account.Caller, core.None) (core.SecurityOverview, error)
+	CheckEmail(context.Context, account.Caller, core.CheckEmailInput) (core.EmailChecked, error)
 }
 
 // Routes is the table of documents A and C.
 func Routes(c Core) []endpoint.Route {
-	return slices.Concat(accountRoutes(c), providerRoutes(c), sessionRoutes(c), apiKeyRoutes(c))
+	return slices.Concat(accountRoutes(c), passwordRoutes(c), providerRoutes(c), sessionRoutes(c), apiKeyRoutes(c))
 }
 
 func accountRoutes(c Core) []endpoint.Route {
@@ -180,6 +186,47 @@ func apiKeyRoutes(c Core) []endpoint.Route {
 			Policy: endpoint.Session, Scope: account.ScopeSecurity, Limit: account.LimitWrite,
 		}, revokeAPIKeyRequest.input, c.RevokeAPIKey, newNothing,
 			endpoint.Reworded(account.ErrNotFound, "API key not found")),
+	}
+}
+
+// passwordRoutes are the rows of documents A and C about passwords.
+func passwordRoutes(c Core) []endpoint.Route {
+	return []endpoint.Route{
+		// A05, C03
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "changePassword", Method: "POST", Path: "/api/v1/auth/change-password",
+			Policy: endpoint.Session, Scope: account.ScopeSecurity, Limit: account.LimitVerify, Idempotent: true,
+		}, changePasswordRequest.input, c.ChangePassword, newChangedPasswordBody),
+		// C02
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "addPassword", Method: "POST", Path: "/api/v1/auth/add-password",
+			Policy: endpoint.Session, Scope: account.ScopeSecurity, Limit: account.LimitVerify, Idempotent: true,
+		}, addPasswordRequest.input, c.AddPassword, newAddedPasswordBody),
+		// C07
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "forgotPassword", Method: "POST", Path: "/api/v1/auth/forgot-password",
+			Policy: endpoint.Public, Limit: account.LimitSend, Idempotent: true,
+		}, forgotPasswordRequest.input, c.ForgotPassword, newForgotPasswordBody),
+		// C21
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "resetPassword", Method: "POST", Path: "/api/v1/auth/reset-password",
+			Policy: endpoint.Public, Limit: account.LimitVerify, Idempotent: true,
+		}, resetPasswordRequest.input, c.ResetPassword, newResetPasswordBody),
+		// C22
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "getSecurityOverview", Method: "GET", Path: "/api/v1/auth/security-overview",
+			Policy: endpoint.Session, Scope: account.ScopeRead, Limit: account.LimitRead,
+		}, emptyRequest.none, c.SecurityOverview, newSecurityOverviewBody),
+		// C04
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "checkEmail", Method: "POST", Path: "/api/v1/auth/check-email",
+			Policy: endpoint.Public, Limit: account.LimitCheck,
+		}, checkEmailRequest.input, c.CheckEmail, newCheckedEmailBody),
+		// C05
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "checkEmailExists", Method: "GET", Path: "/api/v1/auth/check-email-exists",
+			Policy: endpoint.Public, Limit: account.LimitCheck,
+		}, checkEmailExistsRequest.input, c.CheckEmail, newCheckedEmailExistsBody),
 	}
 }
 

@@ -30,10 +30,9 @@ func findFlowsCommand() *cobra.Command {
 				return err
 			}
 			defer p.close(cmd.Context())
-			for _, kind := range []account.SignupKind{account.SignupByCode, account.SignupByRegister, account.SignupTaken} {
-				id := p.keys.FlowID("signup", string(kind), account.NormalizeEmail(email))
-				link := fmt.Sprintf("%s/namespaces/%s/workflows/%s", p.config.TemporalUIURL, p.config.TemporalNamespace, url.PathEscape(id))
-				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "sign-up (%s)\t%s\t%s\n", kind, id, link); err != nil {
+			for _, flow := range flowsOf(p, account.NormalizeEmail(email)) {
+				link := fmt.Sprintf("%s/namespaces/%s/workflows/%s", p.config.TemporalUIURL, p.config.TemporalNamespace, url.PathEscape(flow.id))
+				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s\t%s\n", flow.name, flow.id, link); err != nil {
 					return err
 				}
 			}
@@ -42,4 +41,14 @@ func findFlowsCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&email, "email", "", "the email address")
 	return cmd
+}
+
+type namedFlow struct{ name, id string }
+
+func flowsOf(p *process, email string) []namedFlow {
+	var all []namedFlow
+	for _, kind := range []account.SignupKind{account.SignupByCode, account.SignupByRegister, account.SignupTaken} {
+		all = append(all, namedFlow{"sign-up (" + string(kind) + ")", p.keys.FlowID("signup", string(kind), email)})
+	}
+	return append(all, namedFlow{"password reset", p.keys.FlowID("password", "reset", email)})
 }

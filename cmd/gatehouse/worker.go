@@ -45,7 +45,8 @@ func (p *process) runWorker(ctx context.Context) error {
 		return err
 	}
 	steps := &activities.Activities{
-		Store: p.store, Keys: p.keys, Mail: sender, Phones: phones, Policy: p.config.Policy, ConfirmURL: p.config.ConfirmURL, Log: p.log,
+		Store: p.store, Keys: p.keys, Mail: sender, Phones: phones, Policy: p.config.Policy, ConfirmURL: p.config.ConfirmURL,
+		ResetURL: p.config.ResetURL, Log: p.log,
 	}
 	ready := ops.All(map[string]ops.Check{"postgres": p.store.Ping, "temporal": p.flows.Healthy})
 	group, ctx := errgroup.WithContext(ctx)

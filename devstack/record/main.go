@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -80,7 +81,7 @@ func play(ctx context.Context, r *recorder, only string) error {
 			ShutdownTimeout: time.Second,
 		})
 	}()
-	for _, s := range scenarios {
+	for _, s := range slices.Concat(scenarios, passwordScenarios) {
 		if !strings.Contains(s.name, only) {
 			continue
 		}

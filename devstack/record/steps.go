@@ -36,6 +36,9 @@ type script struct {
 	purge    func() (activities.Left, error)
 	send     func(context.Context, activities.SendCodeInput) (activities.Delivered, error)
 	mail     func() (activities.Delivered, error)
+
+	issueReset func(activities.IssueResetInput) (activities.IssuedCode, error)
+	sendReset  func(context.Context, activities.ChallengeInput) (activities.Delivered, error)
 }
 
 // steps play the script of the scenario that runs, without any database or provider.

@@ -50,6 +50,8 @@ type Config struct {
 	BaseURL string `env:"GATEHOUSE_BASE_URL" envDefault:"http://localhost:8080"`
 	// ConfirmURL is the page that a confirmation mail links to, "?token=" is appended. Empty means BaseURL/confirm-email.
 	ConfirmURL string `env:"GATEHOUSE_CONFIRM_URL"`
+	// ResetURL is the page that a password reset mail links to, "?token=" is appended. Empty means BaseURL/reset-password.
+	ResetURL string `env:"GATEHOUSE_RESET_URL"`
 	// AllowedOrigins may call the API from a browser (CORS). Empty means none.
 	AllowedOrigins []string `env:"GATEHOUSE_ALLOWED_ORIGINS"`
 	// TrustedProxies are the networks whose X-Forwarded-For is believed, e.g. 10.0.0.0/8. Empty means none.
@@ -157,6 +159,9 @@ func Load() (Config, error) {
 	if c.ConfirmURL == "" {
 		c.ConfirmURL = strings.TrimSuffix(c.BaseURL, "/") + "/confirm-email"
 	}
+	if c.ResetURL == "" {
+		c.ResetURL = strings.TrimSuffix(c.BaseURL, "/") + "/reset-password"
+	}
 	return c, errors.Join(unread, c.validate())
 }
 
@@ -188,6 +193,7 @@ func (c Config) validate() error {
 		{"GATEHOUSE_TWILIO_URL", c.SMS.TwilioURL},
 		{"GATEHOUSE_GOOGLE_ISSUER", c.Identity.GoogleIssuer}, {"GATEHOUSE_APPLE_ISSUER", c.Identity.AppleIssuer},
 		{"GATEHOUSE_GITHUB_API_URL", c.Identity.GitHubAPIURL},
+		{"GATEHOUSE_RESET_URL", c.ResetURL},
 	} {
 		if p, err := url.Parse(u.value); err != nil || (p.Scheme != "http" && p.Scheme != "https") || p.Host == "" {
 			fault(u.setting, "is %q; it must be an http or https URL", u.value)

@@ -22,6 +22,9 @@ const (
 	Welcome = "welcome"
 	// SignupExists tells an owner that someone tried to sign up with their address. It needs nothing.
 	SignupExists = "signup_exists"
+	// PasswordResetLink brings the link that sets a password anew. It needs Minutes and a Link with a token; Name is
+	// optional.
+	PasswordResetLink = "password_reset_link"
 	// PasswordChanged, PasswordAdded and PasswordReset tell an owner what became of the password. Name is optional.
 	PasswordChanged = "password_changed"
 	PasswordAdded   = "password_added"
@@ -47,6 +50,7 @@ var messages = []message{
 	load(ConfirmEmail, code, minutes, link),
 	load(Welcome),
 	load(SignupExists),
+	load(PasswordResetLink, minutes, link),
 	load(PasswordChanged),
 	load(PasswordAdded),
 	load(PasswordReset),

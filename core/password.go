@@ -1,0 +1,271 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"go.temporal.io/sdk/temporal"
+
+	"gatehouse/account"
+	"gatehouse/internal/durable"
+	"gatehouse/providers/templates"
+	"gatehouse/store"
+	"gatehouse/workflows"
+)
+
+// ChangePasswordInput replaces a password that the client knows (A05, C03).
+type ChangePasswordInput struct {
+	Current string
+	New     string
+}
+
+// ownNames are what a password of an account must not be.
+func ownNames(a account.Account) []string {
+	names := []string{a.DisplayUsername()}
+	for _, name := range []*string{a.Email, a.Profile.FullName} {
+		if name != nil {
+			names = append(names, *name)
+		}
+	}
+	return names
+}
+
+func (in ChangePasswordInput) validate(by account.Caller) error {
+	invalid := account.ErrInvalid.Saying("Password doesn't meet requirements")
+	if in.Current == "" {
+		invalid = invalid.On("current_password", "is required")
+	}
+	fault := account.PasswordFault(in.New, ownNames(by.Principal.Account)...)
+	// Document A adds its rule for whoever shows the credential it documents (contract X02).
+	if fault == "" && !by.KeyHeader {
+		fault = account.LetterAndNumberFault(in.New)
+	}
+	if fault != "" {
+		invalid = invalid.On("new_password", fault)
+	}
+	return faults(invalid)
+}
+
+// ChangePassword replaces the caller's password, proven by the current one, and signs out all other sessions (A05, C03).
+// It returns account.ErrInvalidPassword when the current password is another, or there is none, and
+// account.ErrTooManyRequests after too many of those: they count as failed logins of the account (security.md SES-13).
+func (c *Core) ChangePassword(ctx context.Context, by account.Caller, in ChangePasswordInput) (None, error) {
+	if by.Principal == nil {
+		return None{}, account.ErrUnauthorized
+	}
+	if err := in.validate(by); err != nil {
+		return None{}, err
+	}
+	before, err := c.provePassword(ctx, by, in.Current)
+	if err != nil {
+		return None{}, err
+	}
+	after, err := c.Hasher.Hash(ctx, in.New)
+	if err != nil {
+		return None{}, err
+	}
+	a := by.Principal.Account
+	change := store.PasswordChange{AccountID: a.ID, Before: before, After: after}
+	if s := by.Principal.Session; s != nil {
+		change.Keep = &s.ID
+	}
+	err = c.Store.ChangePassword(ctx, change)
+	if errors.Is(err, account.ErrNotFound) {
+		return None{}, account.ErrInvalidPassword.Because(err) // another request was faster
+	}
+	if err != nil {
+		return None{}, err
+	}
+	if a.EmailVerified {
+		c.notify(ctx, a.ID, templates.PasswordChanged, uuid.NewString())
+	}
+	return None{}, nil
+}
+
+// provePassword compares the caller's current password and returns its hash. Wrong ones count as failed logins of the
+// account, and against the session: first it may no longer change sign-in methods, then it ends (security.md SES-13).
+// It returns account.ErrInvalidPassword, also for an account without a password, and account.ErrTooManyRequests.
+func (c *Core) provePassword(ctx context.Context, by account.Caller, password string) (hash string, err error) {
+	id := by.Principal.Account.ID
+	hash, err = c.Store.PasswordOf(ctx, id)
+	if err != nil {
+		return "", unauthorized(err)
+	}
+	key := c.Keys.Subject("login-account", id.String())
+	match, err := c.Hasher.Verify(ctx, hash, password, func(ctx context.Context) error { return c.Store.LoginDelay(ctx, key) })
+	if err != nil {
+		return "", err
+	}
+	session := by.Principal.Session
+	if by.Principal.APIKey != nil {
+		session = nil // its implicit session (contract X06) signs nobody in
+	}
+	if !match {
+		if err := c.Store.LoginFailed(ctx, key, c.Policy.LoginFreeFailures, c.Policy.LoginMaxDelay); err != nil {
+			return "", err
+		}
+		if session != nil {
+			err := c.Store.PasswordGuessed(ctx, session.ID, c.Policy.GuessesLoseStepUp, c.Policy.GuessesEndSession)
+			if err != nil {
+				return "", err
+			}
+		}
+		return "", account.ErrInvalidPassword
+	}
+	if session != nil {
+		if err := c.Store.PasswordProven(ctx, session.ID); err != nil {
+			return "", err
+		}
+	}
+	return hash, c.Store.LoginSucceeded(ctx, [][]byte{key})
+}
+
+// AddPasswordInput sets the first password of an account without one (C02).
+type AddPasswordInput struct {
+	Password string
+}
+
+// AddPassword sets the first password of an account without one (C02). It returns account.ErrEmailNotVerified,
+// account.ErrReauthenticationRequired, and account.ErrPasswordExists when the account has a password.
+func (c *Core) AddPassword(ctx context.Context, by account.Caller, in AddPasswordInput) (None, error) {
+	if by.Principal == nil {
+		return None{}, account.ErrUnauthorized
+	}
+	a := by.Principal.Account
+	if fault := account.PasswordFault(in.Password, ownNames(a)...); fault != "" {
+		return None{}, account.ErrInvalid.On("password", fault)
+	}
+	if err := c.requireVerified(by); err != nil {
+		return None{}, err
+	}
+	if err := c.requireFresh(by); err != nil {
+		return None{}, err
+	}
+	if a.HasPassword {
+		return None{}, account.ErrPasswordExists
+	}
+	hash, err := c.Hasher.Hash(ctx, in.Password)
+	if err != nil {
+		return None{}, err
+	}
+	if err := c.Store.AddPassword(ctx, a.ID, hash); err != nil {
+		return None{}, err
+	}
+	c.notify(ctx, a.ID, templates.PasswordAdded, uuid.NewString())
+	return None{}, nil
+}
+
+// ForgotPasswordInput asks for a link that sets a new password (C07).
+type ForgotPasswordInput struct {
+	Email string
+}
+
+// ForgotPassword has a link mailed that sets a new password (C07). For an address without an account everything is done
+// alike but the mail. It returns account.ErrTooManyRequests when too many links were asked for an address, known or not.
+func (c *Core) ForgotPassword(ctx context.Context, by account.Caller, in ForgotPasswordInput) (None, error) {
+	// The time of the answer must not tell a known address either: both wait until this has passed.
+	floor := time.NewTimer(resendFloor)
+	defer func() { <-floor.C }()
+	email := account.NormalizeEmail(in.Email)
+	if email == "" {
+		return None{}, account.ErrInvalid.On("email", "is required")
+	}
+	owner, err := c.Store.RecoverableAccount(ctx, email)
+	if errors.Is(err, account.ErrNotFound) {
+		owner, err = uuid.New(), nil // nobody: the flow finds that out, as it finds an account
+	}
+	if err != nil {
+		return None{}, err
+	}
+	if _, err := c.chargeSend(ctx, by, account.PurposeReset, email); err != nil {
+		return None{}, err
+	}
+	request := workflows.PasswordResetRequest{AccountID: owner, ChallengeID: challengeID(by)}
+	return None{}, c.Flows.Ask(ctx, durable.Ask{
+		WorkflowID: c.resetFlow(email), Workflow: workflows.PasswordResetWorkflow, Queue: durable.QueueFlows,
+		Input: request, Update: workflows.PasswordResetOpen, Arg: request,
+		Summary: "Password reset for " + account.MaskEmail(email),
+		Attributes: []temporal.SearchAttributeUpdate{
+			durable.FlowKind.ValueSet("password"), durable.FlowStage.ValueSet("awaiting_proof"),
+			durable.NextActionAt.ValueSet(c.Clock.Now().Add(c.Policy.ResetTTL)),
+		},
+		// A guard against flows that no worker ever serves; new links can prolong a reset for a day at most.
+		ExecutionTimeout: c.Policy.ResetTTL + guardTime,
+	}, nil)
+}
+
+func (c *Core) resetFlow(email string) string { return c.Keys.FlowID("password", "reset", email) }
+
+// ResetPasswordInput sets a new password by the token of the mailed link (C21).
+type ResetPasswordInput struct {
+	Token string
+	New   string
+}
+
+func (in ResetPasswordInput) validate(own ...string) error {
+	invalid := account.ErrInvalid
+	if in.Token == "" {
+		invalid = invalid.On("token", "is required")
+	}
+	if fault := account.PasswordFault(in.New, own...); fault != "" {
+		invalid = invalid.On("new_password", fault)
+	}
+	return faults(invalid)
+}
+
+// ResetPassword sets a new password by the token of the mailed link (C21): whoever reads the mailbox owns the account. All
+// sessions, API keys and open challenges of the account end with the old password, and an unproven address is proven by it.
+// It returns account.ErrInvalidToken for a token that is unknown, expired, replaced by a newer one or used.
+func (c *Core) ResetPassword(ctx context.Context, by account.Caller, in ResetPasswordInput) (None, error) {
+	if err := in.validate(); err != nil {
+		return None{}, err
+	}
+	done, err := c.resetPassword(ctx, by, in)
+	if errors.Is(err, account.ErrNotFound) || errors.Is(err, account.ErrInvalidCode) {
+		return None{}, account.ErrInvalidToken.Because(err)
+	}
+	if err != nil {
+		return None{}, err
+	}
+	// Who guessed before must not keep the owner waiting now.
+	return None{}, c.Store.LoginSucceeded(ctx, done)
+}
+
+// resetPassword returns the login throttles of the account whose password it has set.
+func (c *Core) resetPassword(ctx context.Context, by account.Caller, in ResetPasswordInput) ([][]byte, error) {
+	ch, before, err := c.Store.ChallengeByLink(ctx, account.PurposeReset, c.Keys.TokenHash("reset", in.Token), by.IdempotencyKey)
+	if err != nil {
+		return nil, err
+	}
+	throttles := [][]byte{c.Keys.Subject("login", ch.Destination), c.Keys.Subject("login-account", ch.AccountID.String())}
+	if before != nil {
+		return throttles, nil
+	}
+	// The password is judged by the names of its account before the link is used up.
+	owner, err := c.Store.RecipientOf(ctx, *ch.AccountID)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.validate(owner.Email, owner.Name, owner.Username); err != nil {
+		return nil, err
+	}
+	hash, err := c.Hasher.Hash(ctx, in.New)
+	if err != nil {
+		return nil, err
+	}
+	guess := store.Guess{Purpose: account.PurposeReset, Lease: c.Policy.ProofLease, ProofKey: by.IdempotencyKey}
+	if err := c.Store.Prove(ctx, ch.ID, guess, store.Proof{PasswordHash: hash}); err != nil {
+		return nil, err
+	}
+	err = c.Flows.Tell(ctx, durable.Tell{
+		WorkflowID: c.resetFlow(ch.Destination), Update: workflows.PasswordResetProceed,
+		Arg: workflows.PasswordResetProof{ChallengeID: ch.ID},
+	}, nil)
+	if errors.Is(err, durable.ErrNoFlow) {
+		// The flow may have ended by this very challenge, with its answer lost on the way.
+		_, err = c.Store.ResultOf(ctx, ch.ID)
+	}
+	return throttles, err
+}

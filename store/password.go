@@ -1,0 +1,195 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"gatehouse/account"
+)
+
+// PasswordOf returns the hash of an account's password, empty when it has none. It returns account.ErrNotFound when the
+// account may not be used.
+func (s *Store) PasswordOf(ctx context.Context, accountID uuid.UUID) (string, error) {
+	var hash string
+	err := s.db.NewRaw(`SELECT coalesce(a.password_hash, '') FROM accounts a WHERE a.id = ? AND `+accountUsable, accountID).
+		Scan(ctx, &hash)
+	return hash, translate(err)
+}
+
+// PasswordChange replaces the password of an account, proven by the one before.
+type PasswordChange struct {
+	AccountID uuid.UUID
+	// Before and After are hashes. A change by another request meanwhile makes Before a wrong one.
+	Before, After string
+	// Keep is the session that stays, nil for none. It counts as just authenticated.
+	Keep *uuid.UUID
+}
+
+// ChangePassword sets the new password and ends all other sessions and every open reset, in one transaction. It returns
+// account.ErrNotFound when Before is no longer the password.
+func (s *Store) ChangePassword(ctx context.Context, p PasswordChange) error {
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		// Challenges before accounts, in the order of ResetPassword: the other way round the two would wait for each other.
+		_, err := tx.db.NewRaw(`
+			UPDATE challenges SET superseded_at = now()
+			WHERE account_id = ? AND purpose = ? AND consumed_at IS NULL AND superseded_at IS NULL`,
+			p.AccountID, account.PurposeReset).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		res, err := tx.db.NewRaw(`
+			UPDATE accounts SET password_hash = ?, password_changed_at = now(), updated_at = now()
+			WHERE id = ? AND password_hash = ? AND deleted_at IS NULL`, p.After, p.AccountID, p.Before).Exec(ctx)
+		if err := touched(res, err); err != nil {
+			return err
+		}
+		_, err = tx.db.NewRaw(`
+			UPDATE sessions SET auth_time = now(), failed_guesses = 0 WHERE id = ? AND account_id = ? AND revoked_at IS NULL`,
+			p.Keep, p.AccountID).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		return tx.endSessions(ctx, p.AccountID, p.Keep, "password_changed")
+	})
+	return translate(err)
+}
+
+// endSessions revokes the sessions of an account, all but keep.
+func (s *Store) endSessions(ctx context.Context, accountID uuid.UUID, keep *uuid.UUID, reason string) error {
+	_, err := s.db.NewRaw(`
+		UPDATE sessions SET revoked_at = now(), revoke_reason = ?
+		WHERE account_id = ? AND revoked_at IS NULL AND id IS DISTINCT FROM ?::uuid`, reason, accountID, keep).Exec(ctx)
+	return translate(err)
+}
+
+// AddPassword gives its first password to an account without one. It returns account.ErrPasswordExists when it has one.
+func (s *Store) AddPassword(ctx context.Context, accountID uuid.UUID, hash string) error {
+	res, err := s.db.NewRaw(`
+		UPDATE accounts SET password_hash = ?, password_changed_at = now(), updated_at = now()
+		WHERE id = ? AND password_hash IS NULL AND deleted_at IS NULL`, hash, accountID).Exec(ctx)
+	err = touched(res, err)
+	if errors.Is(err, account.ErrNotFound) {
+		return account.ErrPasswordExists
+	}
+	return err
+}
+
+// PasswordGuessed counts a wrong password within a session: from the weak-th on the session has never authenticated, at the
+// last it ends (security.md SES-13).
+func (s *Store) PasswordGuessed(ctx context.Context, session uuid.UUID, weak, last int) error {
+	_, err := s.db.NewRaw(`
+		UPDATE sessions SET failed_guesses = failed_guesses + 1,
+			auth_time = CASE WHEN failed_guesses + 1 >= ?1 THEN 'epoch' ELSE auth_time END,
+			revoked_at = CASE WHEN failed_guesses + 1 >= ?2 THEN now() END,
+			revoke_reason = CASE WHEN failed_guesses + 1 >= ?2 THEN 'guessing' END
+		WHERE id = ?0 AND revoked_at IS NULL`, session, weak, last).Exec(ctx)
+	return translate(err)
+}
+
+// PasswordProven forgets the wrong passwords of a session.
+func (s *Store) PasswordProven(ctx context.Context, session uuid.UUID) error {
+	_, err := s.db.NewRaw(`UPDATE sessions SET failed_guesses = 0 WHERE id = ? AND failed_guesses > 0`, session).Exec(ctx)
+	return translate(err)
+}
+
+// RecoverableAccount returns the account that a reset for an address would be about, or account.ErrNotFound: the address
+// is unknown, or its account may not be used.
+func (s *Store) RecoverableAccount(ctx context.Context, email string) (uuid.UUID, error) {
+	var id uuid.UUID
+	err := s.db.NewRaw(`SELECT a.id FROM accounts a WHERE a.email = ? AND `+accountUsable, email).Scan(ctx, &id)
+	return id, translate(err)
+}
+
+// ResetPassword consumes a proven challenge and sets the password that was parked with its proof, in one transaction. All
+// sessions, API keys and other challenges of the account die with the old password. An account whose address was never
+// proven before is verified now, gets its bonus, and loses everything that whoever made it has put there: only id and
+// username stay (design D5). Repeating it returns the same result. It returns account.ErrInvalidCode when the challenge is
+// not proven, or the account is gone or has another address.
+func (s *Store) ResetPassword(ctx context.Context, challenge uuid.UUID, bonus Bonus) (ChallengeResult, error) {
+	var out ChallengeResult
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		row, done, err := tx.consume(ctx, challenge)
+		if err != nil {
+			return err
+		}
+		if done != nil {
+			out = *done
+			return nil
+		}
+		out, err = tx.resetPassword(ctx, row, bonus)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.db.NewRaw(`UPDATE challenges SET proof = NULL WHERE id = ?`, challenge).Exec(ctx); err != nil {
+			return err
+		}
+		return tx.keepResult(ctx, challenge, out)
+	})
+	return out, translate(err)
+}
+
+var errNoReset = errors.New("no usable account has the address, or no password was parked")
+
+func (s *Store) resetPassword(ctx context.Context, row challengeRow, bonus Bonus) (ChallengeResult, error) {
+	proof, err := row.proof()
+	if err != nil {
+		return ChallengeResult{}, err
+	}
+	if proof.PasswordHash == "" || row.AccountID == nil || account.Purpose(row.Purpose) != account.PurposeReset {
+		return ChallengeResult{}, account.ErrInvalidCode.Because(errNoReset)
+	}
+	id := *row.AccountID
+	_, err = s.db.NewRaw(`
+		UPDATE challenges SET superseded_at = now()
+		WHERE account_id = ? AND consumed_at IS NULL AND superseded_at IS NULL`, id).Exec(ctx)
+	if err != nil {
+		return ChallengeResult{}, err
+	}
+	if _, err := s.endContest(ctx, row.Destination); err != nil {
+		return ChallengeResult{}, err
+	}
+	var verified bool
+	err = translate(s.db.NewRaw(`SELECT a.email_verified_at IS NOT NULL FROM accounts a WHERE a.id = ? AND a.email = ? AND `+
+		accountUsable+` FOR UPDATE`, id, row.Destination).Scan(ctx, &verified))
+	if errors.Is(err, account.ErrNotFound) {
+		return ChallengeResult{}, account.ErrInvalidCode.Because(errNoReset)
+	}
+	if err != nil {
+		return ChallengeResult{}, err
+	}
+	_, err = s.db.NewRaw(`
+		WITH a AS (UPDATE accounts SET password_hash = ?1, password_changed_at = now(), updated_at = now() WHERE id = ?0)
+		UPDATE api_keys SET revoked_at = now() WHERE account_id = ?0 AND revoked_at IS NULL`, id, proof.PasswordHash).Exec(ctx)
+	if err != nil {
+		return ChallengeResult{}, err
+	}
+	if err := s.endSessions(ctx, id, nil, "password_reset"); err != nil {
+		return ChallengeResult{}, err
+	}
+	out := ChallengeResult{AccountID: id}
+	if !verified {
+		out.CreditsAwarded, err = s.cleanUnverified(ctx, id, bonus)
+	}
+	return out, err
+}
+
+// cleanUnverified hands an account that somebody made without proof to the owner of its mailbox.
+func (s *Store) cleanUnverified(ctx context.Context, id uuid.UUID, bonus Bonus) (int64, error) {
+	_, err := s.db.NewRaw(`
+		WITH a AS (
+			UPDATE accounts SET email_verified_at = now(), full_name = NULL, avatar_url = NULL, user_type = NULL,
+				audio_usage = NULL, referral_source = NULL, phone_number = NULL, country_code = NULL, phone_verified_at = NULL,
+				onboarding_done = false, marketing_opt_in = false, anonymous_id = NULL, fingerprint = NULL,
+				fingerprint_hash = NULL, attribution = NULL
+			WHERE id = ?0),
+		l AS (DELETE FROM linked_providers WHERE account_id = ?0)
+		UPDATE settings SET timezone = DEFAULT, odds_format = DEFAULT, notify_email = DEFAULT, notify_push = DEFAULT,
+			notify_sms = DEFAULT, theme = DEFAULT, language = DEFAULT
+		WHERE account_id = ?0`, id).Exec(ctx)
+	if err != nil {
+		return 0, translate(err)
+	}
+	return s.grantWelcome(ctx, id, bonus)
+}
