@@ -88,7 +88,7 @@ func run() error {
 			}
 			close(kill)
 			select {
-			case <-done:
+			case <-done: //nolint:errcheck // killed is killed
 			case <-time.After(killPatience):
 			}
 			return errors.New("killed")

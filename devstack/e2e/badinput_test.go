@@ -98,7 +98,7 @@ func TestBadInput(t *testing.T) {
 	}
 	s.db.eventually(t, 4, `SELECT count(*) FROM messages WHERE state = 'sent'`)
 	s.db.eventually(t, 3, `SELECT count(*) FROM challenges WHERE sent_at IS NOT NULL`)
-	s.http.Transport = &checked{t: t, next: s.http.Transport.(*checked).next, slow: hangs} //nolint:errcheck // made by watch
+	s.http.Transport = &checked{t: t, next: s.http.Transport.(*checked).next, slow: hangs}
 	before := s.db.fingerprint(t)
 
 	contract, err := spec()
@@ -253,7 +253,10 @@ var (
 		strings.Repeat("a", 300), "a@" + strings.Repeat("b.", 140) + "com", "\t", "' OR '1'='1", "a@example.com\x7f",
 	}
 	badCodes = []any{ // OTP-11
-		123456, []any{"482910"}, fields{"$ne": ""}, " 482910 ", "٤٨٢٩١٠", "１２３４５６", "0482910", true, nil, absent, "48291", "48291a",
+		123456,
+		[]any{"482910"},
+		fields{"$ne": ""},
+		" 482910 ", "٤٨٢٩١٠", "１２３４５６", "0482910", true, nil, absent, "48291", "48291a",
 		"4829 0", "+48291", "4.8e10", "-48291", "482910\n", strings.Repeat("0", 300), "", "      ",
 	}
 	badPasswords  = []any{"1234567", strings.Repeat("p", 257), "password1", "Password1", "        ", "pass\x00word long", "\u00e9\u00e9\u00e9"}
@@ -415,7 +418,9 @@ func (r route) refusesBadHeaders(t *testing.T) {
 		return
 	}
 	for _, key := range [][]string{
-		{"Idempotency-Key", strings.Repeat("k", 256)}, {"Idempotency-Key", "schlüssel"}, {"Idempotency-Key", "a\tb"},
+		{"Idempotency-Key", strings.Repeat("k", 256)},
+		{"Idempotency-Key", "schlüssel"},
+		{"Idempotency-Key", "a\tb"},
 		{"Idempotency-Key", "a", "Idempotency-Key", "b"},
 	} {
 		requireRefusal(t, r.o.Dialect, http.StatusBadRequest, "invalid_idempotency_key", r.send(t, mustJSON(t, r.good(t)), key...), "key")

@@ -76,8 +76,10 @@ func changeNothingElse(t *testing.T, s *system) {
 		WHERE a.email = $1`
 	before := s.db.texts(t, row, email)
 	for _, body := range []fields{
-		{"is_superuser": true, "is_verified": false, "phone_verified": true, "id": "x", "email": newEmail(), "roles": []string{"admin"},
-			"credits": fields{"credits_balance": 1_000_000}, "subscription": fields{"plan_id": "premium_monthly"}},
+		{
+			"is_superuser": true, "is_verified": false, "phone_verified": true, "id": "x", "email": newEmail(), "roles": []string{"admin"},
+			"credits": fields{"credits_balance": 1_000_000}, "subscription": fields{"plan_id": "premium_monthly"},
+		},
 		{"IS_SUPERUSER": true, "Full_Name": "x", "PHONE_NUMBER": "+1987654321", "is_active": false, "onboarding_completed": true},
 	} {
 		s.want(t, http.StatusOK, call{Method: http.MethodPatch, Path: pathMe, Token: token, Body: body})
