@@ -29,16 +29,19 @@ func TestPasswords(t *testing.T) {
 	}{
 		changePassword: {
 			`{"current_password":"a","new_password":"b"}`, `{"status":"ok","message":"Password changed successfully"}`,
-			core.ChangePasswordInput{Current: "a", New: "b"}, signedIn,
+			core.ChangePasswordInput{Current: "a", New: "b"},
+			signedIn,
 		},
 		addPassword: {`{"password":"a"}`, `{"message":"Password added successfully"}`, core.AddPasswordInput{Password: "a"}, signedIn},
 		forgotPassword: {
 			`{"email":"Ada@Example.com"}`, `{"message":"If an account exists for this email, a password reset link has been sent"}`,
-			core.ForgotPasswordInput{Email: "Ada@Example.com"}, nil,
+			core.ForgotPasswordInput{Email: "Ada@Example.com"},
+			nil,
 		},
 		resetPassword: {
 			`{"token":"t","new_password":"b"}`, `{"message":"Password reset successfully"}`,
-			core.ResetPasswordInput{Token: "t", New: "b"}, nil,
+			core.ResetPasswordInput{Token: "t", New: "b"},
+			nil,
 		},
 		checkEmail: {`{"email":"a"}`, `{"exists":true,"has_password":true}`, core.CheckEmailInput{Email: "a"}, nil},
 	} {

@@ -111,7 +111,7 @@ func (r *passwordReset) run(ctx workflow.Context) (outcome string, err error) {
 	if r.expires.IsZero() {
 		return outcomeRefused, nil
 	}
-	if err := r.awaitProof(ctx); err != nil {
+	if err := awaitProof(ctx, r, r.log); err != nil {
 		return outcomeFailed, err
 	}
 	r.stopSending()
@@ -131,33 +131,14 @@ func (r *passwordReset) settle(ctx workflow.Context) error {
 	return r.open(ctx, req, patiently)
 }
 
-// awaitProof returns once the password is set, or no link is left that could set it.
-func (r *passwordReset) awaitProof(ctx workflow.Context) error {
-	for {
-		patience := max(r.expires.Sub(workflow.Now(ctx)), leastWait)
-		alarm := workflow.NewTimerWithOptions(ctx, patience, workflow.TimerOptions{Summary: "give up if unproven"})
-		for !alarm.IsReady() {
-			if err := workflow.Await(ctx, func() bool { return r.done != nil || r.owed != nil || alarm.IsReady() }); err != nil {
-				return err
-			}
-			if r.done != nil {
-				return nil
-			}
-			// Whoever asked has got an answer, and will ask again.
-			if err := r.settle(ctx); err != nil {
-				r.log.Warn("no link was made", "error", durable.Describe(err))
-			}
-		}
-		if err := alarm.Get(ctx, nil); err != nil {
-			return err // canceled
-		}
-		if err := r.expire(ctx); err != nil || r.done != nil || r.closed {
-			return err
-		}
-		// A link's life counts from its acceptance, so it may end later than was thought.
-		r.note(ctx, durable.NextActionAt.ValueSet(r.expires))
-		r.show(ctx)
-	}
+func (r *passwordReset) until() time.Time { return r.expires }
+func (r *passwordReset) proven() bool     { return r.done != nil }
+func (r *passwordReset) owing() bool      { return r.owed != nil }
+func (r *passwordReset) over() bool       { return r.closed }
+
+func (r *passwordReset) rearmed(ctx workflow.Context) {
+	r.note(ctx, durable.NextActionAt.ValueSet(r.expires))
+	r.show(ctx)
 }
 
 // expire closes the flow, unless a proof or another link came while it waited.

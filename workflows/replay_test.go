@@ -196,8 +196,10 @@ func TestHistory_NothingInTheClear(t *testing.T) {
 			// In the file bytes are in base64, so the file alone proves little.
 			binary, err := proto.Marshal(h)
 			require.NoError(t, err)
-			for _, clear := range []string{marker, "signup_code", "confirm_email", "signup_exists", "welcome", "Sign-up of", "give up",
-				"password_changed", "Notice to", "password_reset", "Password reset for"} {
+			for _, clear := range []string{
+				marker, "signup_code", "confirm_email", "signup_exists", "welcome", "Sign-up of", "give up",
+				"password_changed", "Notice to", "password_reset", "Password reset for",
+			} {
 				require.NotContains(t, string(raw), clear)
 				require.NotContains(t, string(binary), clear)
 			}

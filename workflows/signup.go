@@ -144,7 +144,7 @@ func (s *signup) run(ctx workflow.Context) (outcome string, err error) {
 		}
 		return refusal(err), nil
 	}
-	if err := s.awaitProof(ctx); err != nil {
+	if err := awaitProof(ctx, s, s.log); err != nil {
 		return outcomeFailed, err
 	}
 	s.stopSending()
@@ -166,33 +166,14 @@ func (s *signup) settle(ctx workflow.Context) error {
 	return err
 }
 
-// awaitProof returns once the address is proven, or nobody proved it in time and everything unproven is removed.
-func (s *signup) awaitProof(ctx workflow.Context) error {
-	for {
-		// Never at once: by the database's clock the end may be a little later than by Temporal's.
-		patience := max(s.expires.Sub(workflow.Now(ctx)), leastWait)
-		alarm := workflow.NewTimerWithOptions(ctx, patience, workflow.TimerOptions{Summary: "give up if unproven"})
-		for !alarm.IsReady() {
-			if err := workflow.Await(ctx, func() bool { return s.done != nil || s.owed != nil || alarm.IsReady() }); err != nil {
-				return err
-			}
-			if s.done != nil {
-				return nil
-			}
-			// Whoever asked has got an answer, and will ask again.
-			if err := s.settle(ctx); err != nil {
-				s.log.Warn("no code was made", "error", durable.Describe(err))
-			}
-		}
-		if err := alarm.Get(ctx, nil); err != nil {
-			return err // canceled
-		}
-		if err := s.expire(ctx); err != nil || s.done != nil || s.closed {
-			return err
-		}
-		s.note(ctx, durable.NextActionAt.ValueSet(s.expires))
-		s.show(ctx)
-	}
+func (s *signup) until() time.Time { return s.expires }
+func (s *signup) proven() bool     { return s.done != nil }
+func (s *signup) owing() bool      { return s.owed != nil }
+func (s *signup) over() bool       { return s.closed }
+
+func (s *signup) rearmed(ctx workflow.Context) {
+	s.note(ctx, durable.NextActionAt.ValueSet(s.expires))
+	s.show(ctx)
 }
 
 // validateOpen refuses what a flow about to end could not do; the caller tries again and starts the next one.

@@ -189,9 +189,12 @@ func (c Config) validate() error {
 		fault("GATEHOUSE_SMTP_TLS", "is %q; it must be starttls, tls or none", t)
 	}
 	for _, u := range []struct{ setting, value string }{
-		{"GATEHOUSE_BASE_URL", c.BaseURL}, {"GATEHOUSE_CONFIRM_URL", c.ConfirmURL}, {"GATEHOUSE_TEMPORAL_UI_URL", c.TemporalUIURL},
+		{"GATEHOUSE_BASE_URL", c.BaseURL},
+		{"GATEHOUSE_CONFIRM_URL", c.ConfirmURL},
+		{"GATEHOUSE_TEMPORAL_UI_URL", c.TemporalUIURL},
 		{"GATEHOUSE_TWILIO_URL", c.SMS.TwilioURL},
-		{"GATEHOUSE_GOOGLE_ISSUER", c.Identity.GoogleIssuer}, {"GATEHOUSE_APPLE_ISSUER", c.Identity.AppleIssuer},
+		{"GATEHOUSE_GOOGLE_ISSUER", c.Identity.GoogleIssuer},
+		{"GATEHOUSE_APPLE_ISSUER", c.Identity.AppleIssuer},
 		{"GATEHOUSE_GITHUB_API_URL", c.Identity.GitHubAPIURL},
 		{"GATEHOUSE_RESET_URL", c.ResetURL},
 	} {

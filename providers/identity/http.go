@@ -23,7 +23,7 @@ const (
 func newClient() *http.Client {
 	return &http.Client{
 		Timeout:       patience,
-		Transport:     bounded{http.DefaultTransport},
+		Transport:     bounded{http.DefaultTransport}, //nolint:forbidigo // connections are shared; the deadline is ours
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

@@ -60,7 +60,7 @@ type Providers struct {
 
 // New prepares the vendors whose client id is set, and connects to none.
 func New(s Settings) *Providers {
-	p := &Providers{open: map[account.Provider]Provider{}}
+	p := &Providers{open: make(map[account.Provider]Provider, len(vendors))}
 	for _, v := range vendors {
 		if v.configured(s) {
 			p.open[v.name] = v.open(s)

@@ -14,7 +14,7 @@ import (
 	"gatehouse/account"
 )
 
-const googleIssuer, googleTokenInfo = "https://accounts.google.com", "https://oauth2.googleapis.com/tokeninfo"
+const googleIssuer, googleTokenInfo = "https://accounts.google.com", "https://oauth2.googleapis.com/tokeninfo" //nolint:gosec // an address
 
 // openID is a vendor that publishes where its endpoints are. It is asked for them on first use, and once.
 type openID struct {

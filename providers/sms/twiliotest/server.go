@@ -16,7 +16,7 @@ import (
 // The account that the server knows.
 const (
 	AccountSID = "ACcanary0000000000000000000000001"
-	AuthToken  = "canary-auth-token"
+	AuthToken  = "canary-auth-token" //nolint:gosec // a made-up one, to be looked for in logs
 	// From sends SMS, WhatsAppFrom WhatsApp messages.
 	From         = "+15005550006"
 	WhatsAppFrom = "+15005550009"
