@@ -185,7 +185,7 @@ func (s *Store) Prove(ctx context.Context, id uuid.UUID, g Guess, proof Proof) e
 	o := proof.Origin
 	text, err := json.Marshal(proofJSON{ //nolint:gosec // a hash, parked for the change that it belongs to
 		IP: o.IP, UserAgent: o.UserAgent, Fingerprint: o.Fingerprint, Attribution: o.Attribution, AnonymousID: o.AnonymousID,
-		Password: proof.PasswordHash,
+		Parked: proof.PasswordHash,
 	})
 	if err != nil {
 		return err
@@ -228,7 +228,7 @@ type proofJSON struct {
 	Fingerprint json.RawMessage   `json:"fingerprint,omitempty"`
 	Attribution map[string]string `json:"attribution,omitempty"`
 	AnonymousID *string           `json:"anonymous_id,omitempty"`
-	Password    string            `json:"password_hash,omitempty"`
+	Parked      string            `json:"parked,omitempty"`
 }
 
 // ChallengeResult is what consuming a challenge brought, kept so that the same step can be answered again.
@@ -281,7 +281,7 @@ func (r challengeRow) proof() (Proof, error) {
 		return Proof{}, nil
 	}
 	err := json.Unmarshal(r.Proof, &p)
-	return Proof{PasswordHash: p.Password, Origin: account.Origin{
+	return Proof{PasswordHash: p.Parked, Origin: account.Origin{
 		IP: p.IP, UserAgent: p.UserAgent, Fingerprint: p.Fingerprint, Attribution: p.Attribution, AnonymousID: p.AnonymousID,
 	}}, err
 }
