@@ -183,7 +183,7 @@ func (s *Store) CountGuess(ctx context.Context, g Guess) (Counted, error) {
 // right code one succeeds; the others get account.ErrNotFound.
 func (s *Store) Prove(ctx context.Context, id uuid.UUID, g Guess, proof Proof) error {
 	o := proof.Origin
-	text, err := json.Marshal(proofJSON{ //nolint:gosec // a hash, parked for the change that it belongs to
+	text, err := json.Marshal(proofJSON{
 		IP: o.IP, UserAgent: o.UserAgent, Fingerprint: o.Fingerprint, Attribution: o.Attribution, AnonymousID: o.AnonymousID,
 		Parked: proof.PasswordHash,
 	})
