@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -26,10 +27,20 @@ const (
 	DeliveryExpired DeliveryState = "expired"
 )
 
-// SendCodeInput names the challenge whose code is to be sent and the template to use.
+// SendCodeInput names the challenge whose code is to be sent, the template to use, and the channel where it is not the
+// challenge's own.
 type SendCodeInput struct {
 	ChallengeID uuid.UUID
 	Template    string
+	Channel     account.Channel `json:",omitempty"`
+}
+
+// step is the step of the flow that a code is sent in: one for each channel.
+func (in SendCodeInput) step(channel account.Channel) string {
+	if channel == "" || channel == account.ChannelEmail {
+		return "code/" + in.ChallengeID.String()
+	}
+	return "code/" + in.ChallengeID.String() + "/" + string(channel)
 }
 
 // Delivered is how a delivery ended, and for a code when it expires.
@@ -40,9 +51,9 @@ type Delivered struct {
 
 // SendCode stores the keyed hash of a challenge's code and sends the code. The code is derived from the challenge, so
 // every retry sends the same digits and there is never more than one live code; its life counts from the provider's
-// acceptance. A provider that cannot be reached gives account.ErrUnavailable, and is tried again.
+// acceptance, whichever channel it is. A provider that cannot be reached gives account.ErrUnavailable, and is tried again.
 func (a *Activities) SendCode(ctx context.Context, in SendCodeInput) (Delivered, error) {
-	flow, step := activity.GetInfo(ctx).WorkflowExecution.ID, "code/"+in.ChallengeID.String()
+	flow, step := activity.GetInfo(ctx).WorkflowExecution.ID, in.step(in.Channel)
 	code, token := a.Keys.Code(in.ChallengeID), a.Keys.LinkToken(in.ChallengeID)
 	ch, err := a.Store.StoreCode(ctx, in.ChallengeID, a.Keys.CodeHash(in.ChallengeID, code), a.Keys.TokenHash("link", token))
 	if errors.Is(err, account.ErrNotFound) {
@@ -51,20 +62,29 @@ func (a *Activities) SendCode(ctx context.Context, in SendCodeInput) (Delivered,
 	if err != nil {
 		return Delivered{}, err
 	}
+	channel := cmp.Or(in.Channel, ch.Channel)
+	step = in.step(channel)
 	data := templates.Data{Code: code, Minutes: int(math.Ceil(a.Policy.CodeTTL.Minutes()))}
 	if ch.LinkExpiresAt != nil {
 		data.Link, data.LinkHours = link(a.ConfirmURL, token), int(math.Ceil(a.Policy.LinkTTL.Hours()))
 	}
-	if ch.AccountID != nil {
+	if ch.AccountID != nil && channel == account.ChannelEmail {
 		to, err := a.Store.RecipientOf(ctx, *ch.AccountID)
 		if err != nil {
 			return Delivered{}, gone(err)
 		}
 		data.Name, data.Username = to.Name, to.Username
 	}
-	state, err := a.send(ctx, outgoing{flow: flow, step: step, template: in.Template, to: ch.Destination, data: data})
+	state, err := a.send(ctx, outgoing{
+		channel: channel, flow: flow, step: step, template: in.Template, to: ch.Destination, data: data,
+	})
 	if err != nil || state != DeliverySent {
 		return Delivered{State: state}, err
+	}
+	if channel != account.ChannelEmail {
+		if err := a.Store.DropQueued(ctx, flow, in.step("")+"/"); err != nil {
+			return Delivered{}, err
+		}
 	}
 	expires, err := a.Store.MarkCodeSent(ctx, in.ChallengeID, a.Policy.CodeTTL, a.Policy.LinkTTL)
 	return Delivered{State: DeliverySent, CodeExpiresAt: expires}, err
@@ -87,7 +107,7 @@ func (a *Activities) SendMail(ctx context.Context, in SendMailInput) (Delivered,
 		return Delivered{}, err
 	}
 	state, err := a.send(ctx, outgoing{
-		flow: activity.GetInfo(ctx).WorkflowExecution.ID, step: in.Step, template: in.Template, to: to.Email,
+		channel: account.ChannelEmail, flow: activity.GetInfo(ctx).WorkflowExecution.ID, step: in.Step, template: in.Template, to: to.Email,
 		data: templates.Data{Name: to.Name, Username: to.Username},
 	})
 	return Delivered{State: state}, err
@@ -95,6 +115,7 @@ func (a *Activities) SendMail(ctx context.Context, in SendMailInput) (Delivered,
 
 // outgoing is a message about to be rendered.
 type outgoing struct {
+	channel                  account.Channel
 	flow, step, template, to string
 	data                     templates.Data
 }
@@ -105,13 +126,13 @@ func (a *Activities) send(ctx context.Context, o outgoing) (DeliveryState, error
 		return "", err
 	}
 	id, sent, err := a.Store.BeginMessage(ctx, store.NewMessage{
-		Flow: o.flow, Step: o.step, Template: o.template, Channel: account.ChannelEmail, Destination: o.to,
+		Flow: o.flow, Step: o.step, Template: o.template, Channel: o.channel, Destination: o.to,
 	})
 	if err != nil || sent {
 		return DeliverySent, err
 	}
-	receipt, err := a.Mail.Send(ctx, providers.Message{
-		ID: id, Channel: account.ChannelEmail, To: o.to, Template: o.template, Subject: subject, Text: text, HTML: html,
+	receipt, err := a.sender(o.channel).Send(ctx, providers.Message{
+		ID: id, Channel: o.channel, To: o.to, Template: o.template, Subject: subject, Text: text, HTML: html,
 		Code: o.data.Code, IdempotencyKey: id.String(),
 	})
 	switch {
@@ -125,6 +146,13 @@ func (a *Activities) send(ctx context.Context, o outgoing) (DeliveryState, error
 		return "", account.ErrUnavailable.Because(err).After(providers.RetryAfter(err))
 	}
 	return DeliverySent, a.Store.MessageSent(ctx, id, receipt.Provider, receipt.ProviderID)
+}
+
+func (a *Activities) sender(channel account.Channel) providers.Sender {
+	if channel == account.ChannelSMS || channel == account.ChannelWhatsApp {
+		return a.Phones
+	}
+	return a.Mail
 }
 
 func link(page, token string) string {

@@ -29,7 +29,7 @@ type IssuedCode struct {
 
 func issued(ch account.Challenge, flowExpires time.Time) IssuedCode {
 	return IssuedCode{
-		ChallengeID: ch.ID, Masked: account.MaskEmail(ch.Destination), SendBy: ch.SendBy, CodeExpiresAt: ch.CodeExpiresAt,
+		ChallengeID: ch.ID, Masked: account.Mask(ch.Channel, ch.Destination), SendBy: ch.SendBy, CodeExpiresAt: ch.CodeExpiresAt,
 		FlowExpiresAt: flowExpires,
 	}
 }

@@ -138,6 +138,39 @@ func TestCodes(t *testing.T) {
 	require.JSONEq(t, `{"error":"invalid_code","message":"Invalid or expired code","success":false,"credits_awarded":0}`, got.Body)
 }
 
+func TestPhoneCodes(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	const send, verify = "/api/v1/auth/send-phone-verification", "/api/v1/auth/verify-phone"
+	const number, proof = `{"phone_number":"+1234567890","country_code":"US"}`, `{"phone_number":"+1234567890","otp_code":"123456"}`
+	post := func(path, body string) answer { return app.send(t, "POST", path, body, bearer, "Bearer "+goodToken) }
+	require.JSONEq(t, `{"message":"Verification code sent successfully","expires_in_minutes":10}`, post(send, number).Body)
+	require.JSONEq(t, `{"verified":true,"message":"Phone number verified successfully"}`, post(verify, proof).Body)
+	require.Equal(t, core.SendPhoneCodeInput{PhoneNumber: "+1234567890", CountryCode: new("US")}, app.core.called()[0].in)
+	require.Equal(t, core.VerifyPhoneInput{PhoneNumber: "+1234567890", Code: "123456"}, app.core.called()[1].in)
+	for _, c := range []struct {
+		path, body string
+		fails      *account.Error
+		status     int
+		want       string
+	}{
+		{send, number, account.ErrInvalidPhone, 400, `{"error":"invalid_phone","message":"Invalid phone number format"}`},
+		{send, number, account.ErrUnsupportedCountry, 400, `{"error":"invalid_phone","message":"Unsupported country code"}`},
+		{send, number, account.ErrEmailNotVerified, 403, `{"error":"email_not_verified","message":"Verify your email address first."}`},
+		{verify, proof, account.ErrInvalidOTP, 400, `{"error":"invalid_otp","message":"Invalid or expired verification code","verified":false}`},
+		{verify, proof, account.ErrInvalidPhone, 400, `{"error":"invalid_phone","message":"Invalid phone number format"}`},
+	} {
+		app.core.fails = c.fails
+		got := post(c.path, c.body)
+		require.Equal(t, c.status, got.Status)
+		require.JSONEq(t, c.want, got.Body)
+	}
+	app.core.fails = nil
+	app.core.principal.Session, app.core.principal.APIKey = nil, &account.APIKey{Scopes: []account.Scope{account.ScopeRead, account.ScopeWrite}}
+	require.Equal(t, 403, post(send, number).Status, "a number is a sign-in method")
+	require.Equal(t, 403, post(verify, proof).Status)
+}
+
 func TestMessages(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)

@@ -156,6 +156,17 @@ func (f *fakeCore) VerifyCode(ctx context.Context, by account.Caller, in core.Ve
 	return core.CodeVerified{CreditsAwarded: 100}, err
 }
 
+func (f *fakeCore) SendPhoneCode(
+	ctx context.Context, by account.Caller, in core.SendPhoneCodeInput,
+) (core.PhonePending, error) {
+	err := f.record(ctx, "SendPhoneCode", by, in, map[string]string{"phone_number": in.PhoneNumber})
+	return core.PhonePending{ExpiresIn: 10 * time.Minute}, err
+}
+
+func (f *fakeCore) VerifyPhone(ctx context.Context, by account.Caller, in core.VerifyPhoneInput) (core.None, error) {
+	return core.None{}, f.record(ctx, "VerifyPhone", by, in, map[string]string{"phone_number": in.PhoneNumber, "otp_code": in.Code})
+}
+
 func (f *fakeCore) Register(ctx context.Context, by account.Caller, in core.RegisterInput) (core.Registered, error) {
 	err := f.record(ctx, "Register", by, in, map[string]string{
 		"username": in.Username, "email": in.Email, "password": in.Password,

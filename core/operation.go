@@ -33,13 +33,16 @@ type Delivery struct {
 	NextRetryAt *time.Time
 }
 
-// Operation returns where a sign-up stands, for whoever holds its id. It returns account.ErrNotFound for any other.
+// Operation returns where a sign-up or the verification of a number stands, for whoever holds its id. It returns account.ErrNotFound for any other.
 func (c *Core) Operation(ctx context.Context, _ account.Caller, in OperationInput) (Operation, error) {
 	id, err := uuid.Parse(in.ID)
 	if err != nil {
 		return Operation{}, account.ErrNotFound.Because(err)
 	}
 	attempt, err := c.Store.Signup(ctx, id)
+	if errors.Is(err, account.ErrNotFound) {
+		return c.phoneOperation(ctx, id)
+	}
 	if err != nil {
 		return Operation{}, err
 	}

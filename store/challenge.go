@@ -143,8 +143,10 @@ type Guess struct {
 
 // Counted is the challenge that a guess was counted against.
 type Counted struct {
-	ID       uuid.UUID
-	CodeHash []byte
+	ID uuid.UUID
+	// Destination is where its code went.
+	Destination string
+	CodeHash    []byte
 	// Done is the kept result when the code was already consumed under the same ProofKey.
 	Done *ChallengeResult
 }
@@ -167,12 +169,12 @@ func (s *Store) CountGuess(ctx context.Context, g Guess) (Counted, error) {
 			ORDER BY created_at DESC LIMIT 1)
 		AND attempts < ? AND superseded_at IS NULL AND code_expires_at > now()
 			AND (consumed_at IS NULL OR proof_key = ?)
-		RETURNING id, code_hash, consumed_at, result`,
+		RETURNING id, destination, code_hash, consumed_at, result`,
 		g.Purpose, g.Subject, key, seconds(g.Lease), key, g.Tries, key).Scan(ctx, &row)
 	if err != nil {
 		return Counted{}, translate(err)
 	}
-	counted := Counted{ID: row.ID, CodeHash: row.CodeHash}
+	counted := Counted{ID: row.ID, Destination: row.Destination, CodeHash: row.CodeHash}
 	if row.ConsumedAt != nil {
 		counted.Done, err = decodeResult(row.Result)
 	}

@@ -27,7 +27,7 @@ func (s *Store) BeginMessage(ctx context.Context, m NewMessage) (id uuid.UUID, s
 		ON CONFLICT (flow, step) DO UPDATE SET
 			attempts = m.attempts + CASE WHEN m.state = 'sent' THEN 0 ELSE 1 END, updated_at = now()
 		RETURNING id, state = 'sent'`,
-		uuid.New(), m.Flow, m.Step, m.Template, m.Channel, account.MaskEmail(m.Destination)).Scan(ctx, &id, &sent)
+		uuid.New(), m.Flow, m.Step, m.Template, m.Channel, account.Mask(m.Channel, m.Destination)).Scan(ctx, &id, &sent)
 	return id, sent, translate(err)
 }
 
@@ -54,6 +54,14 @@ func (s *Store) MessageFailed(ctx context.Context, flow, step string, state Mess
 	_, err := s.db.NewRaw(`
 		UPDATE messages SET state = ?, last_error = ?, updated_at = now() WHERE flow = ? AND step = ? AND state <> 'sent'`,
 		state, reason, flow, step).Exec(ctx)
+	return translate(err)
+}
+
+// DropQueued ends the waiting messages of the steps that begin with prefix: another one has brought what they would bring.
+func (s *Store) DropQueued(ctx context.Context, flow, prefix string) error {
+	_, err := s.db.NewRaw(`
+		UPDATE messages SET state = 'expired', last_error = 'another channel was faster', updated_at = now()
+		WHERE flow = ? AND starts_with(step, ?) AND state = 'queued'`, flow, prefix).Exec(ctx)
 	return translate(err)
 }
 

@@ -11,14 +11,14 @@ import (
 func (s *Store) OwnProof(ctx context.Context, g Guess) (Counted, error) {
 	var row challengeRow
 	err := s.db.NewRaw(`
-		SELECT id, code_hash, consumed_at, result FROM challenges
+		SELECT id, destination, code_hash, consumed_at, result FROM challenges
 		WHERE purpose = ? AND subject = ? AND proof_key = ? AND code_hash IS NOT NULL AND superseded_at IS NULL
 			AND (consumed_at IS NOT NULL OR code_expires_at > now())
 		ORDER BY created_at DESC LIMIT 1`, g.Purpose, g.Subject, nullable(g.ProofKey)).Scan(ctx, &row)
 	if err != nil {
 		return Counted{}, translate(err)
 	}
-	counted := Counted{ID: row.ID, CodeHash: row.CodeHash}
+	counted := Counted{ID: row.ID, Destination: row.Destination, CodeHash: row.CodeHash}
 	if row.ConsumedAt != nil {
 		counted.Done, err = decodeResult(row.Result)
 	}

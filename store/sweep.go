@@ -23,6 +23,8 @@ var expired = []struct{ table, where string }{
 	{"idempotency_keys", `expires_at < now()`},
 	{"quotas", `expires_at < now()`},
 	{"rate_limits", `ends_at < now()`},
+	{"phone_attempts", `created_at < now() - interval '1 day'`},
+	{"budgets", `ends_at < now()`},
 	{"login_throttles", `updated_at < now() - interval '2 days'`},
 	{"sessions", `expires_at < now() - interval '90 days'`},
 	{"refresh_tokens", `expires_at < now() - interval '1 day'`},

@@ -98,6 +98,8 @@ type stage struct {
 	confirm  func(activities.ChallengeInput) (activities.Confirmed, error)
 	abandon  func(activities.AttemptInput) (activities.Remaining, error)
 	purge    func(activities.AccountInput) (activities.Left, error)
+	phone    func(activities.IssuePhoneCodeInput) (activities.IssuedCode, error)
+	bind     func(activities.ChallengeInput) (activities.AccountInput, error)
 	send     func(activities.SendCodeInput) (activities.Delivered, error)
 	mail     func(activities.SendMailInput) (activities.Delivered, error)
 	reset    resetSteps
@@ -160,6 +162,12 @@ func (s *stage) goWell() {
 	}
 	s.abandon = func(activities.AttemptInput) (activities.Remaining, error) { return activities.Remaining{}, nil }
 	s.purge = func(activities.AccountInput) (activities.Left, error) { return activities.Left{}, nil }
+	s.phone = func(in activities.IssuePhoneCodeInput) (activities.IssuedCode, error) {
+		return code(in.ChallengeID, 2*codeTTL+time.Minute)
+	}
+	s.bind = func(activities.ChallengeInput) (activities.AccountInput, error) {
+		return activities.AccountInput{AccountID: owner}, nil
+	}
 	s.send = func(activities.SendCodeInput) (activities.Delivered, error) {
 		return activities.Delivered{State: activities.DeliverySent, CodeExpiresAt: s.env.Now().Add(codeTTL)}, nil
 	}
@@ -315,6 +323,8 @@ type signupSteps interface {
 	ConfirmEmail(context.Context, activities.ChallengeInput) (activities.Confirmed, error)
 	AbandonSignup(context.Context, activities.AttemptInput) (activities.Remaining, error)
 	PurgeUnverified(context.Context, activities.AccountInput) (activities.Left, error)
+	IssuePhoneCode(context.Context, activities.IssuePhoneCodeInput) (activities.IssuedCode, error)
+	BindPhone(context.Context, activities.ChallengeInput) (activities.AccountInput, error)
 	SendCode(context.Context, activities.SendCodeInput) (activities.Delivered, error)
 	SendMail(context.Context, activities.SendMailInput) (activities.Delivered, error)
 }
@@ -350,6 +360,14 @@ func (s *steps) AbandonSignup(ctx context.Context, in activities.AttemptInput) (
 
 func (s *steps) PurgeUnverified(ctx context.Context, in activities.AccountInput) (activities.Left, error) {
 	return run(ctx, s, s.stage.purge, in)
+}
+
+func (s *steps) IssuePhoneCode(ctx context.Context, in activities.IssuePhoneCodeInput) (activities.IssuedCode, error) {
+	return run(ctx, s, s.stage.phone, in)
+}
+
+func (s *steps) BindPhone(ctx context.Context, in activities.ChallengeInput) (activities.AccountInput, error) {
+	return run(ctx, s, s.stage.bind, in)
 }
 
 func (s *steps) SendCode(ctx context.Context, in activities.SendCodeInput) (activities.Delivered, error) {

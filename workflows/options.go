@@ -25,6 +25,9 @@ func Register(r worker.Registry) {
 	r.RegisterWorkflowWithOptions(PasswordReset, workflow.RegisterOptions{
 		Name: PasswordResetWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
 	})
+	r.RegisterWorkflowWithOptions(PhoneVerification, workflow.RegisterOptions{
+		Name: PhoneVerificationWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
+	})
 	r.RegisterWorkflowWithOptions(SecurityNotice, workflow.RegisterOptions{
 		Name: SecurityNoticeWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
 	})

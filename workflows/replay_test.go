@@ -58,6 +58,12 @@ var endings = map[string]string{
 	"password-reset-canceled":    "canceled",
 	"security-notice-completed":  "completed",
 	"security-notice-failed":     "failed",
+	"phone-completed":            "completed",
+	"phone-by-whatsapp":          "completed",
+	"phone-resent":               "completed",
+	"phone-expired":              "expired",
+	"phone-update-lost":          "completed",
+	"phone-canceled":             "canceled",
 }
 
 func recorded(t *testing.T, name string) (*history.History, []byte) {
@@ -164,7 +170,8 @@ func TestHistory_SearchAttributesAtTheEnd(t *testing.T) {
 			require.Equal(t, outcome, last["FlowOutcome"])
 			require.Empty(t, last["NextActionAt"], "a flow that has ended does nothing next")
 			withAccount := outcome == "completed" || strings.Contains(name, "purged") || strings.Contains(name, "taken") ||
-				strings.HasPrefix(name, "security-") || strings.HasPrefix(name, "password-") && outcome != "refused"
+				strings.HasPrefix(name, "security-") || strings.HasPrefix(name, "password-") && outcome != "refused" ||
+				strings.HasPrefix(name, "phone-")
 			require.Equal(t, withAccount, last["AccountID"] != "")
 		})
 	}
@@ -198,7 +205,7 @@ func TestHistory_NothingInTheClear(t *testing.T) {
 			require.NoError(t, err)
 			for _, clear := range []string{
 				marker, "signup_code", "confirm_email", "signup_exists", "welcome", "Sign-up of", "give up",
-				"password_changed", "Notice to", "password_reset", "Password reset for",
+				"password_changed", "phone_code", "phone_verified", "Verification of", "Notice to", "password_reset", "Password reset for",
 			} {
 				require.NotContains(t, string(raw), clear)
 				require.NotContains(t, string(binary), clear)

@@ -27,6 +27,8 @@ type Core interface {
 	TouchSession(context.Context, account.Caller, core.SessionInput) (core.Activity, error)
 	DescribeDevice(context.Context, account.Caller, core.DescribeDeviceInput) (core.Device, error)
 	LoginHistory(context.Context, account.Caller, core.LoginHistoryInput) ([]core.LoginAttempt, error)
+	SendPhoneCode(context.Context, account.Caller, core.SendPhoneCodeInput) (core.PhonePending, error)
+	VerifyPhone(context.Context, account.Caller, core.VerifyPhoneInput) (core.None, error)
 	CreateAPIKey(context.Context, account.Caller, core.CreateAPIKeyInput) (core.NewAPIKey, error)
 	APIKeys(context.Context, account.Caller, core.None) ([]account.APIKey, error)
 	RevokeAPIKey(context.Context, account.Caller, core.RevokeAPIKeyInput) (core.None, error)
@@ -45,7 +47,7 @@ type Core interface {
 
 // Routes is the table of documents A and C.
 func Routes(c Core) []endpoint.Route {
-	return slices.Concat(accountRoutes(c), passwordRoutes(c), providerRoutes(c), sessionRoutes(c), apiKeyRoutes(c))
+	return slices.Concat(accountRoutes(c), passwordRoutes(c), phoneRoutes(c), providerRoutes(c), sessionRoutes(c), apiKeyRoutes(c))
 }
 
 func accountRoutes(c Core) []endpoint.Route {

@@ -127,6 +127,24 @@ var scenarios = []scenario{
 	{"signup-taken", taken, world, func(ctx context.Context, f *flow) error {
 		return do(ctx, f.ask, f.closed)
 	}},
+	{"phone-completed", phone, world, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.settled, f.tell, f.closed)
+	}},
+	{"phone-by-whatsapp", phone, smsRefused, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.settled, f.tell, f.closed)
+	}},
+	{"phone-resent", phone, holding, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.again, f.settled, f.tell, f.closed)
+	}},
+	{"phone-expired", phone, expiring, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.closed)
+	}},
+	{"phone-update-lost", phone, world, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.start, f.settled, f.tell, f.closed)
+	}},
+	{"phone-canceled", phone, world, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.settled, f.cancel, f.closed)
+	}},
 	{"security-notice-completed", notice, mailDown, func(ctx context.Context, f *flow) error {
 		return do(ctx, f.start, f.closed)
 	}},
@@ -239,6 +257,36 @@ func signup(kind account.SignupKind) story {
 			durable.FlowStage.ValueSet("awaiting_proof"), durable.NextActionAt.ValueSet(account.SystemClock{}.Now().Add(long)),
 		},
 	}
+}
+
+// phone is the verification of a number.
+func phone() story {
+	return story{
+		noun: "phone", workflow: workflows.PhoneVerificationWorkflow, open: workflows.PhoneOpen, proceed: workflows.PhoneProceed,
+		input: func(_, newest uuid.UUID) any {
+			return workflows.PhoneInput{AccountID: owner, Request: workflows.PhoneRequest{ChallengeID: newest}, Failover: short}
+		},
+		request: func(_, newest uuid.UUID) any { return workflows.PhoneRequest{ChallengeID: newest} },
+		proof:   func(_, newest uuid.UUID) any { return workflows.PhoneProof{ChallengeID: newest} },
+		summary: "Verification of a number", details: "For " + masked,
+		attributes: []temporal.SearchAttributeUpdate{
+			durable.FlowStage.ValueSet("awaiting_proof"), durable.AccountID.ValueSet(owner.String()),
+			durable.NextActionAt.ValueSet(account.SystemClock{}.Now().Add(long)),
+		},
+	}
+}
+
+// smsRefused has a vendor that refuses SMS, and is slow to take WhatsApp.
+func smsRefused() script {
+	w := world()
+	send := w.send
+	w.send = func(ctx context.Context, in activities.SendCodeInput) (activities.Delivered, error) {
+		if in.Channel == account.ChannelSMS {
+			return activities.Delivered{State: activities.DeliveryDead}, nil
+		}
+		return send(ctx, in)
+	}
+	return w
 }
 
 // notice is a notice that nobody waits for.

@@ -18,6 +18,8 @@ type signupSteps interface {
 	ConfirmEmail(context.Context, activities.ChallengeInput) (activities.Confirmed, error)
 	AbandonSignup(context.Context, activities.AttemptInput) (activities.Remaining, error)
 	PurgeUnverified(context.Context, activities.AccountInput) (activities.Left, error)
+	IssuePhoneCode(context.Context, activities.IssuePhoneCodeInput) (activities.IssuedCode, error)
+	BindPhone(context.Context, activities.ChallengeInput) (activities.AccountInput, error)
 	SendCode(context.Context, activities.SendCodeInput) (activities.Delivered, error)
 	SendMail(context.Context, activities.SendMailInput) (activities.Delivered, error)
 }
@@ -87,6 +89,14 @@ func (s *steps) AbandonSignup(context.Context, activities.AttemptInput) (activit
 
 func (s *steps) PurgeUnverified(context.Context, activities.AccountInput) (activities.Left, error) {
 	return s.script().purge()
+}
+
+func (s *steps) IssuePhoneCode(_ context.Context, in activities.IssuePhoneCodeInput) (activities.IssuedCode, error) {
+	return s.script().issue(activities.IssueSignupCodeInput{ChallengeID: in.ChallengeID})
+}
+
+func (s *steps) BindPhone(context.Context, activities.ChallengeInput) (activities.AccountInput, error) {
+	return activities.AccountInput{AccountID: owner}, nil
 }
 
 func (s *steps) SendCode(ctx context.Context, in activities.SendCodeInput) (activities.Delivered, error) {

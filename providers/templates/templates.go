@@ -35,6 +35,10 @@ const (
 	// optional.
 	ProviderLinked   = "provider_linked"
 	ProviderUnlinked = "provider_unlinked"
+	// PhoneCode brings the code that proves a number, as text for SMS and WhatsApp. It needs Code and Minutes.
+	PhoneCode = "phone_code"
+	// PhoneVerified tells an owner that a number was verified. Name is optional.
+	PhoneVerified = "phone_verified"
 )
 
 // message is a template with the fields that it cannot do without.
@@ -42,7 +46,8 @@ type message struct {
 	name  string
 	needs []need
 	text  *texttemplate.Template
-	html  *htmltemplate.Template
+	// html is nil for a message that is no mail.
+	html *htmltemplate.Template
 }
 
 var messages = []message{
@@ -57,6 +62,8 @@ var messages = []message{
 	load(SessionEnded),
 	load(ProviderLinked),
 	load(ProviderUnlinked),
+	loadText(PhoneCode, code, minutes),
+	load(PhoneVerified),
 }
 
 // Data is what a message may tell. A template takes what it needs and ignores the rest.
@@ -75,15 +82,21 @@ type Data struct {
 //go:embed messages
 var files embed.FS
 
+var functions = map[string]any{"count": count}
+
 func load(name string, needs ...need) message {
-	functions := map[string]any{"count": count}
+	m := loadText(name, needs...)
+	m.html = htmltemplate.Must(htmltemplate.New(name).Funcs(functions).
+		ParseFS(files, "messages/layout.html", "messages/"+name+".html"))
+	return m
+}
+
+// loadText is load for a message that is no mail: it has neither subject nor HTML.
+func loadText(name string, needs ...need) message {
 	return message{
 		name:  name,
 		needs: needs,
-		text: texttemplate.Must(texttemplate.New(name).Funcs(functions).
-			ParseFS(files, "messages/"+name+".txt")),
-		html: htmltemplate.Must(htmltemplate.New(name).Funcs(functions).
-			ParseFS(files, "messages/layout.html", "messages/"+name+".html")),
+		text:  texttemplate.Must(texttemplate.New(name).Funcs(functions).ParseFS(files, "messages/"+name+".txt")),
 	}
 }
 
@@ -103,7 +116,7 @@ func Names() []string {
 	return names
 }
 
-// Render returns the three forms of a message. It fails when template is unknown or a field that it needs is missing
+// Render returns the three forms of a message, of which one that is no mail has only the text. It fails when template is unknown or a field that it needs is missing
 // or malformed; the error names the field and never its value.
 func Render(template string, data Data) (subject, text, html string, err error) {
 	i := slices.IndexFunc(messages, func(m message) bool { return m.name == template })
@@ -119,8 +132,9 @@ func Render(template string, data Data) (subject, text, html string, err error) 
 	data.Name, data.Username = displayName(data.Name), displayUsername(data.Username)
 	// What the template engine says may quote the data, so it is not passed on.
 	var head, body, page strings.Builder
-	if m.text.ExecuteTemplate(&head, "subject", data) != nil || m.text.ExecuteTemplate(&body, "text", data) != nil ||
-		m.html.ExecuteTemplate(&page, "layout", data) != nil {
+	mailed := m.html != nil
+	if m.text.ExecuteTemplate(&body, "text", data) != nil || mailed && (m.text.ExecuteTemplate(&head, "subject", data) != nil ||
+		m.html.ExecuteTemplate(&page, "layout", data) != nil) {
 		return "", "", "", fmt.Errorf("templates: %s: cannot be rendered", template)
 	}
 	return oneLine(head.String()), strings.TrimSpace(body.String()) + "\n", page.String(), nil
