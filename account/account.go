@@ -145,12 +145,17 @@ func (p Principal) Can(scope Scope) bool {
 	return p.APIKey == nil || slices.Contains(p.APIKey.Scopes, scope)
 }
 
+// Service reports whether the credential is a service key, which belongs to no account.
+func (p Principal) Service() bool { return p.APIKey != nil && p.APIKey.Service }
+
 // Caller is the outside of a request as an operation sees it. Principal is nil on public routes.
 type Caller struct {
 	Principal *Principal
 	// KeyHeader is set when X-API-Key alone named the caller: where documents A and C share a path, the credential says
 	// which of them is spoken (contract X02, X03).
 	KeyHeader bool
+	// Asserted is set when a service key has signed the request (security.md section 6).
+	Asserted  bool
 	IP        netip.Addr
 	UserAgent string
 	// IdempotencyKey is the keyed hash of caller, route and the client's Idempotency-Key header, or empty.

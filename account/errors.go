@@ -194,6 +194,11 @@ var (
 	ErrProviderNotConfigured = define("provider_not_configured", Rejected, "This provider is not set up here")
 	ErrInvalidProviderToken  = define("invalid_provider_token", Rejected, "The provider does not accept this token for this account")
 	ErrEmailConflict         = define("email_conflict", Conflict, "Email conflict with existing account")
+	ErrUnsupportedProvider   = define("unsupported_provider", Rejected, "Unsupported provider")
+	ErrInvalidState          = define("invalid_state", Rejected, "Invalid or expired state")
+	ErrInvalidAssertion      = define("invalid_assertion", Unauthenticated, "The X-Assertion header is missing, invalid, expired or used")
+	ErrForbidden             = define("forbidden", Forbidden, "API key may not sign users in")
+	ErrAccountExists         = define("account_exists", Conflict, "Email belongs to an account without this provider")
 	ErrLastProvider          = define("last_auth_provider", Rejected, "Cannot unlink last auth provider")
 )
 

@@ -29,6 +29,7 @@ type Core interface {
 	middleware.Authenticator
 	middleware.Limiter
 	middleware.Keys
+	middleware.Nonces
 	authv1.Core
 	usersv1.Core
 	accountv1.Core
@@ -125,7 +126,7 @@ func (a *App) mount(c Core) error {
 	})
 	for _, r := range ordered {
 		a.add(r.Method, r.Path,
-			middleware.Authenticate(r, c), middleware.Limit(r, c), middleware.Idempotency(r, c), r.Serve)
+			middleware.Authenticate(r, c), middleware.Limit(r, c), middleware.Assertion(r, c), middleware.Idempotency(r, c), r.Serve)
 	}
 	return nil
 }

@@ -37,6 +37,7 @@ var statusOfCode = map[string]int{
 	"reauthentication_required": 403, "invalid_password": 400, "password_exists": 409,
 	"provider_already_connected": 409, "last_auth_provider": 400, "provider_not_configured": 400,
 	"invalid_provider_token": 400, "email_conflict": 409,
+	"unsupported_provider": 400, "invalid_state": 400, "invalid_assertion": 401, "forbidden": 403, "account_exists": 409,
 }
 
 func TestCatalogueIsPinned(t *testing.T) {

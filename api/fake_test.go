@@ -47,6 +47,8 @@ type fakeCore struct {
 	addresses  []netip.Addr
 	shown      []core.Credential
 
+	// spent are the nonces of assertions.
+	spent   map[string]bool
 	claimed map[string][]byte
 	kept    map[string]core.Answer
 	// released counts keys given back.

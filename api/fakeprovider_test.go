@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/google/uuid"
+
 	"gatehouse/account"
 	"gatehouse/core"
 )
@@ -38,4 +40,29 @@ func (f *fakeCore) DisconnectProvider(
 	ctx context.Context, by account.Caller, in core.DisconnectProviderInput,
 ) (core.RemainingMethods, error) {
 	return core.RemainingMethods{Count: 2}, f.record(ctx, "DisconnectProvider", by, in, nil)
+}
+
+func (f *fakeCore) InitiateLink(ctx context.Context, by account.Caller, in core.InitiateLinkInput) (core.LinkStarted, error) {
+	err := f.record(ctx, "InitiateLink", by, in, map[string]string{"provider": in.Provider})
+	return core.LinkStarted{AuthURL: "https://accounts.example.com/?state=s", State: "s"}, err
+}
+
+func (f *fakeCore) CompleteLink(ctx context.Context, by account.Caller, in core.CompleteLinkInput) (core.LinkCompleted, error) {
+	err := f.record(ctx, "CompleteLink", by, in, map[string]string{
+		"state": in.State, "provider": in.Provider, "provider_account_id": in.Subject,
+	})
+	return core.LinkCompleted{Provider: account.Provider(in.Provider)}, err
+}
+
+func (f *fakeCore) SpendNonce(_ context.Context, _ uuid.UUID, nonce string) error {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	if f.spent[nonce] {
+		return account.ErrInvalidAssertion
+	}
+	if f.spent == nil {
+		f.spent = map[string]bool{}
+	}
+	f.spent[nonce] = true
+	return nil
 }

@@ -26,9 +26,13 @@ type Deps struct {
 	Tokens  *secret.AccessTokens
 	// Identity are the outside identity providers.
 	Identity *identity.Providers
-	Policy   account.Policy
-	Clock    account.Clock
-	Log      *slog.Logger
+	// LinkRedirect is where they send people back to.
+	LinkRedirect string
+	// RequireAssertion wants requests of service keys to be signed.
+	RequireAssertion bool
+	Policy           account.Policy
+	Clock            account.Clock
+	Log              *slog.Logger
 	// Locate tells roughly where an address is, or nothing. Nil knows no places.
 	Locate func(netip.Addr) string
 	// ServeInbox serves the development inbox.

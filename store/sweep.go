@@ -29,6 +29,7 @@ var expired = []struct{ table, where string }{
 	{"sessions", `expires_at < now() - interval '90 days'`},
 	{"refresh_tokens", `expires_at < now() - interval '1 day'`},
 	{"login_history", `created_at < now() - interval '90 days'`},
+	{"provider_links", `expires_at < now() - interval '1 day'`},
 	{"messages", `created_at < now() - interval '90 days'`},
 	{"dev_inbox", `created_at < now() - interval '7 days'`},
 }

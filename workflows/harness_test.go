@@ -223,9 +223,16 @@ func (s *stage) update(after time.Duration, name string, arg any) *answer {
 				}
 				finish(err)
 			},
-		}, arg)
+		}, arguments(arg)...)
 	})
 	return got
+}
+
+func arguments(arg any) []any {
+	if arg == nil {
+		return nil
+	}
+	return []any{arg}
 }
 
 func (s *stage) now() time.Duration { return s.env.Now().Sub(midnight) }

@@ -28,6 +28,9 @@ func Register(r worker.Registry) {
 	r.RegisterWorkflowWithOptions(PhoneVerification, workflow.RegisterOptions{
 		Name: PhoneVerificationWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
 	})
+	r.RegisterWorkflowWithOptions(ProviderLink, workflow.RegisterOptions{
+		Name: ProviderLinkWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
+	})
 	r.RegisterWorkflowWithOptions(SecurityNotice, workflow.RegisterOptions{
 		Name: SecurityNoticeWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
 	})

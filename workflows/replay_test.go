@@ -56,6 +56,9 @@ var endings = map[string]string{
 	"password-reset-expired":     "expired",
 	"password-reset-refused":     "refused",
 	"password-reset-canceled":    "canceled",
+	"provider-link-completed":    "completed",
+	"provider-link-expired":      "expired",
+	"provider-link-refused":      "refused",
 	"security-notice-completed":  "completed",
 	"security-notice-failed":     "failed",
 	"phone-completed":            "completed",
@@ -180,8 +183,11 @@ func TestHistory_SearchAttributesAtTheEnd(t *testing.T) {
 // kindOf is the noun of a recording: the first word of its name.
 func kindOf(name string) string {
 	noun, _, _ := strings.Cut(name, "-")
-	if noun == "security" {
+	switch noun {
+	case "security":
 		return "notice"
+	case "provider":
+		return "provider_link"
 	}
 	return noun
 }
@@ -206,6 +212,7 @@ func TestHistory_NothingInTheClear(t *testing.T) {
 			for _, clear := range []string{
 				marker, "signup_code", "confirm_email", "signup_exists", "welcome", "Sign-up of", "give up",
 				"password_changed", "phone_code", "phone_verified", "Verification of", "Notice to", "password_reset", "Password reset for",
+				"provider_linked", "Link an",
 			} {
 				require.NotContains(t, string(raw), clear)
 				require.NotContains(t, string(binary), clear)

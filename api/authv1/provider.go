@@ -13,6 +13,8 @@ type providerCore interface {
 	LinkedAccounts(context.Context, account.Caller, core.None) (core.LinkedAccounts, error)
 	ConnectProvider(context.Context, account.Caller, core.ConnectProviderInput) (account.LinkedProvider, error)
 	DisconnectProvider(context.Context, account.Caller, core.DisconnectProviderInput) (core.RemainingMethods, error)
+	InitiateLink(context.Context, account.Caller, core.InitiateLinkInput) (core.LinkStarted, error)
+	CompleteLink(context.Context, account.Caller, core.CompleteLinkInput) (core.LinkCompleted, error)
 }
 
 // providerRoutes are the outside accounts that open an account.
@@ -34,6 +36,21 @@ func providerRoutes(c Core) []endpoint.Route {
 			Policy: endpoint.Session, Scope: account.ScopeSecurity, Limit: account.LimitWrite,
 		}, disconnectProviderRequest.input, c.DisconnectProvider, newDisconnectedBody,
 			endpoint.Reworded(account.ErrNotFound, "Provider not connected")),
+		// C10
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "linkAccountCallback", Method: "POST", Path: "/api/v1/auth/linked-accounts/callback", Service: true,
+			Policy: endpoint.Session, Scope: account.ScopeSecurity, Limit: account.LimitVerify, Idempotent: true,
+		}, completeLinkRequest.input, c.CompleteLink, newLinkCompletedBody),
+		// C11
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "completeAccountLink", Method: "POST", Path: "/api/v1/auth/linked-accounts/complete", Service: true,
+			Policy: endpoint.Session, Scope: account.ScopeSecurity, Limit: account.LimitVerify, Idempotent: true,
+		}, completeLinkRequest.input, c.CompleteLink, newLinkCompletedBody),
+		// C12
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "initiateAccountLink", Method: "POST", Path: "/api/v1/auth/linked-accounts/initiate",
+			Policy: endpoint.Session, Scope: account.ScopeSecurity, Limit: account.LimitWrite, Idempotent: true,
+		}, initiateLinkRequest.input, c.InitiateLink, newLinkStartedBody),
 		// C13
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "unlinkAccount", Method: "DELETE", Path: "/api/v1/auth/linked-accounts/:provider",
@@ -150,4 +167,46 @@ type unlinkedBody struct {
 
 func newUnlinkedBody(r core.RemainingMethods) any {
 	return unlinkedBody{Message: "Account unlinked", RemainingMethods: r.Count}
+}
+
+type initiateLinkRequest struct {
+	Provider string `json:"provider"`
+}
+
+func (r initiateLinkRequest) input() core.InitiateLinkInput {
+	return core.InitiateLinkInput{Provider: r.Provider}
+}
+
+type linkStartedBody struct {
+	AuthURL string `json:"auth_url"`
+	State   string `json:"state"`
+}
+
+func newLinkStartedBody(l core.LinkStarted) any {
+	return linkStartedBody{AuthURL: l.AuthURL, State: l.State}
+}
+
+type completeLinkRequest struct {
+	State             string  `json:"state"`
+	Provider          string  `json:"provider"`
+	ProviderAccountID string  `json:"provider_account_id"`
+	ProviderEmail     *string `json:"provider_email"`
+	DisplayName       *string `json:"display_name"`
+	AvatarURL         *string `json:"avatar_url"`
+}
+
+func (r completeLinkRequest) input() core.CompleteLinkInput {
+	return core.CompleteLinkInput{
+		State: r.State, Provider: r.Provider, Subject: r.ProviderAccountID, Email: r.ProviderEmail, DisplayName: r.DisplayName,
+		AvatarURL: r.AvatarURL,
+	}
+}
+
+type linkCompletedBody struct {
+	Status   string `json:"status"`
+	Provider string `json:"provider"`
+}
+
+func newLinkCompletedBody(l core.LinkCompleted) any {
+	return linkCompletedBody{Status: "ok", Provider: string(l.Provider)}
 }

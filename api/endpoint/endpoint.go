@@ -38,7 +38,9 @@ type Meta struct {
 	Policy  Policy
 	// Scope is what an API key must carry; every route that is not Public names one.
 	Scope account.Scope
-	Limit account.RateLimit
+	// Service routes take service keys, too, and judge their X-Assertion.
+	Service bool
+	Limit   account.RateLimit
 	// Idempotent routes honour the Idempotency-Key header.
 	Idempotent bool
 }

@@ -48,7 +48,11 @@ func admit(p account.Principal, route endpoint.Route) error {
 	switch {
 	case pending && route.Policy != endpoint.SecondStep:
 		return account.ErrSecondStepRequired
-	case p.APIKey != nil && p.APIKey.Service, !p.Can(route.Scope):
+	case p.Service():
+		if !route.Service {
+			return account.ErrInsufficientScope
+		}
+	case !p.Can(route.Scope):
 		return account.ErrInsufficientScope
 	}
 	return nil

@@ -58,6 +58,9 @@ func Idempotency(route endpoint.Route, keys Keys) fiber.Handler {
 		who := "anonymous"
 		if p := state.Caller.Principal; p != nil {
 			who = p.Account.ID.String()
+			if p.Service() {
+				who = p.APIKey.ID.String()
+			}
 		}
 		key := keys.HashKey("idempotency", who, route.Method, route.Path, string(sent[0]))
 		kept, err := keys.ClaimKey(c.UserContext(), key, requestHash(c))

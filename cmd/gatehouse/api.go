@@ -82,7 +82,8 @@ func (p *process) operations() (*core.Core, error) {
 		Store: p.store, Flows: p.flows, Keyring: p.keyring, Keys: p.keys, Hasher: hasher, Tokens: tokens,
 		Policy: p.config.Policy, Clock: p.clock, Log: p.log, ServeInbox: p.config.DevInbox(),
 		RequestTimeout: p.config.RequestTimeout, Locate: locate,
-		Identity: idp.New(idp.Settings(p.config.Identity)),
+		Identity:     idp.New(idp.Settings(p.config.Identity)),
+		LinkRedirect: p.config.LinkRedirectURL, RequireAssertion: p.config.RequireAssertion,
 	})
 }
 

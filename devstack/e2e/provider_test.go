@@ -202,3 +202,68 @@ func TestProvidersThatAreRefused(t *testing.T) {
 	got = c.want(t, http.StatusForbidden, call{Path: pathProviders, Token: registered.text(t, "token"), Body: body})
 	require.Equal(t, "email_not_verified", got.text(t, "error"))
 }
+
+// C12, C10, C11: a link from its state to its callback, and every callback that is none (OAU-07).
+func TestProviderLink(t *testing.T) {
+	t.Parallel()
+	o := startOutside(t)
+	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: o.settings("GATEHOUSE_LINK_REDIRECT_URL", "https://app.example.com/linked")})
+	db, c := openDatabase(t, s), newClient(s.BaseURL)
+	email := newEmail()
+	mine, theirs := c.signUp(t, email), c.signUp(t, newEmail())
+	service := strings.TrimSpace(s.Command(t, nil, "keys", "create", "--service", "--name", "test"))
+	begin := func() string {
+		got := c.want(t, http.StatusOK, call{Path: pathLinked + "/initiate", Token: mine, Body: fields{"provider": "google"}})
+		page, err := url.Parse(got.text(t, "auth_url"))
+		require.NoError(t, err)
+		require.True(t, strings.HasPrefix(page.String(), o.oidc.AuthorizationEndpoint()), page)
+		require.Equal(t, got.text(t, "state"), page.Query().Get("state"))
+		require.Equal(t, "https://app.example.com/linked", page.Query().Get("redirect_uri"))
+		return got.text(t, "state")
+	}
+	back := func(path, token, state, provider, subject string) call {
+		return call{Path: pathLinked + path, Token: token, Body: fields{
+			"state": state, "provider": provider, "provider_account_id": subject, "provider_email": "ann@gmail.example",
+		}}
+	}
+	refused := func(status int, code string, got answer) {
+		t.Helper()
+		require.Equal(t, status, got.Status, "%s", got.Body)
+		require.Equal(t, code, got.text(t, "error"))
+	}
+	refused(400, "unsupported_provider", c.send(t, call{Path: pathLinked + "/initiate", Token: mine, Body: fields{"provider": "example_provider"}}))
+	refused(400, "provider_not_configured", c.send(t, call{Path: pathLinked + "/initiate", Token: mine, Body: fields{"provider": "apple"}}))
+
+	state := begin()
+	refused(401, "unauthorized", c.send(t, back("/complete", "", state, "google", "sub-1")))
+	for _, path := range []string{"/callback", "/complete"} {
+		refused(400, "invalid_state", c.send(t, back(path, theirs, state, "google", "sub-1")))
+		refused(400, "invalid_state", c.send(t, back(path, service, "guessed", "google", "sub-1")))
+		refused(400, "invalid_state", c.send(t, back(path, service, state, "github", "sub-1")))
+		refused(400, "unsupported_provider", c.send(t, back(path, mine, state, "example_provider", "sub-1")))
+	}
+	require.Equal(t, "ok", c.want(t, 200, back("/callback", mine, state, "google", "sub-1")).text(t, "status"))
+	refused(400, "invalid_state", c.send(t, back("/callback", mine, state, "google", "sub-1")))
+	linked := c.want(t, 200, call{Path: pathLinked, Token: mine}).object(t)
+	require.Len(t, linked["accounts"], 1)
+	testkit.Eventually(t, patience, func() bool { return len(c.inbox(t, email)) >= 2 }, "the owner is told")
+	refused(409, "provider_already_connected", c.send(t, back("/complete", service, begin(), "google", "sub-2")))
+
+	// A hundred callbacks with one state, by the owner's session and by the service.
+	c.want(t, 200, call{Method: http.MethodDelete, Path: pathLinked + "/google", Token: mine})
+	state = begin()
+	var won atomic.Int32
+	atOnce(crowd, func(i int) {
+		got, err := c.try(t.Context(), back("/complete", []string{service, mine}[i%2], state, "google", "sub-"+strconv.Itoa(i)))
+		switch {
+		case err != nil:
+			t.Error(err)
+		case got.ok():
+			won.Add(1)
+		case got.Status != http.StatusBadRequest:
+			t.Errorf("%d %s", got.Status, got.Body)
+		}
+	})
+	require.EqualValues(t, 1, won.Load())
+	require.Equal(t, 1, db.number(t, `SELECT count(*) FROM linked_providers`))
+}

@@ -61,7 +61,8 @@ func world() script {
 		send: func(context.Context, activities.SendCodeInput) (activities.Delivered, error) {
 			return activities.Delivered{State: activities.DeliverySent, CodeExpiresAt: account.SystemClock{}.Now().Add(long)}, nil
 		},
-		mail: func() (activities.Delivered, error) { return sent, nil },
+		mail:       func() (activities.Delivered, error) { return sent, nil },
+		finishLink: func() error { return nil },
 	}
 }
 
@@ -144,6 +145,15 @@ var scenarios = []scenario{
 	}},
 	{"phone-canceled", phone, world, func(ctx context.Context, f *flow) error {
 		return do(ctx, f.ask, f.settled, f.cancel, f.closed)
+	}},
+	{"provider-link-completed", providerLink, world, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.tell, f.closed)
+	}},
+	{"provider-link-expired", providerLink, world, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.closed)
+	}},
+	{"provider-link-refused", providerLink, linkTaken, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, refused(f), f.closed)
 	}},
 	{"security-notice-completed", notice, mailDown, func(ctx context.Context, f *flow) error {
 		return do(ctx, f.start, f.closed)

@@ -41,6 +41,8 @@ type script struct {
 
 	issueReset func(activities.IssueResetInput) (activities.IssuedCode, error)
 	sendReset  func(context.Context, activities.ChallengeInput) (activities.Delivered, error)
+	// finishLink ends a link of an outside account.
+	finishLink func() error
 }
 
 // steps play the script of the scenario that runs, without any database or provider.

@@ -52,6 +52,11 @@ type Config struct {
 	ConfirmURL string `env:"GATEHOUSE_CONFIRM_URL"`
 	// ResetURL is the page that a password reset mail links to, "?token=" is appended. Empty means BaseURL/reset-password.
 	ResetURL string `env:"GATEHOUSE_RESET_URL"`
+	// LinkRedirectURL is your page to which a provider sends people back who link an account there. Empty means
+	// BaseURL/link-account.
+	LinkRedirectURL string `env:"GATEHOUSE_LINK_REDIRECT_URL"`
+	// RequireAssertion wants requests of service keys to be signed by X-Assertion; production always does.
+	RequireAssertion bool `env:"GATEHOUSE_REQUIRE_ASSERTION" envDefault:"false"`
 	// AllowedOrigins may call the API from a browser (CORS). Empty means none.
 	AllowedOrigins []string `env:"GATEHOUSE_ALLOWED_ORIGINS"`
 	// TrustedProxies are the networks whose X-Forwarded-For is believed, e.g. 10.0.0.0/8. Empty means none.
@@ -162,6 +167,10 @@ func Load() (Config, error) {
 	if c.ResetURL == "" {
 		c.ResetURL = strings.TrimSuffix(c.BaseURL, "/") + "/reset-password"
 	}
+	if c.LinkRedirectURL == "" {
+		c.LinkRedirectURL = strings.TrimSuffix(c.BaseURL, "/") + "/link-account"
+	}
+	c.RequireAssertion = c.RequireAssertion || c.Environment == Production
 	return c, errors.Join(unread, c.validate())
 }
 
@@ -191,6 +200,7 @@ func (c Config) validate() error {
 	for _, u := range []struct{ setting, value string }{
 		{"GATEHOUSE_BASE_URL", c.BaseURL},
 		{"GATEHOUSE_CONFIRM_URL", c.ConfirmURL},
+		{"GATEHOUSE_LINK_REDIRECT_URL", c.LinkRedirectURL},
 		{"GATEHOUSE_TEMPORAL_UI_URL", c.TemporalUIURL},
 		{"GATEHOUSE_TWILIO_URL", c.SMS.TwilioURL},
 		{"GATEHOUSE_GOOGLE_ISSUER", c.Identity.GoogleIssuer},
