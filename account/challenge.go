@@ -11,12 +11,14 @@ type Purpose string
 
 // The purposes. PurposeSignup opens an account that does not exist yet (C06), PurposeEmail proves the address of one
 // that does (B08, C31), PurposePhone that a number is the account's (A04), PurposeReset lets the owner of a mailbox set a
-// password anew (C21).
+// password anew (C21), PurposeEmailChange proves the address that an account is about to have (C20, by C31 or B08).
 const (
 	PurposeSignup Purpose = "signup"
 	PurposeEmail  Purpose = "email"
 	PurposePhone  Purpose = "phone"
 	PurposeReset  Purpose = "reset"
+
+	PurposeEmailChange Purpose = "email_change"
 )
 
 // CodeLength is the number of digits of a one-time code.

@@ -193,6 +193,10 @@ func (f *fakeCore) ChangeProfile(ctx context.Context, by account.Caller, in core
 	return f.principal, f.record(ctx, "ChangeProfile", by, in, nil)
 }
 
+func (f *fakeCore) UpdateProfile(ctx context.Context, by account.Caller, in core.UpdateProfileInput) (account.Principal, error) {
+	return f.principal, f.record(ctx, "UpdateProfile", by, in, nil)
+}
+
 func (f *fakeCore) RecordOnboarding(ctx context.Context, by account.Caller, in core.RecordOnboardingInput) (core.None, error) {
 	return core.None{}, f.record(ctx, "RecordOnboarding", by, in, map[string]string{"event": in.Event})
 }

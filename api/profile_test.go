@@ -73,6 +73,20 @@ func TestSentencesOfPhoneNumbers(t *testing.T) {
 	}
 }
 
+func TestC20ReachesTheCoreWhole(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	for body, want := range map[string]core.UpdateProfileInput{
+		``: {}, `{}`: {}, `{"name":null,"email":null}`: {}, `{"name":""}`: {Name: new("")},
+		`{"name":"John Smith","email":"new@example.com","id":"x","avatar_url":"x"}`: {Name: new("John Smith"), Email: new("new@example.com")},
+	} {
+		got := app.send(t, "PATCH", pathProfile, body, bearer, "Bearer "+goodToken)
+		require.Equal(t, app.send(t, "GET", pathProfile, "", bearer, "Bearer "+goodToken).Body, got.Body, "C20 answers as C19")
+		calls := app.core.called()
+		require.Equal(t, want, calls[len(calls)-2].in)
+	}
+}
+
 func TestOnboardingEvents(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)

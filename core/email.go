@@ -37,7 +37,7 @@ func (c *Core) CompleteSignup(ctx context.Context, by account.Caller, in Complet
 	if counted.Done != nil {
 		return c.signIn(ctx, counted.Done.SessionID)
 	}
-	done, err := c.prove(ctx, account.SignupByCode, email, counted.ID, guess,
+	done, err := c.prove(ctx, c.flowID(account.SignupByCode, email), workflows.SignupProceed, counted.ID, guess,
 		store.Proof{Origin: origin(by, in.Fingerprint, in.Attribution, in.AnonymousID)})
 	if err != nil {
 		return SignIn{}, err
@@ -61,9 +61,10 @@ type CodeVerified struct {
 	CreditsAwarded int64
 }
 
-// VerifyCode proves an address by code (C31): that of an unverified account, which is then verified and gets its bonus.
-// The code of a pending sign-up is only checked and stays usable for CompleteSignup (contract X26). Where both await a
-// code, either will do: nobody can take the code of an account from its owner by opening a sign-up for the address.
+// VerifyCode proves an address by code (C31): that of an unverified account, which is then verified and gets its bonus, or
+// the one that an account is about to have (C20).
+// The code of a pending sign-up is only checked and stays usable for CompleteSignup (contract X26). Where several await a
+// code, any will do: nobody can take the code of an account from its owner by opening a sign-up for the address.
 // Errors are those of CompleteSignup.
 func (c *Core) VerifyCode(ctx context.Context, by account.Caller, in VerifyCodeInput) (CodeVerified, error) {
 	email, err := codeInput(in.Email, in.Code)
@@ -78,7 +79,13 @@ func (c *Core) VerifyCode(ctx context.Context, by account.Caller, in VerifyCodeI
 	if err != nil && !errors.Is(err, account.ErrNotFound) {
 		return CodeVerified{}, err
 	}
-	if pending != nil || (err == nil && !owner.Verified) {
+	unverified := err == nil && !owner.Verified
+	if changed := c.verifyEmailChange(ctx, by, email, in.Code); !errors.Is(changed, account.ErrNotFound) {
+		if !errors.Is(changed, account.ErrInvalidCode) || (pending != nil && !unverified) {
+			return CodeVerified{}, changed
+		}
+	}
+	if pending != nil || unverified {
 		verified, err := c.verifyAccount(ctx, by, email, in.Code)
 		if pending != nil || !errors.Is(err, account.ErrInvalidCode) {
 			return verified, err
@@ -97,7 +104,7 @@ func (c *Core) verifyAccount(ctx context.Context, by account.Caller, email, code
 	if counted.Done != nil {
 		return CodeVerified{CreditsAwarded: counted.Done.CreditsAwarded}, nil
 	}
-	done, err := c.prove(ctx, account.SignupByRegister, email, counted.ID, guess, store.Proof{})
+	done, err := c.prove(ctx, c.flowID(account.SignupByRegister, email), workflows.SignupProceed, counted.ID, guess, store.Proof{})
 	return CodeVerified{CreditsAwarded: done.CreditsAwarded}, err
 }
 
@@ -106,7 +113,8 @@ type ConfirmEmailInput struct {
 	Token string
 }
 
-// ConfirmEmail proves an address by the token of the mailed link (B08). It returns account.ErrInvalidToken for a token
+// ConfirmEmail proves an address by the token of the mailed link (B08): that of an unverified account, or the one that an
+// account is about to have (C20). It returns account.ErrInvalidToken for a token
 // that is unknown, expired, replaced by a newer one or used.
 func (c *Core) ConfirmEmail(ctx context.Context, by account.Caller, in ConfirmEmailInput) (None, error) {
 	if in.Token == "" {
@@ -116,7 +124,11 @@ func (c *Core) ConfirmEmail(ctx context.Context, by account.Caller, in ConfirmEm
 	ch, done, err := c.Store.ChallengeByLink(ctx, account.PurposeEmail, hash, by.IdempotencyKey)
 	if err == nil && done == nil {
 		guess := store.Guess{Purpose: account.PurposeEmail, Lease: c.Policy.ProofLease, ProofKey: by.IdempotencyKey}
-		_, err = c.prove(ctx, account.SignupByRegister, ch.Destination, ch.ID, guess, store.Proof{})
+		flow := c.flowID(account.SignupByRegister, ch.Destination)
+		_, err = c.prove(ctx, flow, workflows.SignupProceed, ch.ID, guess, store.Proof{})
+	}
+	if errors.Is(err, account.ErrNotFound) {
+		err = c.confirmEmailChange(ctx, by, hash)
 	}
 	if errors.Is(err, account.ErrNotFound) || errors.Is(err, account.ErrInvalidCode) {
 		err = account.ErrInvalidToken.Because(err)
@@ -223,7 +235,7 @@ func (c *Core) checkCode(ctx context.Context, g store.Guess, email, code string)
 
 // prove marks a challenge as proven and has the flow make the change that it allows. Of many callers with the same right
 // code one gets here; after a crash in between, the same code or the same Idempotency-Key does again.
-func (c *Core) prove(ctx context.Context, kind account.SignupKind, email string, challenge uuid.UUID, g store.Guess, proof store.Proof) (workflows.SignupDone, error) {
+func (c *Core) prove(ctx context.Context, flow, update string, challenge uuid.UUID, g store.Guess, proof store.Proof) (workflows.SignupDone, error) {
 	var done workflows.SignupDone
 	if err := c.Store.Prove(ctx, challenge, g, proof); err != nil {
 		if errors.Is(err, account.ErrNotFound) {
@@ -232,7 +244,7 @@ func (c *Core) prove(ctx context.Context, kind account.SignupKind, email string,
 		return done, err
 	}
 	err := c.Flows.Tell(ctx, durable.Tell{
-		WorkflowID: c.flowID(kind, email), Update: workflows.SignupProceed, Arg: workflows.SignupProof{ChallengeID: challenge},
+		WorkflowID: flow, Update: update, Arg: workflows.SignupProof{ChallengeID: challenge},
 	}, &done)
 	if !errors.Is(err, durable.ErrNoFlow) {
 		return done, err

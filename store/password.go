@@ -168,6 +168,9 @@ func (s *Store) resetPassword(ctx context.Context, row challengeRow, bonus Bonus
 	if err := s.endSessions(ctx, id, nil, "password_reset"); err != nil {
 		return ChallengeResult{}, err
 	}
+	if err := s.dropEmailChanges(ctx, id); err != nil {
+		return ChallengeResult{}, err
+	}
 	out := ChallengeResult{AccountID: id}
 	if !verified {
 		out.CreditsAwarded, err = s.cleanUnverified(ctx, id, bonus)

@@ -30,6 +30,7 @@ import (
 const (
 	codeTTL       = 10 * time.Minute
 	signupTTL     = 30 * time.Minute
+	linkTTL       = 24 * time.Hour
 	unverifiedTTL = 7 * 24 * time.Hour
 	masked        = "m***@example.com"
 	bonus         = 100
@@ -103,6 +104,10 @@ type stage struct {
 	send     func(activities.SendCodeInput) (activities.Delivered, error)
 	mail     func(activities.SendMailInput) (activities.Delivered, error)
 	reset    resetSteps
+	move     func(activities.EmailChangeInput) (activities.IssuedEmailChange, error)
+	moved    func(activities.ChallengeInput) (activities.EmailChanged, error)
+	told     func(activities.EmailChangeMailInput) (activities.Delivered, error)
+	forget   func(activities.EmailChangeInput) error
 
 	mu      sync.Mutex
 	calls   []call
@@ -175,6 +180,17 @@ func (s *stage) goWell() {
 		return activities.Delivered{State: activities.DeliverySent}, nil
 	}
 	s.reset = s.resetsWell()
+	s.move = func(in activities.EmailChangeInput) (activities.IssuedEmailChange, error) {
+		issued, err := code(in.ChangeID, linkTTL)
+		return activities.IssuedEmailChange{Code: issued}, err
+	}
+	s.moved = func(activities.ChallengeInput) (activities.EmailChanged, error) {
+		return activities.EmailChanged{AccountID: owner}, nil
+	}
+	s.told = func(activities.EmailChangeMailInput) (activities.Delivered, error) {
+		return activities.Delivered{State: activities.DeliverySent}, nil
+	}
+	s.forget = func(activities.EmailChangeInput) error { return nil }
 }
 
 // at does something at a virtual time.
@@ -334,6 +350,10 @@ type signupSteps interface {
 	BindPhone(context.Context, activities.ChallengeInput) (activities.AccountInput, error)
 	SendCode(context.Context, activities.SendCodeInput) (activities.Delivered, error)
 	SendMail(context.Context, activities.SendMailInput) (activities.Delivered, error)
+	IssueEmailChange(context.Context, activities.EmailChangeInput) (activities.IssuedEmailChange, error)
+	ChangeEmail(context.Context, activities.ChallengeInput) (activities.EmailChanged, error)
+	SendEmailChangeMail(context.Context, activities.EmailChangeMailInput) (activities.Delivered, error)
+	ForgetEmailChange(context.Context, activities.EmailChangeInput) error
 }
 
 var (
@@ -383,6 +403,23 @@ func (s *steps) SendCode(ctx context.Context, in activities.SendCodeInput) (acti
 
 func (s *steps) SendMail(ctx context.Context, in activities.SendMailInput) (activities.Delivered, error) {
 	return run(ctx, s, s.stage.mail, in)
+}
+
+func (s *steps) IssueEmailChange(ctx context.Context, in activities.EmailChangeInput) (activities.IssuedEmailChange, error) {
+	return run(ctx, s, s.stage.move, in)
+}
+
+func (s *steps) ChangeEmail(ctx context.Context, in activities.ChallengeInput) (activities.EmailChanged, error) {
+	return run(ctx, s, s.stage.moved, in)
+}
+
+func (s *steps) SendEmailChangeMail(ctx context.Context, in activities.EmailChangeMailInput) (activities.Delivered, error) {
+	return run(ctx, s, s.stage.told, in)
+}
+
+func (s *steps) ForgetEmailChange(ctx context.Context, in activities.EmailChangeInput) error {
+	_, err := run(ctx, s, func(in activities.EmailChangeInput) (struct{}, error) { return struct{}{}, s.stage.forget(in) }, in)
+	return err
 }
 
 func run[In, Out any](ctx context.Context, s *steps, do func(In) (Out, error), in In) (Out, error) {

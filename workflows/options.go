@@ -31,6 +31,9 @@ func Register(r worker.Registry) {
 	r.RegisterWorkflowWithOptions(ProviderLink, workflow.RegisterOptions{
 		Name: ProviderLinkWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
 	})
+	r.RegisterWorkflowWithOptions(EmailChange, workflow.RegisterOptions{
+		Name: EmailChangeWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
+	})
 	r.RegisterWorkflowWithOptions(SecurityNotice, workflow.RegisterOptions{
 		Name: SecurityNoticeWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
 	})

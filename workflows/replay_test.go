@@ -59,6 +59,10 @@ var endings = map[string]string{
 	"provider-link-completed":    "completed",
 	"provider-link-expired":      "expired",
 	"provider-link-refused":      "refused",
+	"email-change-completed":     "completed",
+	"email-change-expired":       "expired",
+	"email-change-replaced":      "completed",
+	"email-change-canceled":      "canceled",
 	"security-notice-completed":  "completed",
 	"security-notice-failed":     "failed",
 	"phone-completed":            "completed",
@@ -174,7 +178,7 @@ func TestHistory_SearchAttributesAtTheEnd(t *testing.T) {
 			require.Empty(t, last["NextActionAt"], "a flow that has ended does nothing next")
 			withAccount := outcome == "completed" || strings.Contains(name, "purged") || strings.Contains(name, "taken") ||
 				strings.HasPrefix(name, "security-") || strings.HasPrefix(name, "password-") && outcome != "refused" ||
-				strings.HasPrefix(name, "phone-") || strings.HasPrefix(name, "provider-")
+				strings.HasPrefix(name, "phone-") || strings.HasPrefix(name, "email-") || strings.HasPrefix(name, "provider-")
 			require.Equal(t, withAccount, last["AccountID"] != "")
 		})
 	}
@@ -188,6 +192,8 @@ func kindOf(name string) string {
 		return "notice"
 	case "provider":
 		return "provider_link"
+	case "email":
+		return "email_change"
 	}
 	return noun
 }
@@ -213,6 +219,7 @@ func TestHistory_NothingInTheClear(t *testing.T) {
 				marker, "signup_code", "confirm_email", "signup_exists", "welcome", "Sign-up of", "give up",
 				"password_changed", "phone_code", "phone_verified", "Verification of", "Notice to", "password_reset", "Password reset for",
 				"provider_linked", "Link an",
+				"change_email", "email_changed", "Change of email",
 			} {
 				require.NotContains(t, string(raw), clear)
 				require.NotContains(t, string(binary), clear)

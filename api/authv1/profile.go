@@ -36,6 +36,13 @@ func newProfileBody(p account.Principal) any {
 	}
 }
 
+type updateProfileRequest struct {
+	Name  *string `json:"name"`
+	Email *string `json:"email"`
+}
+
+func (r updateProfileRequest) input() core.UpdateProfileInput { return core.UpdateProfileInput(r) }
+
 type onboardingRequest struct {
 	Event  string `json:"event"`
 	AtStep *int64 `json:"at_step"`

@@ -33,6 +33,7 @@ type Core interface {
 	APIKeys(context.Context, account.Caller, core.None) ([]account.APIKey, error)
 	RevokeAPIKey(context.Context, account.Caller, core.RevokeAPIKeyInput) (core.None, error)
 	ChangeProfile(context.Context, account.Caller, core.ChangeProfileInput) (account.Principal, error)
+	UpdateProfile(context.Context, account.Caller, core.UpdateProfileInput) (account.Principal, error)
 	RecordOnboarding(context.Context, account.Caller, core.RecordOnboardingInput) (core.None, error)
 	WelcomeStatus(context.Context, account.Caller, core.None) (account.Welcome, error)
 	MarkWelcomeShown(context.Context, account.Caller, core.None) (core.None, error)
@@ -87,6 +88,11 @@ func accountRoutes(c Core) []endpoint.Route {
 			ID: "getProfile", Method: "GET", Path: "/api/v1/auth/profile",
 			Policy: endpoint.Session, Scope: account.ScopeRead, Limit: account.LimitRead,
 		}, emptyRequest.none, c.Me, newProfileBody),
+		// C20
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "updateProfile", Method: "PATCH", Path: "/api/v1/auth/profile",
+			Policy: endpoint.Session, Scope: account.ScopeWrite, Limit: account.LimitWrite, Idempotent: true,
+		}, updateProfileRequest.input, c.UpdateProfile, newProfileBody),
 		// C23
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "sendVerificationCode", Method: "POST", Path: "/api/v1/auth/send-verification-code",

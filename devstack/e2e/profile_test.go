@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -181,4 +182,185 @@ func unverifiedUnlock(t *testing.T, s *system) {
 	}}).text(t, "token")
 	s.refused(t, http.StatusForbidden, "email_not_verified", call{Method: http.MethodPost, Path: pathUnlock, Token: token})
 	s.want(t, http.StatusOK, call{Method: http.MethodPatch, Path: pathMe, Token: token, Body: fields{"full_name": "Ada"}})
+}
+
+func TestEmailChange(t *testing.T) {
+	t.Parallel()
+	s := startSystem(t)
+	for name, journey := range map[string]func(*testing.T, *system){
+		"ByCode":                  moveByCode,
+		"ByLink":                  moveByLink,
+		"Refused":                 moveRefused,
+		"TheNewestOnly":           moveTwice,
+		"RST_AResetEndsIt":        moveAndReset,
+		"RaceProofs_ChangeOnce":   moveAtOnce,
+		"RaceSignUp_OneGetsIt":    moveAgainstSignUp,
+		"UnverifiedSquatterGives": moveOverSquatter,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			journey(t, s)
+		})
+	}
+}
+
+func moveTo(token, email string) call {
+	return call{Method: http.MethodPatch, Path: pathProfile, Token: token, Body: fields{"email": email}}
+}
+
+// move asks for another email and returns the mail that went there.
+func (s *system) move(t *testing.T, token, email string) inboxMessage {
+	t.Helper()
+	s.want(t, http.StatusOK, moveTo(token, email))
+	mail := s.awaitMail(t, email, 1)
+	require.Equal(t, "Confirm your new email address", mail.Subject)
+	return mail
+}
+
+func (s *system) emailOf(t *testing.T, token string) any {
+	t.Helper()
+	return s.want(t, http.StatusOK, call{Path: pathMe, Token: token}).object(t)["email"]
+}
+
+func (s *system) awaitSubject(t *testing.T, email, subject string) {
+	t.Helper()
+	s.db.eventually(t, 1, `SELECT count(*) FROM dev_inbox WHERE recipient = $1 AND subject = $2`, email, subject)
+}
+
+func moveByCode(t *testing.T, s *system) {
+	before, after := newEmail(), newEmail()
+	token := s.signUp(t, before)
+	got := s.want(t, http.StatusOK, call{Method: http.MethodPatch, Path: pathProfile, Token: token, Body: fields{"name": "Ada", "email": " " + after}}).object(t)
+	require.Equal(t, []any{before, "Ada"}, []any{got["email"], got["name"]}, "the old email until the proof")
+	mail := s.awaitMail(t, after, 1)
+	s.awaitSubject(t, before, "A new email address was asked for")
+	require.Equal(t, before, s.emailOf(t, token))
+	s.refused(t, http.StatusBadRequest, "invalid_code", call{Path: pathVerifyCode, Body: fields{"email": before, "code": mail.Code}})
+	done := s.want(t, http.StatusOK, call{Path: pathVerifyCode, Body: fields{"email": after, "code": mail.Code}}).object(t)
+	require.Equal(t, []any{true, 0.0}, []any{done["success"], done["credits_awarded"]})
+	require.Equal(t, after, s.emailOf(t, token))
+	s.awaitSubject(t, before, "Your Gatehouse email address was changed")
+	s.awaitSubject(t, after, "Your Gatehouse email address was changed")
+	s.refused(t, http.StatusBadRequest, "invalid_code", call{Path: pathVerifyCode, Body: fields{"email": after, "code": mail.Code}})
+	require.Equal(t, http.StatusOK, s.login(t, after, password).Status)
+	require.Equal(t, http.StatusUnauthorized, s.login(t, before, password).Status)
+	s.db.eventually(t, 0, `SELECT count(*) FROM email_changes WHERE new_email = $1`, after)
+}
+
+func moveByLink(t *testing.T, s *system) {
+	before, after := newEmail(), newEmail()
+	token := s.signUp(t, before)
+	confirm := call{Method: http.MethodPut, Path: pathConfirmEmail, Body: fields{"token": tokenOf(t, s.move(t, token, after))}}
+	s.want(t, http.StatusOK, confirm)
+	require.Equal(t, after, s.emailOf(t, token))
+	s.refused(t, http.StatusBadRequest, "invalid_token", confirm)
+}
+
+func moveRefused(t *testing.T, s *system) {
+	email, other := newEmail(), newEmail()
+	token := s.signUp(t, email)
+	s.signUp(t, other)
+	s.refused(t, http.StatusConflict, "email_exists", moveTo(token, other))
+	s.refused(t, http.StatusUnprocessableEntity, "validation_error", moveTo(token, "nobody"))
+	s.want(t, http.StatusOK, moveTo(token, email)) // the present one changes nothing
+	s.want(t, http.StatusOK, call{Method: http.MethodPatch, Path: pathProfile, Token: token})
+	s.refused(t, http.StatusUnauthorized, "unauthorized", moveTo("", newEmail()))
+
+	unproven := newEmail()
+	fresh := s.want(t, http.StatusOK, call{Path: pathRegister, Body: fields{"username": unproven, "email": unproven, "password": password}}).text(t, "token")
+	s.refused(t, http.StatusForbidden, "email_not_verified", moveTo(fresh, newEmail()))
+
+	_, err := s.db.Exec(t.Context(), `UPDATE sessions SET auth_time = now() - interval '11 minutes'
+		WHERE account_id = (SELECT id FROM accounts WHERE email = $1)`, email)
+	require.NoError(t, err)
+	s.refused(t, http.StatusForbidden, "reauthentication_required", moveTo(token, newEmail()))
+	s.want(t, http.StatusOK, call{Method: http.MethodPatch, Path: pathProfile, Token: token, Body: fields{"name": "Ada"}})
+	require.Zero(t, s.db.number(t, `SELECT count(*) FROM email_changes WHERE old_email = $1`, email))
+}
+
+func moveTwice(t *testing.T, s *system) {
+	token := s.signUp(t, newEmail())
+	first, second := newEmail(), newEmail()
+	stale := s.move(t, token, first)
+	s.want(t, http.StatusOK, moveTo(token, first)) // joins, and sends nothing
+	mail := s.move(t, token, second)
+	s.refused(t, http.StatusBadRequest, "invalid_code", call{Path: pathVerifyCode, Body: fields{"email": first, "code": stale.Code}})
+	s.refused(t, http.StatusBadRequest, "invalid_token", call{Method: http.MethodPut, Path: pathConfirmEmail, Body: fields{"token": tokenOf(t, stale)}})
+	s.want(t, http.StatusOK, call{Path: pathVerifyCode, Body: fields{"email": second, "code": mail.Code}})
+	require.Equal(t, second, s.emailOf(t, token))
+	require.Len(t, s.inbox(t, first), 1)
+}
+
+func moveAndReset(t *testing.T, s *system) {
+	email, other := newEmail(), newEmail()
+	mail := s.move(t, s.signUp(t, email), other)
+	_, err := s.db.Exec(t.Context(), `UPDATE email_changes SET closed_at = now() WHERE new_email = $1`, other)
+	require.NoError(t, err)
+	s.refused(t, http.StatusBadRequest, "invalid_code", call{Path: pathVerifyCode, Body: fields{"email": other, "code": mail.Code}})
+	require.Zero(t, s.db.number(t, accounts, other))
+}
+
+func moveAtOnce(t *testing.T, s *system) {
+	token, after := s.signUp(t, newEmail()), newEmail()
+	mail := s.move(t, token, after)
+	var changed atomic.Int64
+	atOnce(50, func(i int) {
+		in := call{Path: pathVerifyCode, Body: fields{"email": after, "code": mail.Code}}
+		if i%2 == 0 {
+			in = call{Method: http.MethodPut, Path: pathConfirmEmail, Body: fields{"token": tokenOf(t, mail)}}
+		}
+		if got, err := s.try(t.Context(), in); err == nil && got.ok() {
+			changed.Add(1)
+		}
+	})
+	require.EqualValues(t, 1, changed.Load())
+	require.Equal(t, after, s.emailOf(t, token))
+}
+
+func moveAgainstSignUp(t *testing.T, s *system) {
+	token, wanted := s.signUp(t, newEmail()), newEmail()
+	s.initiate(t, wanted)
+	code := s.awaitCode(t, wanted)
+	s.want(t, http.StatusOK, moveTo(token, wanted))
+	mail := s.awaitMail(t, wanted, 2)
+	answers := make([]answer, 2)
+	atOnce(2, func(i int) {
+		in := []call{
+			{Path: pathVerifyCode, Body: fields{"email": wanted, "code": mail.Code}},
+			{Path: pathCompleteSignup, Body: fields{"email": wanted, "code": code}},
+		}[i]
+		answers[i], _ = s.try(t.Context(), in)
+	})
+	require.Equal(t, 1, s.db.number(t, accounts, wanted))
+	won := slices.DeleteFunc(slices.Clone(answers), func(a answer) bool { return !a.ok() })
+	require.Len(t, won, 1, "%v", answers)
+}
+
+func moveOverSquatter(t *testing.T, s *system) {
+	token, wanted := s.signUp(t, newEmail()), newEmail()
+	squatter := s.want(t, http.StatusOK, call{Path: pathRegister, Body: fields{"username": wanted, "email": wanted, "password": password}}).text(t, "token")
+	s.want(t, http.StatusOK, moveTo(token, wanted))
+	s.want(t, http.StatusOK, call{Path: pathVerifyCode, Body: fields{"email": wanted, "code": s.awaitMail(t, wanted, 2).Code}})
+	require.Equal(t, wanted, s.emailOf(t, token))
+	s.refused(t, http.StatusUnauthorized, "unauthorized", call{Path: pathMe, Token: squatter})
+}
+
+// In hidden mode nothing tells whoever asks that an address is taken: not the answer, and not the mail to the present one.
+func TestEmailChange_Hidden(t *testing.T) {
+	t.Parallel()
+	s := startSystem(t, "GATEHOUSE_ENUMERATION", "hidden")
+	victim := newEmail()
+	s.signUp(t, victim)
+	s.awaitMail(t, victim, 2)
+	email := newEmail()
+	token := s.signUp(t, email)
+	free := s.want(t, http.StatusOK, moveTo(token, newEmail()))
+	taken := s.want(t, http.StatusOK, moveTo(token, victim))
+	require.JSONEq(t, string(free.Body), string(taken.Body))
+	s.db.eventually(t, 2, `SELECT count(*) FROM dev_inbox WHERE recipient = $1 AND subject = 'A new email address was asked for'`, email)
+	mail := s.awaitMail(t, victim, 3)
+	require.Equal(t, existsSubject, mail.Subject)
+	require.Empty(t, mail.Code)
+	s.want(t, http.StatusOK, moveTo(token, victim)) // joins, as for any other
+	require.Len(t, s.inbox(t, victim), 3)
 }

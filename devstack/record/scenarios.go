@@ -155,6 +155,18 @@ var scenarios = []scenario{
 	{"provider-link-refused", providerLink, linkTaken, func(ctx context.Context, f *flow) error {
 		return do(ctx, f.ask, refused(f), f.closed)
 	}},
+	{"email-change-completed", moving, mailDown, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.settled, f.tell, f.closed)
+	}},
+	{"email-change-expired", moving, expiring, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.closed)
+	}},
+	{"email-change-replaced", moving, world, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.settled, f.again, f.settled, f.tell, f.closed)
+	}},
+	{"email-change-canceled", moving, world, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.settled, f.cancel, f.closed)
+	}},
 	{"security-notice-completed", notice, mailDown, func(ctx context.Context, f *flow) error {
 		return do(ctx, f.start, f.closed)
 	}},
@@ -279,6 +291,23 @@ func phone() story {
 		request: func(_, newest uuid.UUID) any { return workflows.PhoneRequest{ChallengeID: newest} },
 		proof:   func(_, newest uuid.UUID) any { return workflows.PhoneProof{ChallengeID: newest} },
 		summary: "Verification of a number", details: "For " + masked,
+		attributes: []temporal.SearchAttributeUpdate{
+			durable.FlowStage.ValueSet("awaiting_proof"), durable.AccountID.ValueSet(owner.String()),
+			durable.NextActionAt.ValueSet(account.SystemClock{}.Now().Add(long)),
+		},
+	}
+}
+
+// moving is a change of email.
+func moving() story {
+	return story{
+		noun: "email_change", workflow: workflows.EmailChangeWorkflow, open: workflows.EmailChangeOpen, proceed: workflows.EmailChangeProceed,
+		input: func(first, _ uuid.UUID) any {
+			return workflows.EmailChangeInput{AccountID: owner, Request: workflows.EmailChangeRequest{ChangeID: first}}
+		},
+		request: func(_, newest uuid.UUID) any { return workflows.EmailChangeRequest{ChangeID: newest} },
+		proof:   func(_, newest uuid.UUID) any { return workflows.SignupProof{ChallengeID: newest} },
+		summary: "Change of email to " + masked, details: "Asked for by its owner.",
 		attributes: []temporal.SearchAttributeUpdate{
 			durable.FlowStage.ValueSet("awaiting_proof"), durable.AccountID.ValueSet(owner.String()),
 			durable.NextActionAt.ValueSet(account.SystemClock{}.Now().Add(long)),

@@ -22,6 +22,10 @@ type signupSteps interface {
 	BindPhone(context.Context, activities.ChallengeInput) (activities.AccountInput, error)
 	SendCode(context.Context, activities.SendCodeInput) (activities.Delivered, error)
 	SendMail(context.Context, activities.SendMailInput) (activities.Delivered, error)
+	IssueEmailChange(context.Context, activities.EmailChangeInput) (activities.IssuedEmailChange, error)
+	ChangeEmail(context.Context, activities.ChallengeInput) (activities.EmailChanged, error)
+	SendEmailChangeMail(context.Context, activities.EmailChangeMailInput) (activities.Delivered, error)
+	ForgetEmailChange(context.Context, activities.EmailChangeInput) error
 }
 
 var (
@@ -108,3 +112,18 @@ func (s *steps) SendCode(ctx context.Context, in activities.SendCodeInput) (acti
 func (s *steps) SendMail(context.Context, activities.SendMailInput) (activities.Delivered, error) {
 	return s.script().mail()
 }
+
+func (s *steps) IssueEmailChange(_ context.Context, in activities.EmailChangeInput) (activities.IssuedEmailChange, error) {
+	code, err := s.script().issue(activities.IssueSignupCodeInput{ChallengeID: in.ChangeID})
+	return activities.IssuedEmailChange{Code: code}, err
+}
+
+func (s *steps) ChangeEmail(context.Context, activities.ChallengeInput) (activities.EmailChanged, error) {
+	return activities.EmailChanged{AccountID: owner}, nil
+}
+
+func (s *steps) SendEmailChangeMail(context.Context, activities.EmailChangeMailInput) (activities.Delivered, error) {
+	return s.script().mail()
+}
+
+func (s *steps) ForgetEmailChange(context.Context, activities.EmailChangeInput) error { return nil }

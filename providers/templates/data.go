@@ -44,6 +44,13 @@ func link(d Data) string {
 	return ""
 }
 
+func address(d Data) string {
+	if !strings.Contains(d.Address, "***") || strings.ContainsFunc(d.Address, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "Address must be a masked address"
+	}
+	return ""
+}
+
 // plainName is what names are made of. No "/", ":" or "@", no dot before a letter, no long number: mail programs turn
 // addresses, domains and telephone numbers in a text into links, and a name is a stranger's choice of words.
 var plainName = regexp.MustCompile(`^[\p{L}\p{M}][\p{L}\p{M}\p{Nd}'’ -]*(?:\.(?: [\p{L}\p{M}\p{Nd}'’ -]+)?)*$`)

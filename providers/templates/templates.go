@@ -29,6 +29,12 @@ const (
 	PasswordChanged = "password_changed"
 	PasswordAdded   = "password_added"
 	PasswordReset   = "password_reset"
+	// ChangeEmail brings code and link that prove the address an account is about to have. It needs Code, Minutes and a
+	// Link with a token.
+	ChangeEmail = "change_email"
+	// EmailChangeRequested tells the present address, EmailChanged both. They need Address, the new one, masked.
+	EmailChangeRequested = "email_change_requested"
+	EmailChanged         = "email_changed"
 	// SessionEnded tells an owner that a refresh token was used twice and its session ended. Name is optional.
 	SessionEnded = "session_ended"
 	// ProviderLinked and ProviderUnlinked tell an owner that an outside account may open theirs, or no longer. Name is
@@ -59,6 +65,9 @@ var messages = []message{
 	load(PasswordChanged),
 	load(PasswordAdded),
 	load(PasswordReset),
+	load(ChangeEmail, code, minutes, link),
+	load(EmailChangeRequested, address),
+	load(EmailChanged, address),
 	load(SessionEnded),
 	load(ProviderLinked),
 	load(ProviderUnlinked),
@@ -77,6 +86,8 @@ type Data struct {
 	// Name and Username are chosen by strangers: they are shown cut to size and defused, or not at all.
 	Name     string
 	Username string
+	// Address is another address of the recipient, masked.
+	Address string
 }
 
 //go:embed messages

@@ -21,6 +21,7 @@ var sample = templates.Data{
 	Code: "042137", Minutes: 10,
 	Link: "https://gatehouse.example/confirm-email?token=tok-3f9a&lang=en", LinkHours: 24,
 	Name: "Zoë O'Neil", Username: "zoe.oneil",
+	Address: "n***@example.com",
 }
 
 // textOnly are the messages that are no mails.

@@ -1,0 +1,111 @@
+package activities_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/account"
+	"gatehouse/activities"
+	"gatehouse/store"
+)
+
+const adasNext = "ada.next@example.com"
+
+// moving is a verified account with a change of email that is parked.
+func (b *bench) moving(t *testing.T, taken bool) (owner, change uuid.UUID) {
+	t.Helper()
+	_, challenge := b.pending(t)
+	_, err := b.sendCode(challenge)
+	require.NoError(t, err)
+	b.prove(t, challenge)
+	signed, err := run[activities.SignedUp](b, b.CompleteSignup, activities.ChallengeInput{ChallengeID: challenge})
+	require.NoError(t, err)
+	e := account.EmailChange{ID: uuid.New(), AccountID: signed.AccountID, NewEmail: adasNext, Taken: taken}
+	require.NoError(t, b.Store.OpenEmailChange(t.Context(), e, time.Hour))
+	return signed.AccountID, e.ID
+}
+
+func TestChangedEmail(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	owner, change := b.moving(t, false)
+	in := activities.EmailChangeInput{ChangeID: change}
+	issued := twice[activities.IssuedEmailChange](t, b, b.IssueEmailChange, in)
+	require.Equal(t, change, issued.Code.ChallengeID)
+	require.Equal(t, "a***@example.com", issued.Code.Masked)
+	require.False(t, issued.Taken)
+	sent, err := run[activities.Delivered](b, b.SendCode, activities.SendCodeInput{ChallengeID: change, Template: "change_email"})
+	require.NoError(t, err)
+	require.Equal(t, activities.DeliverySent, sent.State)
+	code := b.post.messages()[1]
+	require.Equal(t, adasNext, code.To)
+	require.Len(t, code.Code, account.CodeLength)
+	require.Contains(t, code.Text, "https://gatehouse.example/confirm?from=mail&token=")
+
+	_, err = run[activities.EmailChanged](b, b.ChangeEmail, activities.ChallengeInput{ChallengeID: issued.Code.ChallengeID})
+	require.ErrorIs(t, err, account.ErrInvalidCode, "not proven")
+	b.prove(t, change)
+	require.Equal(t, owner, twice[activities.EmailChanged](t, b, b.ChangeEmail, activities.ChallengeInput{ChallengeID: change}).AccountID)
+	_, err = run[activities.IssuedEmailChange](b, b.IssueEmailChange, in)
+	require.ErrorIs(t, err, account.ErrInvalidCode, "closed")
+
+	for _, old := range []bool{true, false} {
+		mail := activities.EmailChangeMailInput{ChangeID: change, Template: "email_changed", Old: old}
+		require.Equal(t, activities.DeliverySent, twice[activities.Delivered](t, b, b.SendEmailChangeMail, mail).State)
+	}
+	told := b.post.messages()[2:]
+	require.Len(t, told, 2, "each once")
+	require.Equal(t, []string{ada, adasNext}, []string{told[0].To, told[1].To})
+	require.NotContains(t, told[0].Text, adasNext, "masked")
+	require.Contains(t, told[0].Text, "a***@example.com")
+
+	_, err = b.env.ExecuteActivity(b.ForgetEmailChange, in)
+	require.NoError(t, err)
+	_, err = b.env.ExecuteActivity(b.ForgetEmailChange, in)
+	require.NoError(t, err)
+	state := twice[activities.Delivered](t, b, b.SendEmailChangeMail, activities.EmailChangeMailInput{ChangeID: change, Template: "email_changed"})
+	require.Equal(t, activities.DeliveryExpired, state.State)
+	_, err = run[activities.IssuedEmailChange](b, b.IssueEmailChange, in)
+	require.ErrorIs(t, err, account.ErrInvalidCode)
+}
+
+func TestTakenEmail(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	_, change := b.moving(t, true)
+	issued := twice[activities.IssuedEmailChange](t, b, b.IssueEmailChange, activities.EmailChangeInput{ChangeID: change})
+	require.True(t, issued.Taken)
+	exists, err := b.Store.ChallengeExists(t.Context(), change)
+	require.NoError(t, err)
+	require.False(t, exists, "nothing can prove it")
+	_, err = run[activities.Delivered](b, b.SendEmailChangeMail, activities.EmailChangeMailInput{ChangeID: change, Template: "signup_exists"})
+	require.NoError(t, err)
+	messages := b.post.messages()
+	last := messages[len(messages)-1]
+	require.Equal(t, adasNext, last.To)
+	require.False(t, strings.Contains(last.Text, "Ada"), "a stranger's name is nothing to the owner")
+}
+
+func TestChangedEmail_LostToAnother(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	_, change := b.moving(t, false)
+	_, err := run[activities.IssuedEmailChange](b, b.IssueEmailChange, activities.EmailChangeInput{ChangeID: change})
+	require.NoError(t, err)
+	b.prove(t, change)
+	other := store.Registration{Attempt: b.park(t, account.SignupByRegister, adasNext, policy.SignupTTL), SessionTTL: time.Hour}
+	signed, err := b.Store.Register(t.Context(), other)
+	require.NoError(t, err)
+	id := uuid.New()
+	_, err = run[activities.IssuedCode](b, b.IssueEmailCode, activities.IssueEmailCodeInput{AccountID: signed.AccountID, ChallengeID: id})
+	require.NoError(t, err)
+	b.prove(t, id)
+	_, err = run[activities.Confirmed](b, b.ConfirmEmail, activities.ChallengeInput{ChallengeID: id})
+	require.NoError(t, err)
+	_, err = run[activities.EmailChanged](b, b.ChangeEmail, activities.ChallengeInput{ChallengeID: change})
+	require.ErrorIs(t, err, account.ErrInvalidCode)
+}

@@ -1,0 +1,169 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"go.temporal.io/sdk/temporal"
+
+	"gatehouse/account"
+	"gatehouse/internal/durable"
+	"gatehouse/store"
+	"gatehouse/workflows"
+)
+
+// UpdateProfileInput changes the caller's name, and asks for another email (C20).
+type UpdateProfileInput struct {
+	Name  *string
+	Email *string
+}
+
+func (in UpdateProfileInput) validate() (email string, err error) {
+	invalid := account.ErrInvalid
+	if fault := nameFault(in.Name); fault != "" {
+		invalid = invalid.On("name", fault)
+	}
+	if in.Email != nil {
+		var fault string
+		if email, fault = account.ParseEmail(*in.Email); fault != "" {
+			invalid = invalid.On("email", fault)
+		}
+	}
+	return email, faults(invalid)
+}
+
+// UpdateProfile changes the caller's name, and has another email asked for its proof: until the new mailbox proves itself
+// by code (C31) or link (B08), the account keeps the present one, and its owner is told there (C20). It returns the caller
+// with the present email. A present email in the input changes nothing.
+// It returns account.ErrReauthenticationRequired and account.ErrEmailNotVerified for a caller who may not change the
+// email, account.ErrEmailExists for a taken one in documented enumeration mode, and account.ErrTooManyRequests when the
+// address, or the account, asked for too many codes.
+func (c *Core) UpdateProfile(ctx context.Context, by account.Caller, in UpdateProfileInput) (account.Principal, error) {
+	email, err := in.validate()
+	if err != nil {
+		return account.Principal{}, err
+	}
+	present := by.Principal.Account.Email
+	if email != "" && (present == nil || *present != email) {
+		if err := c.requestEmailChange(ctx, by, email); err != nil {
+			return account.Principal{}, err
+		}
+	}
+	return c.changeProfile(ctx, by, account.ProfileChange{FullName: trimmed(in.Name)})
+}
+
+func (c *Core) requestEmailChange(ctx context.Context, by account.Caller, email string) error {
+	if err := c.requireVerified(by); err != nil {
+		return err
+	}
+	if err := c.requireFresh(by); err != nil {
+		return err
+	}
+	owner, err := c.Store.OwnerOf(ctx, email)
+	if err != nil && !errors.Is(err, account.ErrNotFound) {
+		return err
+	}
+	taken := err == nil && owner.Verified
+	if taken && c.Policy.Enumeration == account.EnumerationDocumented {
+		return account.ErrEmailExists
+	}
+	id := by.Principal.Account.ID
+	joined, err := c.chargeEmailChange(ctx, by, id, email)
+	if err != nil {
+		return err
+	}
+	if joined != nil {
+		// Should its first request have died on the way, it goes on now.
+		return again(c.openEmailChange(ctx, *joined))
+	}
+	change := account.EmailChange{ID: challengeID(by), AccountID: id, NewEmail: email, Taken: taken}
+	if err := c.Store.OpenEmailChange(ctx, change, c.Policy.LinkTTL+c.Policy.CodeTTL); err != nil {
+		return unauthorized(err) // it was closed this moment
+	}
+	return again(c.openEmailChange(ctx, change))
+}
+
+// chargeEmailChange counts the mail to the new address, by address and by account. A repetition within the gap between two
+// codes joins the change that is pending.
+func (c *Core) chargeEmailChange(ctx context.Context, by account.Caller, id uuid.UUID, email string) (joined *account.EmailChange, err error) {
+	repeated, err := c.chargeSend(ctx, by, account.PurposeEmailChange, email)
+	if errors.Is(err, account.ErrTooManyRequests) {
+		open, missing := c.Store.OpenEmailChangeOf(ctx, id)
+		if missing == nil && open.NewEmail == email {
+			return &open, nil
+		}
+		return nil, err
+	}
+	if err != nil || repeated {
+		return nil, err
+	}
+	key := c.Keys.Subject("send/email_change/account", id.String())
+	return nil, c.Store.TakeQuota(ctx, key, []account.Quota{
+		{Max: c.Policy.SendsPerHour, Per: time.Hour}, {Max: c.Policy.SendsPerDay, Per: 24 * time.Hour},
+	})
+}
+
+func (c *Core) openEmailChange(ctx context.Context, e account.EmailChange) error {
+	request := workflows.EmailChangeRequest{ChangeID: e.ID}
+	life := c.Policy.LinkTTL + c.Policy.CodeTTL
+	return c.Flows.Ask(ctx, durable.Ask{
+		WorkflowID: emailChangeFlow(e.AccountID), Workflow: workflows.EmailChangeWorkflow, Queue: durable.QueueFlows,
+		Input:  workflows.EmailChangeInput{AccountID: e.AccountID, Request: request},
+		Update: workflows.EmailChangeOpen, Arg: request,
+		Summary: "Change of email to " + account.MaskEmail(e.NewEmail), Details: "Asked for by its owner.",
+		Attributes: []temporal.SearchAttributeUpdate{
+			durable.FlowKind.ValueSet("email_change"), durable.FlowStage.ValueSet("awaiting_proof"),
+			durable.AccountID.ValueSet(e.AccountID.String()), durable.NextActionAt.ValueSet(c.Clock.Now().Add(life)),
+		},
+		// A guard against flows that no worker ever serves. Ten requests a day can keep one open for long.
+		ExecutionTimeout: emailChangeGuard,
+	}, nil)
+}
+
+const emailChangeGuard = 30 * 24 * time.Hour
+
+func emailChangeFlow(id uuid.UUID) string { return "email_change/" + id.String() }
+
+// verifyEmailChange proves the address that an account is about to have by code (C31). It returns account.ErrNotFound when
+// no change awaits a code for the address.
+func (c *Core) verifyEmailChange(ctx context.Context, by account.Caller, email, code string) error {
+	guess := c.guess(account.PurposeEmailChange, email, by)
+	awaits, err := c.Store.HasChallenge(ctx, account.PurposeEmailChange, guess.Subject)
+	if err != nil {
+		return err
+	}
+	if !awaits {
+		return account.ErrNotFound
+	}
+	counted, err := c.checkCode(ctx, guess, email, code)
+	if err != nil || counted.Done != nil {
+		return err
+	}
+	return c.proveEmailChange(ctx, counted.ID, guess)
+}
+
+func (c *Core) proveEmailChange(ctx context.Context, challenge uuid.UUID, guess store.Guess) error {
+	owner, err := c.Store.ChallengeOwner(ctx, challenge)
+	if errors.Is(err, account.ErrNotFound) {
+		return account.ErrInvalidCode.Because(err)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = c.prove(ctx, emailChangeFlow(owner), workflows.EmailChangeProceed, challenge, guess, store.Proof{})
+	return err
+}
+
+// confirmEmailChange proves the address that an account is about to have by link (B08). It returns account.ErrNotFound for
+// a token that is no such link's.
+func (c *Core) confirmEmailChange(ctx context.Context, by account.Caller, tokenHash []byte) error {
+	ch, done, err := c.Store.ChallengeByLink(ctx, account.PurposeEmailChange, tokenHash, by.IdempotencyKey)
+	if err != nil || done != nil {
+		return err
+	}
+	return c.proveEmailChange(ctx, ch.ID, store.Guess{
+		Purpose: account.PurposeEmailChange, Lease: c.Policy.ProofLease, ProofKey: by.IdempotencyKey,
+	})
+}

@@ -1,0 +1,149 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/account"
+)
+
+const emailChangeColumns = `id, account_id, old_email, new_email, taken, expires_at, closed_at IS NOT NULL`
+
+func emailChangeTargets(e *account.EmailChange) []any {
+	return []any{&e.ID, &e.AccountID, &e.OldEmail, &e.NewEmail, &e.Taken, &e.ExpiresAt, &e.Closed}
+}
+
+// OpenEmailChange parks a change of email for ttl, in place of the account's former one, whose code and link die. Repeating
+// the id changes nothing. It returns account.ErrNotFound when the account is gone or its present address unproven.
+func (s *Store) OpenEmailChange(ctx context.Context, e account.EmailChange, ttl time.Duration) error {
+	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		var old string
+		err := tx.db.NewRaw(`SELECT email FROM accounts
+			WHERE id = ? AND email IS NOT NULL AND email_verified_at IS NOT NULL AND deleted_at IS NULL FOR UPDATE`, e.AccountID).
+			Scan(ctx, &old)
+		if err != nil {
+			return err
+		}
+		var known bool
+		if err := tx.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM email_changes WHERE id = ?)`, e.ID).Scan(ctx, &known); err != nil || known {
+			return err
+		}
+		if err := tx.dropEmailChanges(ctx, e.AccountID); err != nil {
+			return err
+		}
+		_, err = tx.db.NewRaw(`
+			INSERT INTO email_changes (id, account_id, old_email, new_email, taken, expires_at)
+			VALUES (?, ?, ?, ?, ?, now() + ? * interval '1 second')`,
+			e.ID, e.AccountID, old, e.NewEmail, e.Taken, seconds(ttl)).Exec(ctx)
+		return err
+	})
+}
+
+// dropEmailChanges ends what an account has pending, with its code and link.
+func (s *Store) dropEmailChanges(ctx context.Context, id uuid.UUID) error {
+	_, err := s.db.NewRaw(`
+		WITH ended AS (UPDATE email_changes SET closed_at = now() WHERE account_id = ?0 AND closed_at IS NULL)
+		UPDATE challenges SET superseded_at = now()
+		WHERE purpose = ?1 AND account_id = ?0 AND consumed_at IS NULL AND superseded_at IS NULL`,
+		id, account.PurposeEmailChange).Exec(ctx)
+	return translate(err)
+}
+
+// EmailChange returns a change of email, open or closed, or account.ErrNotFound.
+func (s *Store) EmailChange(ctx context.Context, id uuid.UUID) (account.EmailChange, error) {
+	var e account.EmailChange
+	err := s.db.NewRaw(`SELECT `+emailChangeColumns+` FROM email_changes WHERE id = ?`, id).Scan(ctx, emailChangeTargets(&e)...)
+	return e, translate(err)
+}
+
+// OpenEmailChangeOf returns the open change of an account, or account.ErrNotFound.
+func (s *Store) OpenEmailChangeOf(ctx context.Context, accountID uuid.UUID) (account.EmailChange, error) {
+	var e account.EmailChange
+	err := s.db.NewRaw(`SELECT `+emailChangeColumns+` FROM email_changes
+		WHERE account_id = ? AND closed_at IS NULL AND expires_at > now()`, accountID).Scan(ctx, emailChangeTargets(&e)...)
+	return e, translate(err)
+}
+
+// ChallengeOwner returns whose account a challenge is about, or account.ErrNotFound.
+func (s *Store) ChallengeOwner(ctx context.Context, id uuid.UUID) (uuid.UUID, error) {
+	var owner uuid.UUID
+	err := s.db.NewRaw(`SELECT account_id FROM challenges WHERE id = ? AND account_id IS NOT NULL`, id).Scan(ctx, &owner)
+	return owner, translate(err)
+}
+
+// HasChallenge reports whether a subject has an unexpired code of a purpose, spent or not.
+func (s *Store) HasChallenge(ctx context.Context, purpose account.Purpose, subject []byte) (bool, error) {
+	var has bool
+	err := s.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM challenges
+		WHERE purpose = ? AND subject = ? AND superseded_at IS NULL AND code_expires_at > now())`, purpose, subject).Scan(ctx, &has)
+	return has, translate(err)
+}
+
+// ChangeEmail consumes a proven challenge and gives its account the address that it proves, in one transaction. An
+// unverified account of that address dies; codes that were sent to the former one prove nothing any more. Repeating it
+// returns the same result. It returns account.ErrInvalidCode when the challenge is not proven or the change is not open
+// any more, and account.ErrEmailExists when the address was taken meanwhile.
+func (s *Store) ChangeEmail(ctx context.Context, challenge uuid.UUID) (ChallengeResult, error) {
+	var out ChallengeResult
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		// The account first, in the order of OpenEmailChange: the other way round the two would wait for each other.
+		_, err := tx.db.NewRaw(`SELECT 1 FROM accounts WHERE id = (SELECT account_id FROM email_changes WHERE id = ?) FOR UPDATE`,
+			challenge).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		row, done, err := tx.consume(ctx, challenge)
+		if err != nil {
+			return err
+		}
+		if done != nil {
+			out = *done
+			return nil
+		}
+		var e account.EmailChange
+		err = translate(tx.db.NewRaw(`UPDATE email_changes SET closed_at = now()
+			WHERE id = ? AND new_email = ? AND NOT taken AND closed_at IS NULL AND expires_at > now()
+			RETURNING `+emailChangeColumns, challenge, row.Destination).Scan(ctx, emailChangeTargets(&e)...))
+		if err != nil {
+			return ended(err)
+		}
+		if err := tx.removeUnverified(ctx, e.NewEmail); err != nil {
+			return err
+		}
+		res, err := tx.db.NewRaw(`
+			UPDATE accounts SET email = ?, email_verified_at = now(), updated_at = now()
+			WHERE id = ? AND email = ? AND email_verified_at IS NOT NULL AND `+usable, e.NewEmail, e.AccountID, e.OldEmail).Exec(ctx)
+		if err := touched(res, err); err != nil {
+			return ended(err)
+		}
+		_, err = tx.db.NewRaw(`UPDATE challenges SET superseded_at = now()
+			WHERE account_id = ? AND destination = ? AND consumed_at IS NULL AND superseded_at IS NULL`, e.AccountID, e.OldEmail).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		out = ChallengeResult{AccountID: e.AccountID}
+		return tx.keepResult(ctx, challenge, out)
+	})
+	return out, translate(err)
+}
+
+const usable = `is_active AND NOT is_locked AND deleted_at IS NULL`
+
+// ended says of a change that was not found any more what it means to whoever proves it.
+func ended(err error) error {
+	if errors.Is(err, account.ErrNotFound) {
+		return account.ErrInvalidCode.Because(errors.New("the change of email is not open any more"))
+	}
+	return err
+}
+
+// ForgetEmailChange removes a change of email, with its code and link unless they were spent.
+func (s *Store) ForgetEmailChange(ctx context.Context, id uuid.UUID) error {
+	_, err := s.db.NewRaw(`
+		WITH gone AS (DELETE FROM email_changes WHERE id = ?0)
+		UPDATE challenges SET superseded_at = now() WHERE id = ?0 AND consumed_at IS NULL AND superseded_at IS NULL`, id).Exec(ctx)
+	return translate(err)
+}

@@ -1,0 +1,191 @@
+package store_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/account"
+	"gatehouse/store"
+)
+
+const (
+	oldMail = "old@example.com"
+	newMail = "new@example.com"
+)
+
+// moving parks a change of email whose code has reached the new address.
+func (w world) moving(t *testing.T, accountID uuid.UUID, to string) account.EmailChange {
+	t.Helper()
+	e := account.EmailChange{ID: uuid.New(), AccountID: accountID, NewEmail: to}
+	require.NoError(t, w.OpenEmailChange(t.Context(), e, linkTTL))
+	_, err := w.IssueChallenge(t.Context(), store.NewChallenge{
+		ID: e.ID, Purpose: account.PurposeEmailChange, Subject: subject(account.PurposeEmailChange, to), AccountID: &accountID,
+		Channel: account.ChannelEmail, Destination: to, CodeTTL: codeTTL, LinkTTL: linkTTL,
+	})
+	require.NoError(t, err)
+	_, err = w.StoreCode(t.Context(), e.ID, codeHash(e.ID), linkHash(e.ID))
+	require.NoError(t, err)
+	return e
+}
+
+func (w world) proveChange(t *testing.T, e account.EmailChange) {
+	t.Helper()
+	require.NoError(t, w.Prove(t.Context(), e.ID, guessOf(account.PurposeEmailChange, e.NewEmail, ""), store.Proof{}))
+}
+
+func TestChangeEmail(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	signed := w.member(t, oldMail)
+	stale := w.sent(t, account.PurposeEmail, oldMail, &signed.AccountID)
+	e := w.moving(t, signed.AccountID, newMail)
+	require.Equal(t, oldMail, *w.account(t, signed.SessionID).Email, "pending until proven")
+	_, err := w.ChangeEmail(t.Context(), e.ID)
+	require.ErrorIs(t, err, account.ErrInvalidCode, "not proven")
+	w.proveChange(t, e)
+	for range 2 {
+		got, err := w.ChangeEmail(t.Context(), e.ID)
+		require.NoError(t, err)
+		require.Equal(t, signed.AccountID, got.AccountID)
+	}
+	a := w.account(t, signed.SessionID)
+	require.Equal(t, newMail, *a.Email)
+	require.True(t, a.EmailVerified)
+	_, err = w.OwnerOf(t.Context(), oldMail)
+	require.ErrorIs(t, err, account.ErrNotFound, "the old address is free")
+	require.NotNil(t, one[*time.Time](t, w, `SELECT superseded_at FROM challenges WHERE id = $1`, stale.ID), "what went to the old address is dead")
+	kept, err := w.EmailChange(t.Context(), e.ID)
+	require.NoError(t, err)
+	require.Equal(t, []any{oldMail, newMail, true}, []any{kept.OldEmail, kept.NewEmail, kept.Closed}, "both are still to be told")
+	require.NoError(t, w.ForgetEmailChange(t.Context(), e.ID))
+	_, err = w.EmailChange(t.Context(), e.ID)
+	require.ErrorIs(t, err, account.ErrNotFound)
+	_, err = w.ChangeEmail(t.Context(), e.ID)
+	require.NoError(t, err, "the result outlives the change")
+	w.requireInvariants(t)
+}
+
+func TestChangeEmail_Refused(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		spoil string
+		want  error
+	}{
+		"expired":             {`UPDATE email_changes SET expires_at = now()`, account.ErrInvalidCode},
+		"closed":              {`UPDATE email_changes SET closed_at = now()`, account.ErrInvalidCode},
+		"taken":               {`UPDATE email_changes SET taken = true`, account.ErrInvalidCode},
+		"forgotten":           {`DELETE FROM email_changes`, account.ErrInvalidCode},
+		"the address changed": {`UPDATE accounts SET email = 'other@example.com'`, account.ErrInvalidCode},
+		"locked":              {`UPDATE accounts SET is_locked = true`, account.ErrInvalidCode},
+		"deactivated":         {`UPDATE accounts SET is_active = false`, account.ErrInvalidCode},
+		"closed account":      {`UPDATE accounts SET deleted_at = now()`, account.ErrInvalidCode},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			e := w.moving(t, w.member(t, oldMail).AccountID, newMail)
+			w.proveChange(t, e)
+			w.exec(t, test.spoil)
+			_, err := w.ChangeEmail(t.Context(), e.ID)
+			require.ErrorIs(t, err, test.want)
+			require.Zero(t, w.count(t, `accounts WHERE email = $1`, newMail))
+			require.Zero(t, w.count(t, `challenges WHERE purpose = 'email_change' AND consumed_at IS NOT NULL`))
+		})
+	}
+}
+
+func TestChangeEmail_MeetsOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	signed := w.member(t, oldMail)
+	w.newcomer(t, newMail)
+	e := w.moving(t, signed.AccountID, newMail)
+	w.proveChange(t, e)
+	_, err := w.ChangeEmail(t.Context(), e.ID)
+	require.NoError(t, err, "an unproven account of the address dies (D5)")
+	require.Equal(t, 1, w.count(t, "accounts"))
+
+	e = w.moving(t, signed.AccountID, "third@example.com")
+	w.proveChange(t, e)
+	w.member(t, "third@example.com")
+	_, err = w.ChangeEmail(t.Context(), e.ID)
+	require.ErrorIs(t, err, account.ErrEmailExists)
+	require.Equal(t, newMail, *w.account(t, signed.SessionID).Email)
+	w.requireInvariants(t)
+}
+
+func TestOpenEmailChange(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	signed := w.member(t, oldMail)
+	first := w.moving(t, signed.AccountID, newMail)
+	again := first
+	again.NewEmail = "other@example.com"
+	require.NoError(t, w.OpenEmailChange(t.Context(), again, linkTTL), "repeating the id changes nothing")
+	open, err := w.OpenEmailChangeOf(t.Context(), signed.AccountID)
+	require.NoError(t, err)
+	require.Equal(t, []any{first.ID, newMail, oldMail}, []any{open.ID, open.NewEmail, open.OldEmail})
+	has, err := w.HasChallenge(t.Context(), account.PurposeEmailChange, subject(account.PurposeEmailChange, newMail))
+	require.NoError(t, err)
+	require.True(t, has)
+	owner, err := w.ChallengeOwner(t.Context(), first.ID)
+	require.NoError(t, err)
+	require.Equal(t, signed.AccountID, owner)
+
+	second := w.moving(t, signed.AccountID, "second@example.com")
+	require.ErrorIs(t, w.Prove(t.Context(), first.ID, guessOf(account.PurposeEmailChange, newMail, ""), store.Proof{}),
+		account.ErrNotFound, "the newest only")
+	w.proveChange(t, second)
+	_, err = w.ChangeEmail(t.Context(), second.ID)
+	require.NoError(t, err)
+	_, err = w.OpenEmailChangeOf(t.Context(), signed.AccountID)
+	require.ErrorIs(t, err, account.ErrNotFound)
+
+	unproven := w.newcomer(t, "unproven@example.com")
+	err = w.OpenEmailChange(t.Context(), account.EmailChange{ID: uuid.New(), AccountID: unproven.AccountID, NewEmail: "x@example.com"}, linkTTL)
+	require.ErrorIs(t, err, account.ErrNotFound)
+}
+
+func TestRaceOpenEmailChange(t *testing.T) {
+	t.Parallel()
+	w := impatient(t, newWorld(t))
+	signed := w.member(t, oldMail)
+	errs := race(crowd, func(i int) error {
+		return w.OpenEmailChange(t.Context(), account.EmailChange{
+			ID: uuid.New(), AccountID: signed.AccountID, NewEmail: fmt.Sprintf("new%d@example.com", i),
+		}, linkTTL)
+	})
+	require.Equal(t, crowd, winners(t, errs))
+	require.Equal(t, 1, w.count(t, `email_changes WHERE closed_at IS NULL`))
+}
+
+// Many accounts want one address, and somebody signs up with it: exactly one gets it.
+func TestRaceChangeEmail(t *testing.T) {
+	t.Parallel()
+	for range *rounds {
+		w := impatient(t, newWorld(t))
+		changes := make([]account.EmailChange, 10)
+		for i := range changes {
+			changes[i] = w.moving(t, w.member(t, fmt.Sprintf("old%d@example.com", i)).AccountID, newMail)
+			w.proveChange(t, changes[i])
+			// Each request for an address replaces the code of the one before; here all have been proven in time.
+			w.exec(t, `UPDATE challenges SET consumed_at = NULL, superseded_at = NULL, subject = decode(md5(id::text), 'hex') WHERE id = $1`, changes[i].ID)
+		}
+		_, signup := w.proven(t, newMail)
+		errs := race(crowd, func(i int) error {
+			if n := i % (len(changes) + 1); n < len(changes) {
+				_, err := w.ChangeEmail(t.Context(), changes[n].ID)
+				return err
+			}
+			_, err := w.CompleteSignup(t.Context(), signup.ID, bonus, sessionTTL)
+			return err
+		})
+		require.NotZero(t, winners(t, errs, account.ErrEmailExists, account.ErrUnavailable))
+		require.Equal(t, 1, w.count(t, `accounts WHERE email = $1 AND deleted_at IS NULL`, newMail))
+		w.requireInvariants(t)
+	}
+}

@@ -1,0 +1,308 @@
+package workflows
+
+import (
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"gatehouse/account"
+	"gatehouse/activities"
+	"gatehouse/internal/durable"
+)
+
+// The names by which EmailChange is started and spoken to.
+const (
+	EmailChangeWorkflow = "EmailChange"
+	// EmailChangeOpen asks the new mailbox for its proof. Argument EmailChangeRequest, no result.
+	EmailChangeOpen = "open"
+	// EmailChangeProceed makes the change with a proven challenge. Argument SignupProof, result SignupDone.
+	EmailChangeProceed = "proceed"
+)
+
+// EmailChangeInput starts the changes of an account's email. It carries the first request, so that the flow goes on even
+// when the update that brought the request was lost.
+type EmailChangeInput struct {
+	AccountID uuid.UUID
+	Request   EmailChangeRequest
+}
+
+// EmailChangeRequest names a parked change; repeating it changes nothing.
+type EmailChangeRequest struct {
+	ChangeID uuid.UUID
+}
+
+// EmailChange sees that an account gets another address only once the new mailbox has proven itself, and tells both.
+//
+//	parked (C20): code and link to the new address, a notice to the old one
+//	proven (C31, B08): address changed, both told                            -> completed
+//	unproven in time, or replaced by another change: forgotten               -> expired
+//	canceled by ops: nothing more is sent; what it leaves in the database is for the sweep
+//
+// One execution per account while anything of it is pending. A later request joins it and replaces the change before. At
+// ten requests a day (account.Policy) a run stays far below the size from which it had to continue as new.
+func EmailChange(ctx workflow.Context, in EmailChangeInput) error {
+	c := &emailChange{account: in.AccountID, owed: &in.Request, mutex: workflow.NewMutex(ctx), log: workflow.GetLogger(ctx)}
+	err := c.setup(ctx)
+	if err == nil {
+		err = c.run(ctx)
+	}
+	outcome := c.outcome
+	switch {
+	case temporal.IsCanceledError(err):
+		outcome = outcomeCanceled
+	case err != nil:
+		outcome = outcomeFailed
+	}
+	c.closed = true
+	c.stopSending()
+	c.show(ctx, outcome)
+	c.note(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome), durable.NextActionAt.ValueUnset())
+	wait, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	if waited := workflow.Await(wait, func() bool { return workflow.AllHandlersFinished(wait) }); err == nil {
+		err = waited
+	}
+	return err
+}
+
+// emailChange is the state of one execution. current is the change that waits for its proof, nil when none does.
+type emailChange struct {
+	account  uuid.UUID
+	owed     *EmailChangeRequest
+	current  activities.IssuedEmailChange
+	waiting  bool
+	proven   SignupProof
+	outcome  string
+	mails    int
+	closed   bool
+	stopSend workflow.CancelFunc
+	mutex    workflow.Mutex
+	log      log.Logger
+}
+
+func (c *emailChange) setup(ctx workflow.Context) error {
+	err := workflow.SetUpdateHandlerWithOptions(ctx, EmailChangeOpen, c.answerOpen, workflow.UpdateHandlerOptions{
+		Validator: func(EmailChangeRequest) error { return c.refuseLate() }, Description: "Ask a new address for its proof",
+	})
+	if err != nil {
+		return err
+	}
+	return workflow.SetUpdateHandlerWithOptions(ctx, EmailChangeProceed, c.proceed, workflow.UpdateHandlerOptions{
+		Validator: c.validateProceed, Description: "Change the address with a proven code",
+	})
+}
+
+// run returns once nothing is pending.
+func (c *emailChange) run(ctx workflow.Context) error {
+	for {
+		if err := c.settle(ctx); err != nil {
+			if passing(err) {
+				return err
+			}
+			c.outcome = refusal(err)
+		}
+		if !c.waiting {
+			// Whoever is still to be told keeps the flow open, and open to another request.
+			err := workflow.Await(ctx, func() bool { return c.waiting || c.owed != nil || c.mails == 0 })
+			if err != nil || !c.waiting && c.owed == nil && c.mails == 0 {
+				return err
+			}
+			continue
+		}
+		if err := c.awaitProof(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// settle does what is owed to a request, for as long as it takes. Mostly the update that brought the request has done it.
+func (c *emailChange) settle(ctx workflow.Context) error {
+	if c.owed == nil {
+		return nil
+	}
+	request := *c.owed
+	c.owed = nil
+	return c.open(ctx, request, patiently)
+}
+
+// awaitProof returns when the current change was proven, replaced or has expired.
+func (c *emailChange) awaitProof(ctx workflow.Context) error {
+	change := c.current.Code.ChallengeID
+	timed, cancel := workflow.WithCancel(ctx)
+	defer cancel()
+	patience := max(c.current.Code.FlowExpiresAt.Sub(workflow.Now(ctx)), leastWait)
+	alarm := workflow.NewTimerWithOptions(timed, patience, workflow.TimerOptions{Summary: "give up if unproven"})
+	err := workflow.Await(ctx, func() bool {
+		return !c.waiting || c.current.Code.ChallengeID != change || c.owed != nil || alarm.IsReady()
+	})
+	if err != nil || !alarm.IsReady() {
+		return err
+	}
+	if err := alarm.Get(ctx, nil); err != nil {
+		return err // canceled
+	}
+	if err := c.mutex.Lock(ctx); err != nil {
+		return err
+	}
+	defer c.mutex.Unlock()
+	if !c.waiting || c.current.Code.ChallengeID != change {
+		return nil // proven or replaced at the last moment
+	}
+	c.waiting, c.outcome = false, outcomeExpired
+	c.stopSending()
+	return patiently(ctx, a.ForgetEmailChange, activities.EmailChangeInput{ChangeID: change}).Get(ctx, nil)
+}
+
+func (c *emailChange) refuseLate() error {
+	if c.closed {
+		return account.ErrUnavailable.Because(errEnding)
+	}
+	return nil
+}
+
+// answerOpen tries once, briefly. What fails for a passing reason is still owed.
+func (c *emailChange) answerOpen(ctx workflow.Context, request EmailChangeRequest) error {
+	err := c.open(ctx, request, briefly)
+	if err != nil && passing(err) {
+		c.owed = &request
+	}
+	return err
+}
+
+func (c *emailChange) open(ctx workflow.Context, request EmailChangeRequest, run runner) error {
+	if err := c.mutex.Lock(ctx); err != nil {
+		return err
+	}
+	defer c.mutex.Unlock()
+	if c.current.Code.ChallengeID == request.ChangeID {
+		return nil // repeated, or proven already
+	}
+	if err := c.refuseLate(); err != nil {
+		return err
+	}
+	var issued activities.IssuedEmailChange
+	if err := run(ctx, a.IssueEmailChange, activities.EmailChangeInput{ChangeID: request.ChangeID}).Get(ctx, &issued); err != nil {
+		return err
+	}
+	c.stopSending()
+	c.current, c.waiting, c.owed, c.outcome = issued, true, nil, outcomeExpired
+	c.note(ctx, durable.FlowStage.ValueSet(stageAwaitingProof), durable.NextActionAt.ValueSet(issued.Code.FlowExpiresAt))
+	c.show(ctx, stageAwaitingProof)
+	c.startSending(ctx, issued)
+	return nil
+}
+
+// startSending asks the new address for its proof and tells the old one.
+func (c *emailChange) startSending(ctx workflow.Context, issued activities.IssuedEmailChange) {
+	sending, cancel := workflow.WithCancel(ctx)
+	c.stopSend = cancel
+	change := issued.Code.ChallengeID
+	workflow.Go(sending, func(ctx workflow.Context) {
+		if issued.Taken {
+			c.mail(ctx, activities.EmailChangeMailInput{ChangeID: change, Template: "signup_exists"})
+			return
+		}
+		var sent activities.Delivered
+		within := max(issued.Code.SendBy.Sub(workflow.Now(ctx)), time.Second)
+		input := activities.SendCodeInput{ChallengeID: change, Template: "change_email"}
+		err := workflow.ExecuteActivity(withMessage(ctx, "", within), a.SendCode, input).Get(ctx, &sent)
+		if err != nil && ctx.Err() == nil {
+			c.log.Warn("a code was not sent", "challenge", change, "error", durable.Describe(err))
+		}
+	})
+	c.mails++
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		defer func() { c.mails-- }()
+		c.mail(ctx, activities.EmailChangeMailInput{ChangeID: change, Template: "email_change_requested", Old: true})
+	})
+}
+
+func (c *emailChange) stopSending() {
+	if c.stopSend != nil {
+		c.stopSend()
+		c.stopSend = nil
+	}
+}
+
+// mail sends a mail that nobody waits for, and tries for a day.
+func (c *emailChange) mail(ctx workflow.Context, in activities.EmailChangeMailInput) {
+	var sent activities.Delivered
+	err := workflow.ExecuteActivity(withMessage(ctx, "send the mail: "+in.Template, courtesyMail), a.SendEmailChangeMail, in).Get(ctx, &sent)
+	if err != nil && ctx.Err() == nil {
+		c.log.Warn("a mail was not sent", "template", in.Template, "error", durable.Describe(err))
+	}
+}
+
+// validateProceed refuses, without a trace in the history, what is certain to fail.
+func (c *emailChange) validateProceed(proof SignupProof) error {
+	if proof == c.proven {
+		return nil
+	}
+	if c.closed || !c.waiting || c.current.Taken || proof.ChallengeID != c.current.Code.ChallengeID {
+		return account.ErrInvalidCode.Because(errEnding)
+	}
+	return nil
+}
+
+func (c *emailChange) proceed(ctx workflow.Context, proof SignupProof) (SignupDone, error) {
+	if err := c.mutex.Lock(ctx); err != nil {
+		return SignupDone{}, err
+	}
+	defer c.mutex.Unlock()
+	// While it waited, another change or the end may have come.
+	if err := c.validateProceed(proof); err != nil {
+		return SignupDone{}, err
+	}
+	if proof == c.proven {
+		return SignupDone{AccountID: c.account}, nil
+	}
+	var changed activities.EmailChanged
+	if err := briefly(ctx, a.ChangeEmail, activities.ChallengeInput(proof)).Get(ctx, &changed); err != nil {
+		return SignupDone{}, err
+	}
+	c.proven, c.waiting, c.outcome = proof, false, outcomeCompleted
+	c.stopSending()
+	c.show(ctx, outcomeCompleted)
+	c.tellBoth(ctx, proof.ChallengeID)
+	return SignupDone{AccountID: changed.AccountID}, nil
+}
+
+// tellBoth tells both addresses that the change is made, and then forgets it.
+func (c *emailChange) tellBoth(ctx workflow.Context, change uuid.UUID) {
+	c.mails++
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		defer func() { c.mails-- }()
+		old := workflow.NewWaitGroup(ctx)
+		old.Add(1)
+		workflow.Go(ctx, func(ctx workflow.Context) {
+			defer old.Done()
+			c.mail(ctx, activities.EmailChangeMailInput{ChangeID: change, Template: "email_changed", Old: true})
+		})
+		c.mail(ctx, activities.EmailChangeMailInput{ChangeID: change, Template: "email_changed"})
+		old.Wait(ctx)
+		if err := patiently(ctx, a.ForgetEmailChange, activities.EmailChangeInput{ChangeID: change}).Get(ctx, nil); err != nil {
+			c.log.Warn("a change of email is left to the sweep", "error", durable.Describe(err))
+		}
+	})
+}
+
+// note sets search attributes. They serve ops alone, so the flow goes on without them.
+func (c *emailChange) note(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) {
+	if err := workflow.UpsertTypedSearchAttributes(ctx, attributes...); err != nil {
+		c.log.Warn("search attributes were not set", "error", durable.Describe(err))
+	}
+}
+
+// show writes what ops read in the UI: masked, encrypted at rest.
+func (c *emailChange) show(ctx workflow.Context, stage string) {
+	var b strings.Builder
+	b.WriteString("| | |\n|---|---|\n| Stage | " + stage + " |\n")
+	if c.current.Code.Masked != "" {
+		b.WriteString("| New address | " + c.current.Code.Masked + " |\n| Gives up | " + stamp(c.current.Code.FlowExpiresAt) + " |\n")
+	}
+	workflow.SetCurrentDetails(ctx, b.String())
+}
