@@ -192,7 +192,7 @@ func TestEmailChange(t *testing.T) {
 		"ByLink":                  moveByLink,
 		"Refused":                 moveRefused,
 		"TheNewestOnly":           moveTwice,
-		"RST_AResetEndsIt":        moveAndReset,
+		"APasswordResetEndsIt":    moveAndReset,
 		"RaceProofs_ChangeOnce":   moveAtOnce,
 		"RaceSignUp_OneGetsIt":    moveAgainstSignUp,
 		"UnverifiedSquatterGives": moveOverSquatter,
@@ -293,9 +293,11 @@ func moveTwice(t *testing.T, s *system) {
 
 func moveAndReset(t *testing.T, s *system) {
 	email, other := newEmail(), newEmail()
-	mail := s.move(t, s.signUp(t, email), other)
-	_, err := s.db.Exec(t.Context(), `UPDATE email_changes SET closed_at = now() WHERE new_email = $1`, other)
-	require.NoError(t, err)
+	token := s.signUp(t, email)
+	s.awaitMail(t, email, 2)
+	mail := s.move(t, token, other)
+	s.awaitSubject(t, email, "A new email address was asked for")
+	s.want(t, http.StatusOK, call{Path: pathResetPassword, Body: fields{"token": s.forgot(t, email, 1), "new_password": password + " anew"}})
 	s.refused(t, http.StatusBadRequest, "invalid_code", call{Path: pathVerifyCode, Body: fields{"email": other, "code": mail.Code}})
 	require.Zero(t, s.db.number(t, accounts, other))
 }
