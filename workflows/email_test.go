@@ -34,7 +34,7 @@ func (s *stage) moveOn() error {
 	return s.env.GetWorkflowError()
 }
 
-func (s *stage) ask(after time.Duration, change uuid.UUID) *answer {
+func (s *stage) askMove(after time.Duration, change uuid.UUID) *answer {
 	return s.update(after, workflows.EmailChangeOpen, workflows.EmailChangeRequest{ChangeID: change})
 }
 
@@ -75,7 +75,7 @@ func TestEmailChange_Proven(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	letters := s.letters()
-	open, same := s.ask(0, firstMove), s.ask(time.Second, firstMove)
+	open, same := s.askMove(0, firstMove), s.askMove(time.Second, firstMove)
 	proof, again := s.proveMove(time.Minute, firstMove), s.proveMove(time.Minute, firstMove)
 	require.NoError(t, s.moveOn())
 	for _, a := range []*answer{open, same, proof, again} {
@@ -117,7 +117,7 @@ func TestEmailChange_Unproven(t *testing.T) {
 func TestEmailChange_ReplacedByAnother(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	s.ask(time.Hour, secondMove)
+	s.askMove(time.Hour, secondMove)
 	stale := s.proveMove(2*time.Hour, firstMove)
 	proof := s.proveMove(linkTTL+30*time.Minute, secondMove)
 	require.NoError(t, s.moveOn())
@@ -137,7 +137,7 @@ func TestEmailChange_AnotherWhileTheOldOneIsTold(t *testing.T) {
 		return activities.Delivered{State: activities.DeliverySent}, nil
 	}
 	s.proveMove(time.Minute, firstMove)
-	open := s.ask(70*time.Second, secondMove)
+	open := s.askMove(70*time.Second, secondMove)
 	proof := s.proveMove(80*time.Second, secondMove)
 	require.NoError(t, s.moveOn())
 	require.NoError(t, open.err)
@@ -185,7 +185,7 @@ func TestEmailChange_StoreDown(t *testing.T) {
 		}
 		return issue(in)
 	}
-	s.ask(0, firstMove)
+	s.askMove(0, firstMove)
 	s.proveMove(time.Hour, firstMove)
 	require.NoError(t, s.moveOn())
 	require.Len(t, s.times("SendCode"), 1, "the flow goes on with it")
