@@ -32,7 +32,7 @@ const (
 type SendCodeInput struct {
 	ChallengeID uuid.UUID
 	Template    string
-	Channel     account.Channel `json:",omitempty"`
+	Channel     account.Channel
 }
 
 // step is the step of the flow that a code is sent in: one for each channel.

@@ -66,7 +66,8 @@ func TestPhoneCodeIsTheSameOnEveryChannel(t *testing.T) {
 	require.Empty(t, sent[1].Subject+sent[1].HTML)
 	require.Len(t, b.post.messages(), mails, "nothing went by mail")
 	require.Equal(t, []store.Delivery{
-		{Channel: "email", State: "sent", Attempts: 1}, {Channel: "sms", State: "expired", Attempts: 1},
+		{Channel: "email", State: "sent", Attempts: 1},
+		{Channel: "sms", State: "expired", Attempts: 1},
 		{Channel: "whatsapp", State: "sent", Attempts: 1},
 	}, b.deliveries(t), "the slower channel is waited for no more")
 

@@ -54,6 +54,15 @@ func phoneProof(token, number, code string) call {
 	return call{Path: pathVerifyPhone, Token: token, Body: fields{"phone_number": number, "otp_code": code}}
 }
 
+// requireUnlogged looks for a number and a code in the logs of both processes (WEB-14).
+func (s *system) requireUnlogged(t testing.TB, number, code string) {
+	t.Helper()
+	for _, output := range []string{s.api.Output(), s.worker.Output()} {
+		require.NotContains(t, output, number[1:])
+		require.NotContains(t, output, code)
+	}
+}
+
 func (s *system) requirePhone(t testing.TB, token string, number, country any, verified bool) {
 	t.Helper()
 	me := s.want(t, http.StatusOK, call{Path: pathMe, Token: token}).object(t)
@@ -108,6 +117,7 @@ func sendAndVerifyPhone(t *testing.T, s *system) {
 	s.requirePhone(t, token, number, "DE", true)
 	s.want(t, http.StatusOK, phoneProof(token, next, nextCode))
 	s.requirePhone(t, token, next, "DE", true)
+	s.requireUnlogged(t, number, `"`+code+`"`)
 }
 
 func refusedNumbers(t *testing.T, s *system) {
@@ -300,6 +310,7 @@ func TestPhone_F23_SMSRefusedOrDownGoesByWhatsApp(t *testing.T) {
 			m := awaitTaken(t, server, number, 1)
 			require.Equal(t, "whatsapp", m.Channel)
 			s.want(t, http.StatusOK, phoneProof(token, number, m.Code()))
+			s.requireUnlogged(t, number, twiliotest.AuthToken)
 			require.Len(t, server.Messages(), 1)
 			require.Equal(t, []string{"sent"}, s.db.texts(t, `SELECT state FROM messages WHERE channel = 'whatsapp'`))
 			require.Zero(t, s.db.number(t, `SELECT count(*) FROM messages WHERE channel = 'sms' AND state IN ('sent', 'queued')`))
