@@ -66,3 +66,10 @@ func (f *fakeCore) SpendNonce(_ context.Context, _ uuid.UUID, nonce string) erro
 	f.spent[nonce] = true
 	return nil
 }
+
+func (f *fakeCore) ProviderSignIn(ctx context.Context, by account.Caller, in core.ProviderSignInInput) (core.SignIn, error) {
+	err := f.record(ctx, "ProviderSignIn", by, in, map[string]string{
+		"email": in.Email, "provider": in.Provider, "provider_account_id": in.Subject,
+	})
+	return f.signIn(), err
+}

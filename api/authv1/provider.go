@@ -15,6 +15,7 @@ type providerCore interface {
 	DisconnectProvider(context.Context, account.Caller, core.DisconnectProviderInput) (core.RemainingMethods, error)
 	InitiateLink(context.Context, account.Caller, core.InitiateLinkInput) (core.LinkStarted, error)
 	CompleteLink(context.Context, account.Caller, core.CompleteLinkInput) (core.LinkCompleted, error)
+	ProviderSignIn(context.Context, account.Caller, core.ProviderSignInInput) (core.SignIn, error)
 }
 
 // providerRoutes are the outside accounts that open an account.
@@ -51,6 +52,11 @@ func providerRoutes(c Core) []endpoint.Route {
 			ID: "initiateAccountLink", Method: "POST", Path: "/api/v1/auth/linked-accounts/initiate",
 			Policy: endpoint.Session, Scope: account.ScopeSecurity, Limit: account.LimitWrite, Idempotent: true,
 		}, initiateLinkRequest.input, c.InitiateLink, newLinkStartedBody),
+		// C17
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "oauthSignin", Method: "POST", Path: "/api/v1/auth/oauth-signin", Service: true,
+			Policy: endpoint.Session, Scope: account.ScopeSecurity, Limit: account.LimitLogin,
+		}, oauthSigninRequest.input, c.ProviderSignIn, newLoginBody),
 		// C13
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "unlinkAccount", Method: "DELETE", Path: "/api/v1/auth/linked-accounts/:provider",
@@ -209,4 +215,23 @@ type linkCompletedBody struct {
 
 func newLinkCompletedBody(l core.LinkCompleted) any {
 	return linkCompletedBody{Status: "ok", Provider: string(l.Provider)}
+}
+
+type oauthSigninRequest struct {
+	Email             string           `json:"email"`
+	EmailVerified     *bool            `json:"email_verified"`
+	Name              *string          `json:"name"`
+	Provider          string           `json:"provider"`
+	ProviderAccountID string           `json:"provider_account_id"`
+	AvatarURL         *string          `json:"avatar_url"`
+	DeviceFingerprint endpoint.Object  `json:"device_fingerprint"`
+	Attribution       endpoint.Strings `json:"attribution"`
+	AnonymousID       *string          `json:"anonymous_id"`
+}
+
+func (r oauthSigninRequest) input() core.ProviderSignInInput {
+	return core.ProviderSignInInput{
+		Email: r.Email, EmailVerified: r.EmailVerified, Name: r.Name, Provider: r.Provider, Subject: r.ProviderAccountID,
+		AvatarURL: r.AvatarURL, Fingerprint: r.DeviceFingerprint, Attribution: r.Attribution, AnonymousID: r.AnonymousID,
+	}
 }

@@ -267,3 +267,28 @@ func TestProviderLink(t *testing.T) {
 	require.EqualValues(t, 1, won.Load())
 	require.Equal(t, 1, db.number(t, `SELECT count(*) FROM linked_providers`))
 }
+
+// C17: a backend signs people in by what the provider calls them, and never by an address.
+func TestOAuthSignin(t *testing.T) {
+	t.Parallel()
+	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: quick()})
+	c := newClient(s.BaseURL)
+	service := strings.TrimSpace(s.Command(t, nil, "keys", "create", "--service", "--name", "test"))
+	try := func(token, email, subject string) answer {
+		return c.send(t, call{Path: "/api/v1/auth/oauth-signin", Token: token, Body: fields{
+			"email": email, "provider": "google", "provider_account_id": subject, "name": "Ann",
+		}})
+	}
+	owner, ann := newEmail(), newEmail()
+	member := c.signUp(t, owner)
+	require.Equal(t, http.StatusForbidden, try(member, ann, "1").Status)
+	require.Equal(t, http.StatusUnauthorized, try("", ann, "1").Status)
+	first := try(service, ann, "1")
+	require.Equal(t, http.StatusOK, first.Status, "%s", first.Body)
+	c.want(t, http.StatusOK, call{Path: pathMe, Token: first.text(t, "session_token")})
+	require.Equal(t, first.text(t, "id"), try(service, newEmail(), "1").text(t, "id"))
+	got := try(service, owner, "2")
+	require.Equal(t, http.StatusConflict, got.Status)
+	require.Equal(t, "account_exists", got.text(t, "error"))
+	testkit.Eventually(t, patience, func() bool { return len(c.inbox(t, owner)) >= 3 }, "the owner is told")
+}

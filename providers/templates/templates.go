@@ -41,6 +41,8 @@ const (
 	// optional.
 	ProviderLinked   = "provider_linked"
 	ProviderUnlinked = "provider_unlinked"
+	// ProviderRefused tells an owner that an outside account with their address tried to sign in. Name is optional.
+	ProviderRefused = "provider_refused"
 	// PhoneCode brings the code that proves a number, as text for SMS and WhatsApp. It needs Code and Minutes.
 	PhoneCode = "phone_code"
 	// PhoneVerified tells an owner that a number was verified. Name is optional.
@@ -71,6 +73,7 @@ var messages = []message{
 	load(SessionEnded),
 	load(ProviderLinked),
 	load(ProviderUnlinked),
+	load(ProviderRefused),
 	loadText(PhoneCode, code, minutes),
 	load(PhoneVerified),
 }

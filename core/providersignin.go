@@ -1,0 +1,95 @@
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/account"
+	"gatehouse/providers/templates"
+	"gatehouse/store"
+)
+
+// ProviderSignInInput is somebody whom a backend of yours has seen signing in at a provider (C17).
+type ProviderSignInInput struct {
+	Email string
+	// EmailVerified is what the provider says of the address; nil when the backend does not tell.
+	EmailVerified *bool
+	Name          *string
+	Provider      string
+	Subject       string
+	AvatarURL     *string
+	Fingerprint   json.RawMessage
+	Attribution   map[string]string
+	AnonymousID   *string
+}
+
+func (in ProviderSignInInput) validate() (email string, err error) {
+	invalid := account.ErrInvalid
+	email, fault := account.ParseEmail(in.Email)
+	if fault != "" {
+		invalid = invalid.On("email", fault)
+	}
+	if fault := nameFault(in.Name); fault != "" {
+		invalid = invalid.On("name", fault)
+	}
+	if in.Provider == "" {
+		invalid = invalid.On("provider", "is required")
+	}
+	if fault := subjectFault(in.Subject); fault != "" {
+		invalid = invalid.On("provider_account_id", fault)
+	}
+	if fault := optionalTextFault(in.AvatarURL); fault != "" {
+		invalid = invalid.On("avatar_url", fault)
+	}
+	return email, faults(invalid)
+}
+
+// ProviderSignIn signs in whom a service key vouches for (C17, design D11): the account linked to (provider, subject), or a
+// new one with a free address. Where RequireAssertion says so the request must be signed, and say that the address is proven.
+// It returns account.ErrForbidden for any other credential, account.ErrInvalidAssertion, account.ErrUnsupportedProvider,
+// account.ErrEmailNotVerified, and account.ErrAccountExists, with a mail to the owner, when the address has an account that
+// the provider does not open.
+func (c *Core) ProviderSignIn(ctx context.Context, by account.Caller, in ProviderSignInInput) (SignIn, error) {
+	if by.Principal == nil || !by.Principal.Service() {
+		return SignIn{}, account.ErrForbidden
+	}
+	email, err := in.validate()
+	if err != nil {
+		return SignIn{}, err
+	}
+	if err := c.requireAssertion(by); err != nil {
+		return SignIn{}, err
+	}
+	provider, err := parseProvider(in.Provider)
+	if err != nil {
+		return SignIn{}, err
+	}
+	vouched := !c.RequireAssertion
+	if in.EmailVerified != nil {
+		vouched = *in.EmailVerified
+	}
+	from := origin(by, in.Fingerprint, in.Attribution, in.AnonymousID)
+	session := uuid.New()
+	owner, err := c.Store.SignInByProvider(ctx, store.ProviderSignIn{
+		Link: account.LinkedProvider{
+			Provider: provider, Subject: in.Subject, Type: "oauth", Email: &email, DisplayName: given(in.Name), AvatarURL: given(in.AvatarURL),
+		},
+		Email: email, Vouched: vouched, Name: given(in.Name), Origin: from,
+		Bonus: store.Bonus{Full: c.Policy.WelcomeBonus, Reduced: c.Policy.WelcomeBonusReduced},
+		Session: store.NewSession{
+			ID: session, Method: string(provider), IP: from.IP, UserAgent: from.UserAgent, TTL: c.Policy.SessionTTL,
+		},
+	})
+	if errors.Is(err, account.ErrAccountExists) {
+		// Once a day at most, however often it is tried.
+		c.notify(ctx, owner, templates.ProviderRefused, string(provider)+"/"+c.Clock.Now().Format(time.DateOnly))
+	}
+	if err != nil {
+		return SignIn{}, err
+	}
+	return c.signIn(ctx, session)
+}
