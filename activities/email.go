@@ -84,7 +84,8 @@ func (a *Activities) SendEmailChangeMail(ctx context.Context, in EmailChangeMail
 		return Delivered{}, err
 	}
 	out := outgoing{
-		flow: activity.GetInfo(ctx).WorkflowExecution.ID, step: in.Template + "/new/" + e.ID.String(), template: in.Template, to: e.NewEmail,
+		channel: account.ChannelEmail, flow: activity.GetInfo(ctx).WorkflowExecution.ID,
+		step: in.Template + "/new/" + e.ID.String(), template: in.Template, to: e.NewEmail,
 		data: templates.Data{Name: to.Name, Username: to.Username, Address: account.MaskEmail(e.NewEmail)},
 	}
 	if in.Old {

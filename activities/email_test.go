@@ -60,6 +60,7 @@ func TestChangedEmail(t *testing.T) {
 	told := b.post.messages()[2:]
 	require.Len(t, told, 2, "each once")
 	require.Equal(t, []string{ada, adasNext}, []string{told[0].To, told[1].To})
+	require.Equal(t, account.ChannelEmail, told[0].Channel)
 	require.NotContains(t, told[0].Text, adasNext, "masked")
 	require.Contains(t, told[0].Text, "a***@example.com")
 
