@@ -59,7 +59,7 @@ func (a *Activities) SendResetLink(ctx context.Context, in ChallengeInput) (Deli
 		return Delivered{}, gone(err)
 	}
 	state, err := a.send(ctx, outgoing{
-		flow: flow, step: step, template: templates.PasswordResetLink, to: ch.Destination,
+		channel: account.ChannelEmail, flow: flow, step: step, template: templates.PasswordResetLink, to: ch.Destination,
 		data: templates.Data{Name: to.Name, Link: link(a.ResetURL, token), Minutes: int(math.Ceil(a.Policy.ResetTTL.Minutes()))},
 	})
 	if err != nil || state != DeliverySent {
