@@ -114,7 +114,7 @@ func (l *providerLink) run(ctx workflow.Context) (outcome string, err error) {
 		l.tell(ctx)
 		return outcomeCompleted, nil
 	case l.refused != nil:
-		return outcomeRefused, nil
+		return outcomeRefused, nil //nolint:nilerr // whoever asked is told; the flow did what it could
 	}
 	return outcomeExpired, patiently(ctx, a.DropProviderLink, activities.ProviderLinkInput{LinkID: l.in.LinkID}).Get(ctx, nil)
 }
