@@ -203,8 +203,7 @@ func (c Config) validate() error {
 		{"GATEHOUSE_LINK_REDIRECT_URL", c.LinkRedirectURL},
 		{"GATEHOUSE_TEMPORAL_UI_URL", c.TemporalUIURL},
 		{"GATEHOUSE_TWILIO_URL", c.SMS.TwilioURL},
-		{"GATEHOUSE_GOOGLE_ISSUER", c.Identity.GoogleIssuer},
-		{"GATEHOUSE_APPLE_ISSUER", c.Identity.AppleIssuer},
+		{"GATEHOUSE_GOOGLE_ISSUER", c.Identity.GoogleIssuer}, {"GATEHOUSE_APPLE_ISSUER", c.Identity.AppleIssuer},
 		{"GATEHOUSE_GITHUB_API_URL", c.Identity.GitHubAPIURL},
 		{"GATEHOUSE_RESET_URL", c.ResetURL},
 	} {
