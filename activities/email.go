@@ -20,7 +20,7 @@ type EmailChangeInput struct {
 // IssuedEmailChange is a change of email that waits for its proof. Taken ones have no code: nothing can prove them.
 type IssuedEmailChange struct {
 	Code  IssuedCode
-	Taken bool `json:",omitzero"`
+	Taken bool
 }
 
 // IssueEmailChange makes the challenge, with a code and a link, that proves the address an account is about to have. It
@@ -64,7 +64,7 @@ func (a *Activities) ChangeEmail(ctx context.Context, in ChallengeInput) (EmailC
 type EmailChangeMailInput struct {
 	ChangeID uuid.UUID
 	Template string
-	Old      bool `json:",omitzero"`
+	Old      bool
 }
 
 // SendEmailChangeMail tells one of the two addresses of a change about it. A change that is forgotten gets no mail.

@@ -1,7 +1,6 @@
 package activities_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -88,7 +87,7 @@ func TestTakenEmail(t *testing.T) {
 	messages := b.post.messages()
 	last := messages[len(messages)-1]
 	require.Equal(t, adasNext, last.To)
-	require.False(t, strings.Contains(last.Text, "Ada"), "a stranger's name is nothing to the owner")
+	require.NotContains(t, last.Text, "Ada", "a stranger's name is nothing to the owner")
 }
 
 func TestChangedEmail_LostToAnother(t *testing.T) {

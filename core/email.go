@@ -37,7 +37,7 @@ func (c *Core) CompleteSignup(ctx context.Context, by account.Caller, in Complet
 	if counted.Done != nil {
 		return c.signIn(ctx, counted.Done.SessionID)
 	}
-	done, err := c.prove(ctx, c.flowID(account.SignupByCode, email), workflows.SignupProceed, counted.ID, guess,
+	done, err := c.prove(ctx, c.flowID(account.SignupByCode, email), counted.ID, guess,
 		store.Proof{Origin: origin(by, in.Fingerprint, in.Attribution, in.AnonymousID)})
 	if err != nil {
 		return SignIn{}, err
@@ -104,7 +104,7 @@ func (c *Core) verifyAccount(ctx context.Context, by account.Caller, email, code
 	if counted.Done != nil {
 		return CodeVerified{CreditsAwarded: counted.Done.CreditsAwarded}, nil
 	}
-	done, err := c.prove(ctx, c.flowID(account.SignupByRegister, email), workflows.SignupProceed, counted.ID, guess, store.Proof{})
+	done, err := c.prove(ctx, c.flowID(account.SignupByRegister, email), counted.ID, guess, store.Proof{})
 	return CodeVerified{CreditsAwarded: done.CreditsAwarded}, err
 }
 
@@ -125,7 +125,7 @@ func (c *Core) ConfirmEmail(ctx context.Context, by account.Caller, in ConfirmEm
 	if err == nil && done == nil {
 		guess := store.Guess{Purpose: account.PurposeEmail, Lease: c.Policy.ProofLease, ProofKey: by.IdempotencyKey}
 		flow := c.flowID(account.SignupByRegister, ch.Destination)
-		_, err = c.prove(ctx, flow, workflows.SignupProceed, ch.ID, guess, store.Proof{})
+		_, err = c.prove(ctx, flow, ch.ID, guess, store.Proof{})
 	}
 	if errors.Is(err, account.ErrNotFound) {
 		err = c.confirmEmailChange(ctx, by, hash)
@@ -235,7 +235,7 @@ func (c *Core) checkCode(ctx context.Context, g store.Guess, email, code string)
 
 // prove marks a challenge as proven and has the flow make the change that it allows. Of many callers with the same right
 // code one gets here; after a crash in between, the same code or the same Idempotency-Key does again.
-func (c *Core) prove(ctx context.Context, flow, update string, challenge uuid.UUID, g store.Guess, proof store.Proof) (workflows.SignupDone, error) {
+func (c *Core) prove(ctx context.Context, flow string, challenge uuid.UUID, g store.Guess, proof store.Proof) (workflows.SignupDone, error) {
 	var done workflows.SignupDone
 	if err := c.Store.Prove(ctx, challenge, g, proof); err != nil {
 		if errors.Is(err, account.ErrNotFound) {
@@ -244,7 +244,7 @@ func (c *Core) prove(ctx context.Context, flow, update string, challenge uuid.UU
 		return done, err
 	}
 	err := c.Flows.Tell(ctx, durable.Tell{
-		WorkflowID: flow, Update: update, Arg: workflows.SignupProof{ChallengeID: challenge},
+		WorkflowID: flow, Update: workflows.SignupProceed, Arg: workflows.SignupProof{ChallengeID: challenge},
 	}, &done)
 	if !errors.Is(err, durable.ErrNoFlow) {
 		return done, err

@@ -152,7 +152,7 @@ func (c *Core) proveEmailChange(ctx context.Context, challenge uuid.UUID, guess 
 	if err != nil {
 		return err
 	}
-	_, err = c.prove(ctx, emailChangeFlow(owner), workflows.EmailChangeProceed, challenge, guess, store.Proof{})
+	_, err = c.prove(ctx, emailChangeFlow(owner), challenge, guess, store.Proof{})
 	return err
 }
 

@@ -20,7 +20,7 @@ const (
 	// EmailChangeOpen asks the new mailbox for its proof. Argument EmailChangeRequest, no result.
 	EmailChangeOpen = "open"
 	// EmailChangeProceed makes the change with a proven challenge. Argument SignupProof, result SignupDone.
-	EmailChangeProceed = "proceed"
+	EmailChangeProceed = SignupProceed
 )
 
 // EmailChangeInput starts the changes of an account's email. It carries the first request, so that the flow goes on even
