@@ -197,18 +197,9 @@ func (c Config) validate() error {
 	if t := c.Mail.TLS; t != "starttls" && t != "tls" && t != "none" {
 		fault("GATEHOUSE_SMTP_TLS", "is %q; it must be starttls, tls or none", t)
 	}
-	for _, u := range []struct{ setting, value string }{
-		{"GATEHOUSE_BASE_URL", c.BaseURL},
-		{"GATEHOUSE_CONFIRM_URL", c.ConfirmURL},
-		{"GATEHOUSE_LINK_REDIRECT_URL", c.LinkRedirectURL},
-		{"GATEHOUSE_TEMPORAL_UI_URL", c.TemporalUIURL},
-		{"GATEHOUSE_TWILIO_URL", c.SMS.TwilioURL},
-		{"GATEHOUSE_GOOGLE_ISSUER", c.Identity.GoogleIssuer}, {"GATEHOUSE_APPLE_ISSUER", c.Identity.AppleIssuer},
-		{"GATEHOUSE_GITHUB_API_URL", c.Identity.GitHubAPIURL},
-		{"GATEHOUSE_RESET_URL", c.ResetURL},
-	} {
-		if p, err := url.Parse(u.value); err != nil || (p.Scheme != "http" && p.Scheme != "https") || p.Host == "" {
-			fault(u.setting, "is %q; it must be an http or https URL", u.value)
+	for setting, link := range c.links() {
+		if p, err := url.Parse(link); err != nil || (p.Scheme != "http" && p.Scheme != "https") || p.Host == "" {
+			fault(setting, "is %q; it must be an http or https URL", link)
 		}
 	}
 	for _, k := range []struct{ setting, value string }{
@@ -235,6 +226,21 @@ func (c Config) validate() error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// links are the settings that must be addresses.
+func (c Config) links() map[string]string {
+	return map[string]string{
+		"GATEHOUSE_BASE_URL":          c.BaseURL,
+		"GATEHOUSE_CONFIRM_URL":       c.ConfirmURL,
+		"GATEHOUSE_LINK_REDIRECT_URL": c.LinkRedirectURL,
+		"GATEHOUSE_TEMPORAL_UI_URL":   c.TemporalUIURL,
+		"GATEHOUSE_TWILIO_URL":        c.SMS.TwilioURL,
+		"GATEHOUSE_GOOGLE_ISSUER":     c.Identity.GoogleIssuer,
+		"GATEHOUSE_APPLE_ISSUER":      c.Identity.AppleIssuer,
+		"GATEHOUSE_GITHUB_API_URL":    c.Identity.GitHubAPIURL,
+		"GATEHOUSE_RESET_URL":         c.ResetURL,
+	}
 }
 
 // DevInbox reports whether any messages go to the development inbox.
