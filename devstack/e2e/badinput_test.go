@@ -99,6 +99,7 @@ func TestBadInput(t *testing.T) {
 	s.db.eventually(t, 4, `SELECT count(*) FROM messages WHERE state = 'sent'`)
 	s.db.eventually(t, 3, `SELECT count(*) FROM challenges WHERE sent_at IS NOT NULL`)
 	s.http.Transport = &checked{t: t, next: s.http.Transport.(*checked).next, slow: hangs}
+	service := strings.TrimSpace(s.stack.Command(t, nil, "keys", "create", "--service", "--name", "test"))
 	before := s.db.fingerprint(t)
 
 	contract, err := spec()
@@ -108,6 +109,9 @@ func TestBadInput(t *testing.T) {
 			t.Run(o.OperationID, func(t *testing.T) {
 				t.Parallel()
 				r := route{s, o, token}
+				if o.OperationID == "oauthSignin" {
+					r.token = service // nobody else gets as far as the body
+				}
 				r.refusesBadBodies(t)
 				r.refusesBadFields(t)
 				r.refusesOtherMethods(t)
