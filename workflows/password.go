@@ -54,22 +54,7 @@ func PasswordReset(ctx workflow.Context, first PasswordResetRequest) error {
 		owed: &first, opened: map[uuid.UUID]bool{}, mutex: workflow.NewMutex(ctx), log: workflow.GetLogger(ctx),
 		stage: stageAwaitingProof,
 	}
-	err := r.setup(ctx)
-	outcome := outcomeFailed
-	if err == nil {
-		outcome, err = r.run(ctx)
-	}
-	if temporal.IsCanceledError(err) {
-		outcome = outcomeCanceled
-	}
-	r.end(ctx, outcome)
-	// A canceled flow, too, answers whoever waits for it.
-	wait, cancel := workflow.NewDisconnectedContext(ctx)
-	defer cancel()
-	if waited := workflow.Await(wait, func() bool { return workflow.AllHandlersFinished(wait) }); err == nil {
-		err = waited
-	}
-	return err
+	return play(ctx, r)
 }
 
 // passwordReset is the state of one run. The mutex guards every change of it that spans a wait.

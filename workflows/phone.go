@@ -58,22 +58,7 @@ func PhoneVerification(ctx workflow.Context, in PhoneInput) error {
 		owner: in.AccountID, failover: max(in.Failover, time.Second), owed: &in.Request, opened: map[uuid.UUID]error{},
 		bound: map[uuid.UUID]bool{}, mutex: workflow.NewMutex(ctx), log: workflow.GetLogger(ctx), stage: stageAwaitingProof,
 	}
-	err := p.setup(ctx)
-	outcome := outcomeFailed
-	if err == nil {
-		outcome, err = p.run(ctx)
-	}
-	if temporal.IsCanceledError(err) {
-		outcome = outcomeCanceled
-	}
-	p.end(ctx, outcome)
-	// A canceled flow, too, answers whoever waits for it.
-	wait, cancel := workflow.NewDisconnectedContext(ctx)
-	defer cancel()
-	if waited := workflow.Await(wait, func() bool { return workflow.AllHandlersFinished(wait) }); err == nil {
-		err = waited
-	}
-	return err
+	return play(ctx, p)
 }
 
 // phone is the state of one run. The mutex guards every change of it that spans a wait.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"gatehouse/internal/durable"
@@ -51,4 +52,31 @@ func awaitProof(ctx workflow.Context, f proving, logger log.Logger) error {
 		}
 		f.rearmed(ctx)
 	}
+}
+
+// story is a flow from its handlers to its end.
+type story interface {
+	setup(ctx workflow.Context) error
+	run(ctx workflow.Context) (outcome string, err error)
+	// end shows the outcome, whatever it is.
+	end(ctx workflow.Context, outcome string)
+}
+
+// play runs a flow to its end, and then lets its handlers finish: a canceled flow, too, answers whoever waits for it.
+func play(ctx workflow.Context, f story) error {
+	err := f.setup(ctx)
+	outcome := outcomeFailed
+	if err == nil {
+		outcome, err = f.run(ctx)
+	}
+	if temporal.IsCanceledError(err) {
+		outcome = outcomeCanceled
+	}
+	f.end(ctx, outcome)
+	wait, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	if waited := workflow.Await(wait, func() bool { return workflow.AllHandlersFinished(wait) }); err == nil {
+		err = waited
+	}
+	return err
 }

@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"github.com/google/uuid"
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"gatehouse/account"
@@ -39,14 +38,10 @@ const stageAwaitingProvider = "awaiting_provider"
 func ProviderLink(ctx workflow.Context, in ProviderLinkInput) error {
 	l := &providerLink{in: in, mutex: workflow.NewMutex(ctx)}
 	l.show(ctx, stageAwaitingProvider)
-	err := l.setup(ctx)
-	outcome := outcomeFailed
-	if err == nil {
-		outcome, err = l.run(ctx)
-	}
-	if temporal.IsCanceledError(err) {
-		outcome = outcomeCanceled
-	}
+	return play(ctx, l)
+}
+
+func (l *providerLink) end(ctx workflow.Context, outcome string) {
 	l.closed = true
 	l.show(ctx, outcome)
 	noted := workflow.UpsertTypedSearchAttributes(ctx,
@@ -54,12 +49,6 @@ func ProviderLink(ctx workflow.Context, in ProviderLinkInput) error {
 	if noted != nil {
 		workflow.GetLogger(ctx).Warn("search attributes were not set", "error", durable.Describe(noted))
 	}
-	wait, cancel := workflow.NewDisconnectedContext(ctx)
-	defer cancel()
-	if waited := workflow.Await(wait, func() bool { return workflow.AllHandlersFinished(wait) }); err == nil {
-		err = waited
-	}
-	return err
 }
 
 // providerLink is the state of one run. The mutex makes one callback wait for another.

@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/uuid"
 	"go.temporal.io/sdk/log"
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"gatehouse/account"
@@ -73,22 +72,7 @@ func Signup(ctx workflow.Context, in SignupInput) error {
 		kind: in.Kind, owed: &in.Request, opened: map[uuid.UUID]signupAnswer{}, mutex: workflow.NewMutex(ctx),
 		log: workflow.GetLogger(ctx), stage: stageAwaitingProof,
 	}
-	err := s.setup(ctx)
-	outcome := outcomeFailed
-	if err == nil {
-		outcome, err = s.run(ctx)
-	}
-	if temporal.IsCanceledError(err) {
-		outcome = outcomeCanceled
-	}
-	s.end(ctx, outcome)
-	// A canceled flow, too, answers whoever waits for it.
-	wait, cancel := workflow.NewDisconnectedContext(ctx)
-	defer cancel()
-	if waited := workflow.Await(wait, func() bool { return workflow.AllHandlersFinished(wait) }); err == nil {
-		err = waited
-	}
-	return err
+	return play(ctx, s)
 }
 
 // signupAnswer is the outcome of a request, kept so that its repetition gets the same.
