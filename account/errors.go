@@ -189,6 +189,7 @@ var (
 	ErrIdempotencyKeyInUse      = define("idempotency_key_in_use", Conflict, "A request with this Idempotency-Key is still being served.", time.Second)
 	ErrInvalidIdempotencyKey    = define("invalid_idempotency_key", Malformed, "Idempotency-Key must be 1 to 255 printable ASCII characters.")
 
+	ErrConfirmationRequired  = define("confirmation_required", Rejected, "Confirmation required")
 	ErrTooManyKeys           = define("too_many_api_keys", Conflict, "This account has as many API keys as it may have.")
 	ErrProviderConnected     = define("provider_already_connected", Conflict, "OAuth provider already connected")
 	ErrProviderNotConfigured = define("provider_not_configured", Rejected, "This provider is not set up here")

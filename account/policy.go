@@ -65,6 +65,9 @@ type Policy struct {
 	// StepUpAge is how long after an authentication a session may change sign-in methods (design D13).
 	StepUpAge time.Duration `env:"STEP_UP_AGE" envDefault:"10m"`
 
+	// ClosureGrace is how long a closed account can be opened again before it is erased (contract C01, conventions 17).
+	ClosureGrace time.Duration `env:"CLOSURE_GRACE" envDefault:"168h"`
+
 	// WelcomeBonus is granted once to a proven account, WelcomeBonusReduced when its device fingerprint is known
 	// (contract X17, conventions 20).
 	WelcomeBonus        int64 `env:"WELCOME_BONUS" envDefault:"100"`

@@ -23,7 +23,9 @@ type Activities struct {
 	ConfirmURL string
 	// ResetURL is the same for password reset mails.
 	ResetURL string
-	Log      *slog.Logger
+	// UndoURL is the page that the mail about a closed account links to, in the same way.
+	UndoURL string
+	Log     *slog.Logger
 }
 
 func (a *Activities) bonus() store.Bonus {

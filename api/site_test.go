@@ -22,6 +22,7 @@ func TestPages(t *testing.T) {
 		"/docs": "text/html", "/docs/docs.js": "text/javascript", "/docs/swagger-ui.css": "text/css",
 		"/docs/swagger-ui-bundle.js": "text/javascript", "/docs/swagger-ui-standalone-preset.js": "text/javascript",
 		"/docs/favicon-32x32.png": "image/png", "/confirm-email?token=t": "text/html", "/reset-password?token=t": "text/html",
+		"/undo-closure?token=t":  "text/html",
 		"/dev/inbox":             "text/html",
 		"/.well-known/jwks.json": "application/json",
 	} {
@@ -56,7 +57,7 @@ func TestTheReferenceIsSelfContained(t *testing.T) {
 func TestInlineElementsArePermittedByTheirHash(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
-	for _, path := range []string{"/confirm-email", "/reset-password", "/dev/inbox"} {
+	for _, path := range []string{"/confirm-email", "/reset-password", "/undo-closure", "/dev/inbox"} {
 		got := app.send(t, "GET", path, "")
 		policy := got.Header.Get("Content-Security-Policy")
 		require.NotContains(t, policy, "unsafe")

@@ -206,7 +206,7 @@ func (s *Store) disarm(ctx context.Context, id uuid.UUID) error {
 // the account still has; 0 means that it is gone or verified.
 func (s *Store) PurgeUnverified(ctx context.Context, id uuid.UUID, ttl time.Duration) (time.Duration, error) {
 	res, err := s.db.NewRaw(`
-		DELETE FROM accounts WHERE id = ? AND email_verified_at IS NULL AND created_at <= now() - ? * interval '1 second'`,
+		DELETE FROM accounts WHERE id = ? AND email_verified_at IS NULL AND deleted_at IS NULL AND created_at <= now() - ? * interval '1 second'`,
 		id, seconds(ttl)).Exec(ctx)
 	if err := touched(res, err); !errors.Is(err, account.ErrNotFound) {
 		return 0, err
@@ -214,7 +214,7 @@ func (s *Store) PurgeUnverified(ctx context.Context, id uuid.UUID, ttl time.Dura
 	var left float64
 	err = translate(s.db.NewRaw(`
 		SELECT greatest(extract(epoch FROM created_at - now()) + ?, 1)::float8 FROM accounts
-		WHERE id = ? AND email_verified_at IS NULL`, seconds(ttl), id).Scan(ctx, &left))
+		WHERE id = ? AND email_verified_at IS NULL AND deleted_at IS NULL`, seconds(ttl), id).Scan(ctx, &left))
 	if errors.Is(err, account.ErrNotFound) {
 		return 0, nil
 	}

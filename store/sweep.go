@@ -49,7 +49,7 @@ func (s *Store) Sweep(ctx context.Context, unverifiedTTL time.Duration) error {
 	_, err := s.db.NewRaw(`
 		UPDATE messages SET state = 'expired', updated_at = now()
 		WHERE state = 'queued' AND updated_at < now() - interval '25 hours'`).Exec(ctx)
-	return errors.Join(append(errs, translate(err))...)
+	return errors.Join(append(errs, translate(err), s.eraseOverdue(ctx))...)
 }
 
 func (s *Store) sweep(ctx context.Context, table, where string, args []any) error {

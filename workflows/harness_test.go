@@ -103,11 +103,16 @@ type stage struct {
 	bind     func(activities.ChallengeInput) (activities.AccountInput, error)
 	send     func(activities.SendCodeInput) (activities.Delivered, error)
 	mail     func(activities.SendMailInput) (activities.Delivered, error)
-	reset    resetSteps
-	move     func(activities.EmailChangeInput) (activities.IssuedEmailChange, error)
-	moved    func(activities.ChallengeInput) (activities.EmailChanged, error)
-	told     func(activities.EmailChangeMailInput) (activities.Delivered, error)
-	forget   func(activities.EmailChangeInput) error
+
+	close       func(activities.ClosureInput) (activities.Closed, error)
+	reopen      func(activities.ClosureInput) (activities.Reopened, error)
+	erase       func(activities.ClosureInput) (activities.Left, error)
+	closureMail func(activities.ClosureMailInput) (activities.Delivered, error)
+	reset       resetSteps
+	move        func(activities.EmailChangeInput) (activities.IssuedEmailChange, error)
+	moved       func(activities.ChallengeInput) (activities.EmailChanged, error)
+	told        func(activities.EmailChangeMailInput) (activities.Delivered, error)
+	forget      func(activities.EmailChangeInput) error
 
 	mu      sync.Mutex
 	calls   []call
@@ -191,6 +196,14 @@ func (s *stage) goWell() {
 		return activities.Delivered{State: activities.DeliverySent}, nil
 	}
 	s.forget = func(activities.EmailChangeInput) error { return nil }
+	s.close = func(activities.ClosureInput) (activities.Closed, error) {
+		return activities.Closed{EraseAt: s.env.Now().Add(closureGrace)}, nil
+	}
+	s.reopen = func(activities.ClosureInput) (activities.Reopened, error) { return activities.Reopened{}, nil }
+	s.erase = func(activities.ClosureInput) (activities.Left, error) { return activities.Left{}, nil }
+	s.closureMail = func(activities.ClosureMailInput) (activities.Delivered, error) {
+		return activities.Delivered{State: activities.DeliverySent}, nil
+	}
 }
 
 // at does something at a virtual time.
@@ -354,6 +367,10 @@ type signupSteps interface {
 	ChangeEmail(context.Context, activities.ChallengeInput) (activities.EmailChanged, error)
 	SendEmailChangeMail(context.Context, activities.EmailChangeMailInput) (activities.Delivered, error)
 	ForgetEmailChange(context.Context, activities.EmailChangeInput) error
+	CloseAccount(context.Context, activities.ClosureInput) (activities.Closed, error)
+	ReopenAccount(context.Context, activities.ClosureInput) (activities.Reopened, error)
+	EraseAccount(context.Context, activities.ClosureInput) (activities.Left, error)
+	SendClosureMail(context.Context, activities.ClosureMailInput) (activities.Delivered, error)
 }
 
 var (
@@ -425,4 +442,20 @@ func (s *steps) ForgetEmailChange(ctx context.Context, in activities.EmailChange
 func run[In, Out any](ctx context.Context, s *steps, do func(In) (Out, error), in In) (Out, error) {
 	s.stage.note(activity.GetInfo(ctx).ActivityType.Name)
 	return do(in)
+}
+
+func (s *steps) CloseAccount(ctx context.Context, in activities.ClosureInput) (activities.Closed, error) {
+	return run(ctx, s, s.stage.close, in)
+}
+
+func (s *steps) ReopenAccount(ctx context.Context, in activities.ClosureInput) (activities.Reopened, error) {
+	return run(ctx, s, s.stage.reopen, in)
+}
+
+func (s *steps) EraseAccount(ctx context.Context, in activities.ClosureInput) (activities.Left, error) {
+	return run(ctx, s, s.stage.erase, in)
+}
+
+func (s *steps) SendClosureMail(ctx context.Context, in activities.ClosureMailInput) (activities.Delivered, error) {
+	return run(ctx, s, s.stage.closureMail, in)
 }

@@ -71,6 +71,12 @@ var endings = map[string]string{
 	"phone-expired":              "expired",
 	"phone-update-lost":          "completed",
 	"phone-canceled":             "canceled",
+	"closure-completed":          "completed",
+	"closure-undone":             "undone",
+	"closure-undo-refused":       "undone",
+	"closure-update-lost":        "completed",
+	"closure-refused":            "refused",
+	"closure-canceled":           "canceled",
 }
 
 func recorded(t *testing.T, name string) (*history.History, []byte) {
@@ -178,7 +184,7 @@ func TestHistory_SearchAttributesAtTheEnd(t *testing.T) {
 			require.Empty(t, last["NextActionAt"], "a flow that has ended does nothing next")
 			withAccount := outcome == "completed" || strings.Contains(name, "purged") || strings.Contains(name, "taken") ||
 				strings.HasPrefix(name, "security-") || strings.HasPrefix(name, "password-") && outcome != "refused" ||
-				strings.HasPrefix(name, "phone-") || strings.HasPrefix(name, "email-") || strings.HasPrefix(name, "provider-")
+				strings.HasPrefix(name, "phone-") || strings.HasPrefix(name, "closure-") || strings.HasPrefix(name, "email-") || strings.HasPrefix(name, "provider-")
 			require.Equal(t, withAccount, last["AccountID"] != "")
 		})
 	}
@@ -219,6 +225,7 @@ func TestHistory_NothingInTheClear(t *testing.T) {
 				marker, "signup_code", "confirm_email", "signup_exists", "welcome", "Sign-up of", "give up",
 				"password_changed", "phone_code", "phone_verified", "Verification of", "Notice to", "password_reset", "Password reset for",
 				"provider_linked", "Link an",
+				"account_closed", "account_erased", "Closure of", "erase unless",
 				"change_email", "email_changed", "Change of email",
 			} {
 				require.NotContains(t, string(raw), clear)

@@ -13,6 +13,7 @@ import (
 // Core is what this dialect asks of the operations.
 type Core interface {
 	providerCore
+	closureCore
 	InitiateSignup(context.Context, account.Caller, core.InitiateSignupInput) (core.SignupPending, error)
 	CompleteSignup(context.Context, account.Caller, core.CompleteSignupInput) (core.SignIn, error)
 	ResendCode(context.Context, account.Caller, core.ResendCodeInput) (core.None, error)
@@ -48,7 +49,7 @@ type Core interface {
 
 // Routes is the table of documents A and C.
 func Routes(c Core) []endpoint.Route {
-	return slices.Concat(accountRoutes(c), passwordRoutes(c), phoneRoutes(c), providerRoutes(c), sessionRoutes(c), apiKeyRoutes(c))
+	return slices.Concat(accountRoutes(c), passwordRoutes(c), phoneRoutes(c), providerRoutes(c), sessionRoutes(c), apiKeyRoutes(c), closureRoutes(c))
 }
 
 func accountRoutes(c Core) []endpoint.Route {

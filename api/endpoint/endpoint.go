@@ -57,6 +57,7 @@ type Route struct {
 
 	serve    func(c *fiber.Ctx) error
 	reworded map[string]string
+	rekinded map[string]account.Kind
 	extended map[string]func(failure any) any
 }
 
@@ -66,6 +67,11 @@ type Option func(*Route)
 // Reworded says e in the words that this document prints; code and status stay.
 func Reworded(e *account.Error, message string) Option {
 	return func(r *Route) { r.reworded[e.Code] = message }
+}
+
+// Reclassified answers e with the status of another kind, and in the words that this document prints; the code stays.
+func Reclassified(e *account.Error, kind account.Kind, message string) Option {
+	return func(r *Route) { r.rekinded[e.Code], r.reworded[e.Code] = kind, message }
 }
 
 // Extended wraps the body of failure e, for documents that add members to it.
@@ -89,7 +95,7 @@ func Handle[Req, In, Out any](
 	}
 	r := Route{
 		Meta: m, Dialect: d,
-		reworded: map[string]string{}, extended: map[string]func(any) any{},
+		reworded: map[string]string{}, rekinded: map[string]account.Kind{}, extended: map[string]func(any) any{},
 	}
 	for _, o := range options {
 		o(&r)

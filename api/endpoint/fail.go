@@ -28,6 +28,9 @@ func (r Route) Fail(c *fiber.Ctx, err error) error {
 	if message, ok := r.reworded[e.Code]; ok {
 		e.Message = message
 	}
+	if kind, ok := r.rekinded[e.Code]; ok {
+		e.Kind = kind
+	}
 	return fail(c, r.Dialect, r.Dialect.Status(e.Kind), &e, r.extended[e.Code])
 }
 

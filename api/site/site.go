@@ -33,6 +33,8 @@ var (
 	docsScript string
 	//go:embed confirm_email.html
 	confirmEmailPage string
+	//go:embed undo_closure.html
+	undoClosurePage string
 	//go:embed reset_password.html
 	resetPasswordPage string
 	//go:embed inbox.html
@@ -56,6 +58,7 @@ func Pages(keys []byte) ([]endpoint.Page, error) {
 		{Path: "/.well-known/jwks.json", MediaType: "application/json", CacheControl: briefly, Body: keys},
 		scripted("/confirm-email", confirmEmailPage),
 		scripted("/reset-password", resetPasswordPage),
+		scripted("/undo-closure", undoClosurePage),
 		{Path: "/docs", MediaType: htmlType, ContentSecurityPolicy: docsPolicy, Body: []byte(docsPage)},
 		{Path: "/docs/docs.js", MediaType: "text/javascript; charset=utf-8", Body: []byte(specList() + docsScript)},
 	}

@@ -46,7 +46,7 @@ func (p *process) runWorker(ctx context.Context) error {
 	}
 	steps := &activities.Activities{
 		Store: p.store, Keys: p.keys, Mail: sender, Phones: phones, Policy: p.config.Policy, ConfirmURL: p.config.ConfirmURL,
-		ResetURL: p.config.ResetURL, Log: p.log,
+		ResetURL: p.config.ResetURL, UndoURL: p.config.ClosureUndoURL, Log: p.log,
 	}
 	ready := ops.All(map[string]ops.Check{"postgres": p.store.Ping, "temporal": p.flows.Healthy})
 	group, ctx := errgroup.WithContext(ctx)

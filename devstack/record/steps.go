@@ -41,6 +41,8 @@ type script struct {
 	abandon  func() (activities.Remaining, error)
 	purge    func() (activities.Left, error)
 	send     func(context.Context, activities.SendCodeInput) (activities.Delivered, error)
+	close    func() (activities.Closed, error)
+	reopen   func() (activities.Reopened, error)
 	mail     func() (activities.Delivered, error)
 
 	issueReset func(activities.IssueResetInput) (activities.IssuedCode, error)
@@ -127,3 +129,19 @@ func (s *steps) SendEmailChangeMail(context.Context, activities.EmailChangeMailI
 }
 
 func (s *steps) ForgetEmailChange(context.Context, activities.EmailChangeInput) error { return nil }
+
+func (s *steps) CloseAccount(context.Context, activities.ClosureInput) (activities.Closed, error) {
+	return s.script().close()
+}
+
+func (s *steps) ReopenAccount(context.Context, activities.ClosureInput) (activities.Reopened, error) {
+	return s.script().reopen()
+}
+
+func (s *steps) EraseAccount(context.Context, activities.ClosureInput) (activities.Left, error) {
+	return activities.Left{}, nil
+}
+
+func (s *steps) SendClosureMail(context.Context, activities.ClosureMailInput) (activities.Delivered, error) {
+	return s.script().mail()
+}

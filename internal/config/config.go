@@ -57,6 +57,9 @@ type Config struct {
 	LinkRedirectURL string `env:"GATEHOUSE_LINK_REDIRECT_URL"`
 	// RequireAssertion wants requests of service keys to be signed by X-Assertion; production always does.
 	RequireAssertion bool `env:"GATEHOUSE_REQUIRE_ASSERTION" envDefault:"false"`
+	// ClosureUndoURL is the page that the mail about a closed account links to, "?token=" is appended. Empty means
+	// BaseURL/undo-closure.
+	ClosureUndoURL string `env:"GATEHOUSE_CLOSURE_UNDO_URL"`
 	// AllowedOrigins may call the API from a browser (CORS). Empty means none.
 	AllowedOrigins []string `env:"GATEHOUSE_ALLOWED_ORIGINS"`
 	// TrustedProxies are the networks whose X-Forwarded-For is believed, e.g. 10.0.0.0/8. Empty means none.
@@ -164,6 +167,9 @@ func Load() (Config, error) {
 	if c.ConfirmURL == "" {
 		c.ConfirmURL = strings.TrimSuffix(c.BaseURL, "/") + "/confirm-email"
 	}
+	if c.ClosureUndoURL == "" {
+		c.ClosureUndoURL = strings.TrimSuffix(c.BaseURL, "/") + "/undo-closure"
+	}
 	if c.ResetURL == "" {
 		c.ResetURL = strings.TrimSuffix(c.BaseURL, "/") + "/reset-password"
 	}
@@ -219,7 +225,9 @@ func (c Config) validate() error {
 		if c.SMS.TwilioAccountSID == "" {
 			fault("GATEHOUSE_TWILIO_ACCOUNT_SID", "is not set; the development inbox is not for production")
 		}
-		for setting, link := range map[string]string{"GATEHOUSE_BASE_URL": c.BaseURL, "GATEHOUSE_CONFIRM_URL": c.ConfirmURL} {
+		for setting, link := range map[string]string{
+			"GATEHOUSE_BASE_URL": c.BaseURL, "GATEHOUSE_CONFIRM_URL": c.ConfirmURL, "GATEHOUSE_CLOSURE_UNDO_URL": c.ClosureUndoURL,
+		} {
 			if !strings.HasPrefix(link, "https://") {
 				fault(setting, "is %q; production links must be https", link)
 			}
@@ -240,6 +248,7 @@ func (c Config) links() map[string]string {
 		"GATEHOUSE_APPLE_ISSUER":      c.Identity.AppleIssuer,
 		"GATEHOUSE_GITHUB_API_URL":    c.Identity.GitHubAPIURL,
 		"GATEHOUSE_RESET_URL":         c.ResetURL,
+		"GATEHOUSE_CLOSURE_UNDO_URL":  c.ClosureUndoURL,
 	}
 }
 

@@ -51,6 +51,13 @@ func address(d Data) string {
 	return ""
 }
 
+func linkHours(d Data) string {
+	if d.LinkHours < 1 {
+		return "LinkHours must be at least 1"
+	}
+	return ""
+}
+
 // plainName is what names are made of. No "/", ":" or "@", no dot before a letter, no long number: mail programs turn
 // addresses, domains and telephone numbers in a text into links, and a name is a stranger's choice of words.
 var plainName = regexp.MustCompile(`^[\p{L}\p{M}][\p{L}\p{M}\p{Nd}'’ -]*(?:\.(?: [\p{L}\p{M}\p{Nd}'’ -]+)?)*$`)

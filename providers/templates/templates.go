@@ -47,6 +47,10 @@ const (
 	PhoneCode = "phone_code"
 	// PhoneVerified tells an owner that a number was verified. Name is optional.
 	PhoneVerified = "phone_verified"
+	// AccountClosed brings the link that opens a closed account again. It needs a Link with a token and LinkHours; Name is
+	// optional. AccountErased is the receipt when nothing can bring it back. Name is optional.
+	AccountClosed = "account_closed"
+	AccountErased = "account_erased"
 )
 
 // message is a template with the fields that it cannot do without.
@@ -76,6 +80,8 @@ var messages = []message{
 	load(ProviderRefused),
 	loadText(PhoneCode, code, minutes),
 	load(PhoneVerified),
+	load(AccountClosed, link, linkHours),
+	load(AccountErased),
 }
 
 // Data is what a message may tell. A template takes what it needs and ignores the rest.

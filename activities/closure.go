@@ -1,0 +1,85 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/google/uuid"
+	"go.temporal.io/sdk/activity"
+
+	"gatehouse/account"
+	"gatehouse/providers/templates"
+	"gatehouse/store"
+)
+
+// ClosureInput names an account and its closure.
+type ClosureInput struct {
+	AccountID uuid.UUID
+	ClosureID uuid.UUID
+}
+
+// Closed tells until when a closed account can be opened again.
+type Closed struct {
+	EraseAt time.Time
+}
+
+// CloseAccount closes an account, in one transaction: nothing opens it from then on (C01). It returns
+// account.ErrUnauthorized when the account is gone already.
+func (a *Activities) CloseAccount(ctx context.Context, in ClosureInput) (Closed, error) {
+	eraseAt, err := a.Store.CloseAccount(ctx, store.NewClosure{
+		ID: in.ClosureID, AccountID: in.AccountID, Grace: a.Policy.ClosureGrace,
+		TokenHash: a.Keys.TokenHash("undo", a.Keys.LinkToken(in.ClosureID)),
+	})
+	if errors.Is(err, account.ErrNotFound) {
+		err = account.ErrUnauthorized.Because(err)
+	}
+	return Closed{EraseAt: eraseAt}, err
+}
+
+// Reopened is empty: the account is what it was.
+type Reopened struct{}
+
+// ReopenAccount undoes a closure, in one transaction. It returns account.ErrEmailExists, account.ErrUsernameTaken, and
+// account.ErrInvalidToken when the term of grace is over.
+func (a *Activities) ReopenAccount(ctx context.Context, in ClosureInput) (Reopened, error) {
+	err := a.Store.ReopenAccount(ctx, in.ClosureID)
+	if errors.Is(err, account.ErrNotFound) {
+		err = account.ErrInvalidToken.Because(err)
+	}
+	return Reopened{}, err
+}
+
+// EraseAccount removes the personal data of a closed account whose term is over.
+func (a *Activities) EraseAccount(ctx context.Context, in ClosureInput) (Left, error) {
+	wait, err := a.Store.EraseAccount(ctx, in.ClosureID)
+	return Left{Wait: wait}, err
+}
+
+// ClosureMailInput names a closure and the template that tells of it.
+type ClosureMailInput struct {
+	ClosureID uuid.UUID
+	Template  string
+}
+
+// SendClosureMail sends a mail about a closure to the address that the account had, with the undo link while it works. A
+// closure that is undone or erased gets none, and neither does an address that nobody has proven.
+func (a *Activities) SendClosureMail(ctx context.Context, in ClosureMailInput) (Delivered, error) {
+	to, left, err := a.Store.ClosedRecipient(ctx, in.ClosureID)
+	if errors.Is(err, account.ErrNotFound) || err == nil && in.Template == templates.AccountClosed && left == 0 {
+		return Delivered{State: DeliveryExpired}, nil
+	}
+	if err != nil {
+		return Delivered{}, err
+	}
+	data := templates.Data{Name: to.Name, Username: to.Username}
+	if in.Template == templates.AccountClosed {
+		data.Link, data.LinkHours = link(a.UndoURL, a.Keys.LinkToken(in.ClosureID)), int(math.Ceil(left.Hours()))
+	}
+	state, err := a.send(ctx, outgoing{
+		flow: activity.GetInfo(ctx).WorkflowExecution.ID, step: in.Template + "/" + in.ClosureID.String(), channel: account.ChannelEmail, template: in.Template,
+		to: to.Email, data: data,
+	})
+	return Delivered{State: state}, err
+}

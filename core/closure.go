@@ -1,0 +1,102 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"go.temporal.io/sdk/temporal"
+
+	"gatehouse/account"
+	"gatehouse/internal/durable"
+	"gatehouse/workflows"
+)
+
+// CloseAccountInput closes the caller's account (C01). An account with a password is closed by its Password, one without
+// by Confirm (contract X18).
+type CloseAccountInput struct {
+	Password string
+	Confirm  bool
+}
+
+// closureGuard is what a closure may last beyond its term: a receipt that waits for the mail server, twice over.
+const closureGuard = 72 * time.Hour
+
+// CloseAccount closes the caller's account for good, after a term of grace in which the mailed link opens it again (C01,
+// conventions 17). From the answer on nothing of it is of any use: no session, no API key, no password; its email and
+// username are free for anybody. It returns account.ErrConfirmationRequired without the proof that the account needs,
+// account.ErrInvalidPassword and account.ErrTooManyRequests for wrong passwords, which count as failed logins of the account
+// (security.md SES-13), and account.ErrReauthenticationRequired for a confirmation without a fresh authentication.
+func (c *Core) CloseAccount(ctx context.Context, by account.Caller, in CloseAccountInput) (None, error) {
+	if by.Principal == nil {
+		return None{}, account.ErrUnauthorized
+	}
+	if err := c.mayClose(ctx, by, in); err != nil {
+		return None{}, err
+	}
+	a := by.Principal.Account
+	err := c.Flows.Ask(ctx, durable.Ask{
+		WorkflowID: c.closureFlow(a.ID), Workflow: workflows.AccountClosureWorkflow, Queue: durable.QueueFlows,
+		Input:   workflows.AccountClosureInput{AccountID: a.ID, ClosureID: uuid.New()},
+		Update:  workflows.ClosureClose,
+		Summary: "Closure of " + maskedName(a),
+		Attributes: []temporal.SearchAttributeUpdate{
+			durable.FlowKind.ValueSet("closure"), durable.FlowStage.ValueSet("closing"), durable.AccountID.ValueSet(a.ID.String()),
+			durable.NextActionAt.ValueSet(c.Clock.Now().Add(c.Policy.ClosureGrace)),
+		},
+		ExecutionTimeout: c.Policy.ClosureGrace + closureGuard,
+	}, nil)
+	return None{}, err
+}
+
+// mayClose judges the proof. A key with account:security was given in a fresh session.
+func (c *Core) mayClose(ctx context.Context, by account.Caller, in CloseAccountInput) error {
+	if by.Principal.APIKey != nil && !by.Principal.Can(account.ScopeSecurity) {
+		return account.ErrInsufficientScope
+	}
+	if by.Principal.Account.HasPassword {
+		if in.Password == "" {
+			return account.ErrConfirmationRequired
+		}
+		_, err := c.provePassword(ctx, by, in.Password)
+		return err
+	}
+	if !in.Confirm {
+		return account.ErrConfirmationRequired
+	}
+	return c.requireFresh(by)
+}
+
+func (c *Core) closureFlow(accountID uuid.UUID) string {
+	return c.Keys.FlowID("closure", "account", accountID.String())
+}
+
+func maskedName(a account.Account) string {
+	if a.Email == nil {
+		return "an account"
+	}
+	return account.MaskEmail(*a.Email)
+}
+
+// UndoClosureInput opens a closed account again by the token of the mailed link.
+type UndoClosureInput struct {
+	Token string
+}
+
+// UndoClosure opens a closed account again (conventions 17): with its email, username and password, and without any
+// session. It returns account.ErrInvalidToken for a token that is unknown, used or too late, and account.ErrEmailExists or
+// account.ErrUsernameTaken when somebody else has the name now; the link works on, should they give it up in time.
+func (c *Core) UndoClosure(ctx context.Context, _ account.Caller, in UndoClosureInput) (None, error) {
+	if in.Token == "" {
+		return None{}, account.ErrInvalid.On("token", "is required")
+	}
+	closed, err := c.Store.ClosureByToken(ctx, c.Keys.TokenHash("undo", in.Token))
+	if err == nil {
+		err = c.Flows.Tell(ctx, durable.Tell{WorkflowID: c.closureFlow(closed.AccountID), Update: workflows.ClosureUndo}, nil)
+	}
+	if errors.Is(err, account.ErrNotFound) || errors.Is(err, durable.ErrNoFlow) {
+		err = account.ErrInvalidToken.Because(err)
+	}
+	return None{}, err
+}

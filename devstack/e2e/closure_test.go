@@ -1,0 +1,189 @@
+//go:build unix
+
+package e2e_test
+
+import (
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/internal/testkit"
+)
+
+const (
+	pathAccount = "/api/v1/auth/account"
+	pathUndo    = pathAccount + "/undo-closure"
+)
+
+func closeWith(token string, body fields) call {
+	return call{Method: http.MethodDelete, Path: pathAccount, Token: token, Body: body}
+}
+
+func TestClosure(t *testing.T) {
+	t.Parallel()
+	s := startSystem(t)
+	for name, journey := range map[string]func(*testing.T, *system){
+		"C01_CloseAndUndo":                      closeAndUndo,
+		"C01_Confirmation":                      confirmClosure,
+		"C01_SES05_OldCredentialsReachNothing":  oldCredentials,
+		"C01_RaceOneClosure":                    closeAtOnce,
+		"C01_UnverifiedAccountsCloseThemselves": closeUnverified,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			journey(t, s)
+		})
+	}
+}
+
+func closeAndUndo(t *testing.T, s *system) {
+	email := newEmail()
+	token := s.signUp(t, email)
+	before := len(s.inbox(t, email))
+	require.JSONEq(t, `{"status":"ok"}`, string(s.want(t, http.StatusOK, closeWith(token, fields{"password": password})).Body))
+	requireDead(t, token, s.client)
+	login := call{Path: pathLogin, Body: fields{"email": email, "password": password}}
+	s.refused(t, http.StatusUnauthorized, "invalid_credentials", login)
+
+	mail := s.awaitClosureMail(t, email, "Your Gatehouse account is closed")
+	require.True(t, strings.HasPrefix(linkOf(t, mail), s.base+"/undo-closure?token="), mail.Text)
+	require.Contains(t, mail.Text, "168 hours")
+	s.want(t, http.StatusOK, call{Path: "/undo-closure"})
+	undo := call{Path: pathUndo, Body: fields{"token": tokenOf(t, mail)}}
+	s.refused(t, http.StatusBadRequest, "invalid_token", call{Path: pathUndo, Body: fields{"token": "x" + tokenOf(t, mail)}})
+	s.want(t, http.StatusOK, undo)
+	s.refused(t, http.StatusBadRequest, "invalid_token", undo)
+	requireDead(t, token, s.client)
+	again := s.want(t, http.StatusOK, login).text(t, "session_token")
+	require.Equal(t, email, s.want(t, http.StatusOK, call{Path: pathMe, Token: again}).text(t, "email"))
+
+	// A second closure is one of its own.
+	s.want(t, http.StatusOK, closeWith(again, fields{"password": password}))
+	s.refused(t, http.StatusBadRequest, "invalid_token", undo)
+	testkit.Eventually(t, patience, func() bool { return len(s.inbox(t, email)) >= before+2 }, "the mail of the second closure")
+}
+
+// awaitClosureMail waits for a mail and returns it.
+func (s *system) awaitClosureMail(t *testing.T, email, subject string) inboxMessage {
+	t.Helper()
+	var bodies []string
+	testkit.Eventually(t, patience, func() bool {
+		bodies = s.db.texts(t, `SELECT body FROM dev_inbox WHERE recipient = $1 AND subject = $2`, email, subject)
+		return len(bodies) > 0
+	}, subject)
+	return inboxMessage{To: email, Subject: subject, Text: bodies[0]}
+}
+
+func confirmClosure(t *testing.T, s *system) {
+	email := newEmail()
+	token := s.signUp(t, email)
+	s.refused(t, http.StatusBadRequest, "confirmation_required", call{Method: http.MethodDelete, Path: pathAccount, Token: token})
+	s.refused(t, http.StatusBadRequest, "confirmation_required", closeWith(token, fields{"confirm": true}))
+	s.refused(t, http.StatusForbidden, "invalid_password", closeWith(token, fields{"password": "not-my-password", "confirm": true}))
+	s.refused(t, http.StatusUnauthorized, "unauthorized", closeWith("", fields{"password": password}))
+	weak := s.want(t, http.StatusCreated, call{Path: pathAPIKeys, Token: token, Body: fields{"name": "ci", "scopes": []string{"account:write"}}})
+	s.refused(t, http.StatusForbidden, "insufficient_scope", closeWith(weak.text(t, "key"), fields{"password": password}))
+
+	// Without a password the confirmation counts, of a fresh authentication.
+	_, err := s.db.Exec(t.Context(), `UPDATE accounts SET password_hash = NULL WHERE email = $1`, email)
+	require.NoError(t, err)
+	s.refused(t, http.StatusBadRequest, "confirmation_required", closeWith(token, fields{"confirm": false}))
+	age := `UPDATE sessions SET auth_time = now() - $2::interval WHERE account_id = (SELECT id FROM accounts WHERE email = $1)`
+	_, err = s.db.Exec(t.Context(), age, email, "11 minutes")
+	require.NoError(t, err)
+	s.refused(t, http.StatusForbidden, "reauthentication_required", closeWith(token, fields{"confirm": true}))
+	_, err = s.db.Exec(t.Context(), age, email, "1 minute")
+	require.NoError(t, err)
+	s.want(t, http.StatusOK, closeWith(token, fields{"confirm": true}))
+	requireDead(t, token, s.client)
+}
+
+func oldCredentials(t *testing.T, s *system) {
+	email := newEmail()
+	old := s.signUp(t, email)
+	second := s.client.login(t, email)
+	key := s.want(t, http.StatusCreated, call{Path: pathAPIKeys, Token: old, Body: fields{
+		"name": "ci", "scopes": []string{"account:read", "account:security"},
+	}}).text(t, "key")
+	s.want(t, http.StatusOK, closeWith(key, fields{"password": password}))
+	dead := func() {
+		requireDead(t, old, s.client)
+		requireDead(t, second, s.client)
+		requireDead(t, key, s.client)
+	}
+	dead()
+	undo := call{Path: pathUndo, Body: fields{"token": tokenOf(t, s.awaitClosureMail(t, email, "Your Gatehouse account is closed"))}}
+
+	// Somebody else takes the address, with another password.
+	_, err := s.db.Exec(t.Context(), `DELETE FROM quotas`)
+	require.NoError(t, err)
+	const other = "Another-Horse-8-battery"
+	mails := len(s.inbox(t, email))
+	s.want(t, http.StatusOK, call{Path: pathInitiateSignup, Body: fields{"email": email, "password": other}})
+	code := s.awaitMail(t, email, mails+1).Code
+	fresh := s.want(t, http.StatusOK, call{Path: pathCompleteSignup, Body: fields{"email": email, "code": code}}).text(t, "session_token")
+	dead()
+	s.refused(t, http.StatusUnauthorized, "invalid_credentials", call{Path: pathLogin, Body: fields{"email": email, "password": password}})
+	s.refused(t, http.StatusConflict, "email_exists", undo)
+	dead()
+	s.want(t, http.StatusOK, call{Path: pathMe, Token: fresh})
+	require.Len(t, s.sessionsOf(t, fresh), 1)
+}
+
+func closeAtOnce(t *testing.T, s *system) {
+	email := newEmail()
+	token := s.signUp(t, email)
+	// Without a password, for there are not as many slots to compare one.
+	_, err := s.db.Exec(t.Context(), `UPDATE accounts SET password_hash = NULL WHERE email = $1`, email)
+	require.NoError(t, err)
+	var closed atomic.Int64
+	atOnce(100, func(int) {
+		got, err := s.try(t.Context(), closeWith(token, fields{"confirm": true}))
+		if err == nil && got.Status == http.StatusOK {
+			closed.Add(1)
+		}
+	})
+	require.Positive(t, closed.Load())
+	requireDead(t, token, s.client)
+	require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM closures c JOIN accounts a ON a.id = c.account_id WHERE a.email = $1`, email))
+	s.awaitClosureMail(t, email, "Your Gatehouse account is closed")
+	undo := call{Path: pathUndo, Body: fields{"token": tokenOf(t, s.awaitClosureMail(t, email, "Your Gatehouse account is closed"))}}
+	atOnce(100, func(int) { _, _ = s.try(t.Context(), undo) })
+	require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM accounts WHERE email = $1 AND deleted_at IS NULL`, email))
+}
+
+func closeUnverified(t *testing.T, s *system) {
+	email := newEmail()
+	token := s.register(t, strings.ReplaceAll(email[:20], "-", "_"), email)
+	s.want(t, http.StatusOK, closeWith(token, fields{"password": password}))
+	requireDead(t, token, s.client)
+	testkit.Eventually(t, patience, func() bool {
+		return s.db.number(t, `SELECT count(*) FROM accounts WHERE email = $1`, email) == 0
+	}, "the erasure of an account that nobody has proven")
+	for _, m := range s.inbox(t, email) {
+		require.NotContains(t, m.Subject, "closed", "an unproven address gets no undo link")
+	}
+}
+
+func TestClosure_C01_ErasedAfterItsTerm(t *testing.T) {
+	t.Parallel()
+	s := startSystem(t, "GATEHOUSE_CLOSURE_GRACE", "3s")
+	email := newEmail()
+	token := s.signUp(t, email)
+	s.want(t, http.StatusOK, call{Method: http.MethodPatch, Path: pathMe, Token: token, Body: fields{"full_name": "Ada Lovelace"}})
+	id := s.want(t, http.StatusOK, call{Path: pathMe, Token: token}).text(t, "id")
+	s.want(t, http.StatusOK, closeWith(token, fields{"password": password}))
+	undo := call{Path: pathUndo, Body: fields{"token": tokenOf(t, s.awaitClosureMail(t, email, "Your Gatehouse account is closed"))}}
+	s.awaitClosureMail(t, email, "Your Gatehouse account is erased")
+	s.refused(t, http.StatusBadRequest, "invalid_token", undo)
+	testkit.Eventually(t, patience, func() bool {
+		return s.db.number(t, `SELECT count(*) FROM accounts WHERE id = $1::uuid AND email IS NULL AND full_name IS NULL`, id) == 1
+	}, "the erasure")
+	for _, table := range []string{"sessions", "login_history", "challenges", "api_keys"} {
+		require.Zero(t, s.db.number(t, `SELECT count(*) FROM `+table+` WHERE account_id = $1::uuid`, id), table)
+	}
+	require.Equal(t, 100, s.db.number(t, `SELECT sum(amount)::int FROM credit_moves WHERE account_id = $1::uuid`, id))
+}

@@ -1,0 +1,234 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/account"
+)
+
+// NewClosure is an account about to be closed by its owner (contract C01).
+type NewClosure struct {
+	ID        uuid.UUID
+	AccountID uuid.UUID
+	// TokenHash is the hash of the undo link's token, which works for Grace.
+	TokenHash []byte
+	Grace     time.Duration
+}
+
+// CloseAccount closes an account in one transaction, and returns when it is to be erased: its email and username are free
+// for others at once, and no session, API key, refresh token, code or outside account opens it any more. An account whose
+// address is unproven has no grace: nobody could be sent the undo link. Repeating it returns the same. It returns
+// account.ErrNotFound when the account is gone or closed by another closure.
+func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, error) {
+	var eraseAt time.Time
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		// The weaker lock: that of a key's use waits for the account's row only when it is about to go.
+		var live bool
+		err := tx.db.NewRaw(`SELECT deleted_at IS NULL FROM accounts WHERE id = ? FOR NO KEY UPDATE`, n.AccountID).Scan(ctx, &live)
+		if err != nil {
+			return err
+		}
+		if !live {
+			return tx.db.NewRaw(`SELECT erase_at FROM closures WHERE id = ? AND account_id = ?`, n.ID, n.AccountID).Scan(ctx, &eraseAt)
+		}
+		err = tx.db.NewRaw(`
+			WITH links AS (DELETE FROM linked_providers WHERE account_id = ?1 RETURNING *)
+			INSERT INTO closures (id, account_id, token_hash, providers, erase_at)
+			SELECT ?0, id, CASE WHEN email_verified_at IS NOT NULL THEN ?2::bytea END, (SELECT jsonb_agg(to_jsonb(links)) FROM links),
+				now() + CASE WHEN email_verified_at IS NOT NULL THEN ?3 ELSE 0 END * interval '1 second'
+			FROM accounts WHERE id = ?1 RETURNING erase_at`,
+			n.ID, n.AccountID, n.TokenHash, seconds(n.Grace)).Scan(ctx, &eraseAt)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.db.NewRaw(`UPDATE accounts SET deleted_at = now(), updated_at = now() WHERE id = ?`, n.AccountID).Exec(ctx); err != nil {
+			return err
+		}
+		return tx.endAccess(ctx, n.AccountID)
+	})
+	return eraseAt, translate(err)
+}
+
+// endAccess ends whatever acts for an account, and what may be proven for it. Its live subscription is marked as canceled.
+func (s *Store) endAccess(ctx context.Context, accountID uuid.UUID) error {
+	// Keys before sessions, each in a statement of its own: it then sees the session that a key's last use has just made.
+	for _, statement := range []string{
+		`UPDATE api_keys SET revoked_at = now() WHERE account_id = ? AND revoked_at IS NULL`,
+		`UPDATE sessions SET revoked_at = now(), revoke_reason = 'account_closed' WHERE account_id = ? AND revoked_at IS NULL`,
+		`DELETE FROM refresh_tokens WHERE session_id IN (SELECT id FROM sessions WHERE account_id = ?)`,
+		`UPDATE challenges SET superseded_at = now() WHERE account_id = ? AND consumed_at IS NULL AND superseded_at IS NULL`,
+		`UPDATE subscriptions SET status = 'canceled', cancel_at = coalesce(cancel_at, now())
+			WHERE account_id = ? AND status IN ('trialing', 'active', 'past_due', 'paused', 'unpaid')`,
+	} {
+		if _, err := s.db.NewRaw(statement, accountID).Exec(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Closure is a closed account that may still be opened again.
+type Closure struct {
+	ID        uuid.UUID
+	AccountID uuid.UUID
+}
+
+// ClosureByToken returns what the token of an undo link may undo, or account.ErrNotFound.
+func (s *Store) ClosureByToken(ctx context.Context, tokenHash []byte) (Closure, error) {
+	var c Closure
+	err := s.db.NewRaw(`SELECT id, account_id FROM closures WHERE token_hash = ? AND erase_at > now()`, tokenHash).
+		Scan(ctx, &c.ID, &c.AccountID)
+	return c, translate(err)
+}
+
+// ReopenAccount undoes a closure in one transaction: the account has its email, username, password and outside accounts
+// back, and no session. An outside account that opens another one meanwhile stays there. Repeating it changes nothing. It
+// returns account.ErrEmailExists or account.ErrUsernameTaken when somebody else has the name now, and account.ErrNotFound
+// when the term of grace is over.
+func (s *Store) ReopenAccount(ctx context.Context, closure uuid.UUID) error {
+	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		var accountID uuid.UUID
+		var undone, due bool
+		err := tx.db.NewRaw(`SELECT account_id, undone_at IS NOT NULL, erase_at <= now() FROM closures WHERE id = ? FOR UPDATE`, closure).
+			Scan(ctx, &accountID, &undone, &due)
+		switch {
+		case err != nil:
+			return err
+		case undone:
+			return nil
+		case due:
+			return errNoRows
+		}
+		res, err := tx.db.NewRaw(`UPDATE accounts SET deleted_at = NULL, updated_at = now() WHERE id = ?`, accountID).Exec(ctx)
+		if err := touched(res, err); err != nil {
+			return err
+		}
+		// A login that was under way at the closure may have made one more session.
+		if err := tx.endAccess(ctx, accountID); err != nil {
+			return err
+		}
+		_, err = tx.db.NewRaw(`
+			WITH c AS (SELECT providers FROM closures WHERE id = ?0 AND jsonb_typeof(providers) = 'array'),
+			back AS (INSERT INTO linked_providers SELECT l.* FROM c, jsonb_populate_recordset(NULL::linked_providers, c.providers) AS l
+				ON CONFLICT DO NOTHING)
+			UPDATE closures SET undone_at = now(), token_hash = NULL, providers = NULL WHERE id = ?0`, closure).Exec(ctx)
+		return err
+	})
+}
+
+// ClosedRecipient returns where the mail about a closure goes, and how long its undo still works. It returns
+// account.ErrNotFound when the closure is undone or erased, or nobody has proven the address.
+func (s *Store) ClosedRecipient(ctx context.Context, closure uuid.UUID) (Recipient, time.Duration, error) {
+	var r Recipient
+	var left float64
+	err := s.db.NewRaw(`
+		SELECT a.email, coalesce(a.full_name, ''), coalesce(a.username, ''), extract(epoch FROM c.erase_at - now())::float8
+		FROM closures c JOIN accounts a ON a.id = c.account_id
+		WHERE c.id = ? AND c.undone_at IS NULL AND c.erased_at IS NULL AND a.email IS NOT NULL AND a.email_verified_at IS NOT NULL`,
+		closure).Scan(ctx, &r.Email, &r.Name, &r.Username, &left)
+	return r, max(0, time.Duration(left*float64(time.Second))), translate(err)
+}
+
+// What an erased account keeps, because it names nobody: the ledger with its balance, what was paid for, and the settings
+// and the closure, which are emptied.
+var keptTables = []string{"closures", "credit_moves", "credits", "settings", "subscriptions", "welcomes"}
+
+// keptColumns are the columns of an account that may be NULL and stay: moments, which the ledger's rules look at.
+var keptColumns = []string{"deleted_at", "email_verified_at"}
+
+// EraseAccount removes the personal data of a closed account whose term is over, in one transaction: every row that names
+// the account except the anonymous ledger, and every optional value of the account itself. It returns how long the account
+// still has; 0 means that it is erased, or open again. Repeating it changes nothing.
+func (s *Store) EraseAccount(ctx context.Context, closure uuid.UUID) (time.Duration, error) {
+	var wait time.Duration
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		var accountID uuid.UUID
+		var ended bool
+		var left float64
+		err := tx.db.NewRaw(`
+			SELECT account_id, undone_at IS NOT NULL OR erased_at IS NOT NULL, extract(epoch FROM erase_at - now())::float8
+			FROM closures WHERE id = ? FOR UPDATE`, closure).Scan(ctx, &accountID, &ended, &left)
+		switch {
+		case errors.Is(translate(err), account.ErrNotFound):
+			return nil
+		case err != nil || ended:
+			return err
+		case left > 0:
+			wait = max(time.Second, time.Duration(left*float64(time.Second)))
+			return nil
+		}
+		if err := tx.eraseRows(ctx, accountID); err != nil {
+			return err
+		}
+		if err := tx.eraseColumns(ctx, accountID); err != nil {
+			return err
+		}
+		_, err = tx.db.NewRaw(`UPDATE closures SET erased_at = now(), token_hash = NULL, providers = NULL WHERE account_id = ?`, accountID).Exec(ctx)
+		return err
+	})
+	return wait, translate(err)
+}
+
+// eraseRows asks the schema which tables name an account, so that a new one is erased unless it says otherwise.
+func (s *Store) eraseRows(ctx context.Context, accountID uuid.UUID) error {
+	var tables []struct{ Name, Ref string }
+	err := s.db.NewRaw(`
+		SELECT r.relname AS name, quote_ident(a.attname) AS ref FROM pg_constraint c
+		JOIN pg_class r ON r.oid = c.conrelid JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+		WHERE c.contype = 'f' AND c.confrelid = 'accounts'::regclass ORDER BY 1, 2`).Scan(ctx, &tables)
+	if err != nil {
+		return err
+	}
+	for _, table := range tables {
+		if slices.Contains(keptTables, table.Name) {
+			continue
+		}
+		if _, err := s.db.NewRaw(fmt.Sprintf(`DELETE FROM %q WHERE %s = ?`, table.Name, table.Ref), accountID).Exec(ctx); err != nil {
+			return err
+		}
+	}
+	_, err = s.db.NewRaw(`DELETE FROM settings WHERE account_id = ?`, accountID).Exec(ctx)
+	if err == nil {
+		_, err = s.db.NewRaw(`INSERT INTO settings (account_id) VALUES (?)`, accountID).Exec(ctx)
+	}
+	return err
+}
+
+func (s *Store) eraseColumns(ctx context.Context, accountID uuid.UUID) error {
+	var columns []string
+	err := s.db.NewRaw(`
+		SELECT quote_ident(attname) FROM pg_attribute
+		WHERE attrelid = 'accounts'::regclass AND attnum > 0 AND NOT attisdropped AND NOT attnotnull`).Scan(ctx, &columns)
+	if err != nil {
+		return err
+	}
+	sets := []string{"is_active = false", "marketing_opt_in = false", "two_factor_enabled = false", "roles = DEFAULT", "updated_at = now()"}
+	for _, column := range columns {
+		if !slices.Contains(keptColumns, column) {
+			sets = append(sets, column+" = NULL")
+		}
+	}
+	_, err = s.db.NewRaw(`UPDATE accounts SET `+strings.Join(sets, ", ")+` WHERE id = ?`, accountID).Exec(ctx)
+	return err
+}
+
+// eraseOverdue is the safety net for closures whose flow was lost: it erases what should have been erased two days ago.
+func (s *Store) eraseOverdue(ctx context.Context) error {
+	var overdue []uuid.UUID
+	err := s.db.NewRaw(`
+		SELECT id FROM closures WHERE undone_at IS NULL AND erased_at IS NULL AND erase_at < now() - interval '2 days' LIMIT ?`, sweepBatch).
+		Scan(ctx, &overdue)
+	errs := []error{translate(err)}
+	for _, closure := range overdue {
+		_, err := s.EraseAccount(ctx, closure)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,254 @@
+package workflows
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"gatehouse/account"
+	"gatehouse/activities"
+	"gatehouse/internal/durable"
+)
+
+// The names by which AccountClosure is started and spoken to.
+const (
+	AccountClosureWorkflow = "AccountClosure"
+	// ClosureClose closes the account, once. It takes and returns nothing.
+	ClosureClose = "close"
+	// ClosureUndo opens the account again, until its term of grace is over. It takes and returns nothing.
+	ClosureUndo = "undo"
+)
+
+// AccountClosureInput names the account and its closure, of which the undo link's token is derived.
+type AccountClosureInput struct {
+	AccountID uuid.UUID
+	ClosureID uuid.UUID
+}
+
+const (
+	stageClosing  = "closing"
+	stageGrace    = "grace"
+	stageErasing  = "erasing"
+	outcomeUndone = "undone"
+)
+
+// AccountClosure closes an account for its owner, and erases it when the term of grace has passed (C01, conventions 17).
+//
+//	closing -> grace, undo link mailed -> term over: receipt mailed, personal data erased -> completed
+//	grace -> undone by the mailed link                                                    -> undone
+//	account gone before it could be closed                                                -> refused
+//	canceled by ops: the account stays closed; the sweep erases it
+//
+// One execution per account; whoever asks again joins it. The receipt goes first, because the address is erased with the
+// rest; it is tried for a day and then given up.
+func AccountClosure(ctx workflow.Context, in AccountClosureInput) error {
+	c := &closure{input: activities.ClosureInput(in), mutex: workflow.NewMutex(ctx), log: workflow.GetLogger(ctx)}
+	c.to(ctx, stageClosing)
+	err := c.setup(ctx)
+	outcome := outcomeFailed
+	if err == nil {
+		outcome, err = c.run(ctx)
+	}
+	if temporal.IsCanceledError(err) {
+		outcome = outcomeCanceled
+	}
+	c.ended = true
+	c.stopMail()
+	c.to(ctx, outcome)
+	c.note(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome), durable.NextActionAt.ValueUnset())
+	wait, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	if waited := workflow.Await(wait, func() bool { return workflow.AllHandlersFinished(wait) }); err == nil {
+		err = waited
+	}
+	return err
+}
+
+// closure is the state of one run. The mutex guards every change of it that spans a wait.
+type closure struct {
+	input   activities.ClosureInput
+	eraseAt time.Time
+	// refused is why the account could not be closed at all.
+	refused error
+	// undone and final exclude each other: once the receipt is on its way, there is no way back.
+	undone, final, ended bool
+	cancelMail           workflow.CancelFunc
+	mutex                workflow.Mutex
+	log                  log.Logger
+
+	// For the eyes of ops.
+	stage, mails string
+}
+
+func (c *closure) setup(ctx workflow.Context) error {
+	err := workflow.SetUpdateHandlerWithOptions(ctx, ClosureClose,
+		func(ctx workflow.Context) error { return c.close(ctx, briefly) },
+		workflow.UpdateHandlerOptions{Validator: c.validateClose, Description: "Close the account"})
+	if err != nil {
+		return err
+	}
+	return workflow.SetUpdateHandlerWithOptions(ctx, ClosureUndo, c.undo,
+		workflow.UpdateHandlerOptions{Validator: c.validateUndo, Description: "Open the account again"})
+}
+
+func (c *closure) run(ctx workflow.Context) (outcome string, err error) {
+	if err := c.close(ctx, patiently); err != nil {
+		if passing(err) {
+			return outcomeFailed, err
+		}
+		return outcomeRefused, nil
+	}
+	c.to(ctx, stageGrace)
+	c.note(ctx, durable.FlowStage.ValueSet(stageGrace), durable.NextActionAt.ValueSet(c.eraseAt))
+	c.startMail(ctx)
+	for {
+		if err := c.awaitTerm(ctx); err != nil {
+			return outcomeFailed, err
+		}
+		if c.undone {
+			return outcomeUndone, nil
+		}
+		c.stopMail()
+		c.to(ctx, stageErasing)
+		c.mail(ctx, "account_erased", courtesyMail)
+		if ctx.Err() != nil {
+			return outcomeFailed, ctx.Err()
+		}
+		var left activities.Left
+		if err := patiently(ctx, a.EraseAccount, c.input).Get(ctx, &left); err != nil {
+			return outcomeFailed, err
+		}
+		if left.Wait == 0 {
+			return outcomeCompleted, nil
+		}
+		// By the database's clock the end is a little later than by Temporal's.
+		c.eraseAt = workflow.Now(ctx).Add(max(left.Wait, leastWait))
+	}
+}
+
+func (c *closure) validateClose() error {
+	if c.undone || c.ended {
+		return account.ErrUnavailable.Because(errEnding)
+	}
+	return nil
+}
+
+// close closes the account. The update that brought the request mostly does it; whatever becomes of that, the flow goes on.
+func (c *closure) close(ctx workflow.Context, run runner) error {
+	if err := c.mutex.Lock(ctx); err != nil {
+		return err
+	}
+	defer c.mutex.Unlock()
+	if !c.eraseAt.IsZero() || c.refused != nil {
+		return c.refused
+	}
+	var closed activities.Closed
+	err := run(ctx, a.CloseAccount, c.input).Get(ctx, &closed)
+	if err != nil && !passing(err) {
+		c.refused = err
+	}
+	c.eraseAt = closed.EraseAt
+	return err
+}
+
+func (c *closure) validateUndo() error {
+	if c.final || c.ended && !c.undone {
+		return account.ErrInvalidToken.Because(errEnding)
+	}
+	return nil
+}
+
+func (c *closure) undo(ctx workflow.Context) error {
+	if err := c.mutex.Lock(ctx); err != nil {
+		return err
+	}
+	defer c.mutex.Unlock()
+	// While it waited, another undo or the end may have come.
+	if err := c.validateUndo(); err != nil || c.undone {
+		return err
+	}
+	var back activities.Reopened
+	err := briefly(ctx, a.ReopenAccount, c.input).Get(ctx, &back)
+	c.undone = err == nil
+	return err
+}
+
+// awaitTerm returns once the account is open again, or no undo can come any more.
+func (c *closure) awaitTerm(ctx workflow.Context) error {
+	if wait := c.eraseAt.Sub(workflow.Now(ctx)); wait > 0 {
+		alarm := workflow.NewTimerWithOptions(ctx, wait, workflow.TimerOptions{Summary: "erase unless undone"})
+		if err := workflow.Await(ctx, func() bool { return c.undone || alarm.IsReady() }); err != nil || c.undone {
+			return err
+		}
+		if err := alarm.Get(ctx, nil); err != nil {
+			return err // canceled
+		}
+	}
+	// An undo under way decides.
+	if err := c.mutex.Lock(ctx); err != nil {
+		return err
+	}
+	defer c.mutex.Unlock()
+	c.final = !c.undone
+	return nil
+}
+
+// startMail sends the undo link until it has lost its point.
+func (c *closure) startMail(ctx workflow.Context) {
+	sending, cancel := workflow.WithCancel(ctx)
+	c.cancelMail = cancel
+	workflow.Go(sending, func(ctx workflow.Context) {
+		c.mail(ctx, "account_closed", max(c.eraseAt.Sub(workflow.Now(ctx)), time.Second))
+	})
+}
+
+func (c *closure) stopMail() {
+	if c.cancelMail != nil {
+		c.cancelMail()
+	}
+}
+
+func (c *closure) mail(ctx workflow.Context, template string, within time.Duration) {
+	c.mails = template + ": on its way"
+	c.show(ctx)
+	input := activities.ClosureMailInput{ClosureID: c.input.ClosureID, Template: template}
+	var sent activities.Delivered
+	err := workflow.ExecuteActivity(withMessage(ctx, "send the mail: "+template, within), a.SendClosureMail, input).Get(ctx, &sent)
+	switch {
+	case ctx.Err() != nil:
+		return // nobody waits for it any more
+	case err != nil:
+		c.log.Warn("a mail was not sent", "template", template, "error", durable.Describe(err))
+		c.mails = template + ": " + undelivered(err)
+	default:
+		c.mails = template + ": " + string(sent.State)
+	}
+	c.show(ctx)
+}
+
+func (c *closure) to(ctx workflow.Context, stage string) {
+	c.stage = stage
+	c.show(ctx)
+}
+
+// note sets search attributes. They serve ops alone, so the flow goes on without them.
+func (c *closure) note(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) {
+	if err := workflow.UpsertTypedSearchAttributes(ctx, attributes...); err != nil {
+		c.log.Warn("search attributes were not set", "error", durable.Describe(err))
+	}
+}
+
+// show writes what ops read in the UI.
+func (c *closure) show(ctx workflow.Context) {
+	text := "| | |\n|---|---|\n| Stage | " + c.stage + " |\n"
+	if c.stage == stageGrace {
+		text += "| Erases | " + stamp(c.eraseAt) + " |\n"
+	}
+	if c.mails != "" {
+		text += "| Mail | " + c.mails + " |\n"
+	}
+	workflow.SetCurrentDetails(ctx, text)
+}
