@@ -47,24 +47,14 @@ const (
 func AccountClosure(ctx workflow.Context, in AccountClosureInput) error {
 	c := &closure{input: activities.ClosureInput(in), mutex: workflow.NewMutex(ctx), log: workflow.GetLogger(ctx)}
 	c.to(ctx, stageClosing)
-	err := c.setup(ctx)
-	outcome := outcomeFailed
-	if err == nil {
-		outcome, err = c.run(ctx)
-	}
-	if temporal.IsCanceledError(err) {
-		outcome = outcomeCanceled
-	}
+	return play(ctx, c)
+}
+
+func (c *closure) end(ctx workflow.Context, outcome string) {
 	c.ended = true
 	c.stopMail()
 	c.to(ctx, outcome)
 	c.note(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome), durable.NextActionAt.ValueUnset())
-	wait, cancel := workflow.NewDisconnectedContext(ctx)
-	defer cancel()
-	if waited := workflow.Await(wait, func() bool { return workflow.AllHandlersFinished(wait) }); err == nil {
-		err = waited
-	}
-	return err
 }
 
 // closure is the state of one run. The mutex guards every change of it that spans a wait.

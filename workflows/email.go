@@ -46,27 +46,21 @@ type EmailChangeRequest struct {
 // ten requests a day (account.Policy) a run stays far below the size from which it had to continue as new.
 func EmailChange(ctx workflow.Context, in EmailChangeInput) error {
 	c := &emailChange{account: in.AccountID, owed: &in.Request, mutex: workflow.NewMutex(ctx), log: workflow.GetLogger(ctx)}
-	err := c.setup(ctx)
-	if err == nil {
-		err = c.run(ctx)
+	return play(ctx, c)
+}
+
+func (c *emailChange) run(ctx workflow.Context) (outcome string, err error) {
+	if err := c.untilNothingPends(ctx); err != nil {
+		return outcomeFailed, err
 	}
-	outcome := c.outcome
-	switch {
-	case temporal.IsCanceledError(err):
-		outcome = outcomeCanceled
-	case err != nil:
-		outcome = outcomeFailed
-	}
+	return c.outcome, nil
+}
+
+func (c *emailChange) end(ctx workflow.Context, outcome string) {
 	c.closed = true
 	c.stopSending()
 	c.show(ctx, outcome)
 	c.note(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome), durable.NextActionAt.ValueUnset())
-	wait, cancel := workflow.NewDisconnectedContext(ctx)
-	defer cancel()
-	if waited := workflow.Await(wait, func() bool { return workflow.AllHandlersFinished(wait) }); err == nil {
-		err = waited
-	}
-	return err
 }
 
 // emailChange is the state of one execution. current is the change that waits for its proof, nil when none does.
@@ -96,8 +90,7 @@ func (c *emailChange) setup(ctx workflow.Context) error {
 	})
 }
 
-// run returns once nothing is pending.
-func (c *emailChange) run(ctx workflow.Context) error {
+func (c *emailChange) untilNothingPends(ctx workflow.Context) error {
 	for {
 		if err := c.settle(ctx); err != nil {
 			if passing(err) {
