@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -82,6 +83,14 @@ func (c *Core) ChangePassword(ctx context.Context, by account.Caller, in ChangeP
 		c.notify(ctx, a.ID, templates.PasswordChanged, uuid.NewString())
 	}
 	return None{}, nil
+}
+
+// blankFault returns what is wrong with a secret that is only compared: it must be there.
+func blankFault(s string) string {
+	if strings.TrimSpace(s) == "" {
+		return "must not be blank"
+	}
+	return ""
 }
 
 // provePassword compares the caller's current password and returns its hash. Wrong ones count as failed logins of the

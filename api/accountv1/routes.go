@@ -2,19 +2,30 @@ package accountv1
 
 import (
 	"context"
+	"slices"
 
 	"gatehouse/account"
 	"gatehouse/api/endpoint"
 	"gatehouse/core"
 )
 
-// Core is what this dialect asks of the operations.
+// Core is what this dialect asks of the operations, noun by noun.
 type Core interface {
+	passwordCore
+}
+
+type passwordCore interface {
 	Me(context.Context, account.Caller, core.None) (account.Principal, error)
 }
 
 // Routes is the table of document D.
 func Routes(c Core) []endpoint.Route {
+	return slices.Concat(
+		passwordRoutes(c),
+	)
+}
+
+func passwordRoutes(c passwordCore) []endpoint.Route {
 	return []endpoint.Route{
 		// D08
 		endpoint.Handle(Dialect, endpoint.Meta{
