@@ -19,6 +19,13 @@ type Policy struct {
 	// CodeTriesPerHour and CodeTriesPerDay bound the guesses per account (or address) and purpose.
 	CodeTriesPerHour int `env:"CODE_TRIES_PER_HOUR" envDefault:"10"`
 	CodeTriesPerDay  int `env:"CODE_TRIES_PER_DAY" envDefault:"20"`
+	// GuessedPerAddress and GuessedPerNetwork are of how many different people a client address (IPv6: a /64) and a network
+	// (/24, IPv6: /48) may guess codes wrong in an hour, times LimitScale. Beyond that it waits (security.md OTP-15).
+	GuessedPerAddress int `env:"GUESSED_PER_ADDRESS" envDefault:"20"`
+	GuessedPerNetwork int `env:"GUESSED_PER_NETWORK" envDefault:"100"`
+	// GuessFailuresPerHour is how many guesses may fail in an hour, everywhere together. While more do, addresses and
+	// networks may guess the codes of a tenth as many people.
+	GuessFailuresPerHour int `env:"GUESS_FAILURES_PER_HOUR" envDefault:"1000"`
 	// SendGap is the least time between two codes for one purpose and destination.
 	SendGap time.Duration `env:"SEND_GAP" envDefault:"60s"`
 	// SendsPerHour and SendsPerDay bound the codes per purpose and destination.
@@ -83,7 +90,7 @@ type Policy struct {
 	GuessesLoseStepUp int `env:"GUESSES_LOSE_STEP_UP" envDefault:"5"`
 	GuessesEndSession int `env:"GUESSES_END_SESSION" envDefault:"10"`
 
-	// LimitScale multiplies the per-IP limits and nothing else.
+	// LimitScale multiplies the limits per client address and network, and nothing else.
 	LimitScale float64 `env:"LIMIT_SCALE" envDefault:"1"`
 }
 

@@ -137,17 +137,24 @@ func (c *Core) Allow(ctx context.Context, limit account.RateLimit, ip netip.Addr
 	if len(limit.Quotas) == 0 {
 		return nil
 	}
-	client := ip.String()
-	if ip.Is6() && !ip.Is4In6() {
-		if prefix, err := ip.Prefix(ipv6Prefix); err == nil {
-			client = prefix.String()
-		}
-	}
+	client := clientOf(ip)
 	quotas := make([]account.Quota, len(limit.Quotas))
 	keys := make([][]byte, len(limit.Quotas))
 	for i, q := range limit.Quotas {
-		quotas[i] = account.Quota{Max: int(math.Ceil(float64(q.Max) * c.Policy.LimitScale)), Per: q.Per}
+		quotas[i] = account.Quota{Max: c.scaled(q.Max), Per: q.Per}
 		keys[i] = c.Keys.Subject("rate", strings.Join([]string{limit.Name, strconv.Itoa(i), client}, "|"))
 	}
 	return c.Store.CountRate(ctx, keys, quotas)
 }
+
+// clientOf is what counts as one client: an address, of IPv6 its /64.
+func clientOf(ip netip.Addr) string {
+	if ip.Is6() && !ip.Is4In6() {
+		if prefix, err := ip.Prefix(ipv6Prefix); err == nil {
+			return prefix.String()
+		}
+	}
+	return ip.String()
+}
+
+func (c *Core) scaled(limit int) int { return int(math.Ceil(float64(limit) * c.Policy.LimitScale)) }

@@ -201,11 +201,12 @@ func codeInput(rawEmail, code string) (email string, err error) {
 func (c *Core) guess(purpose account.Purpose, email string, by account.Caller) store.Guess {
 	return store.Guess{
 		Purpose: purpose, Subject: c.Keys.Subject(string(purpose), email), Tries: c.Policy.CodeTries, Lease: c.Policy.ProofLease,
-		ProofKey: by.IdempotencyKey,
+		ProofKey: by.IdempotencyKey, From: by.IP,
 	}
 }
 
-// checkCode counts a guess, and only then compares it. The counts of the address outlive its codes.
+// checkCode counts a guess, and only then compares it. The counts of the address, and those of where the guess comes from,
+// outlive its codes.
 func (c *Core) checkCode(ctx context.Context, g store.Guess, email, code string) (store.Counted, error) {
 	if g.ProofKey != "" {
 		// The idempotency key stands for the same request, and so for the same code, that has proven it before.
@@ -216,6 +217,11 @@ func (c *Core) checkCode(ctx context.Context, g store.Guess, email, code string)
 		if err != nil && !errors.Is(err, account.ErrNotFound) {
 			return own, err
 		}
+	}
+	spread := c.spreadGuess(g.From, email)
+	// First, so that a source that has to wait cannot use up the tries of those whom it guesses.
+	if err := c.chargeSpread(ctx, spread, g.From); err != nil {
+		return store.Counted{}, err
 	}
 	if err := c.Store.TakeQuota(ctx, c.Keys.Subject("guess/"+string(g.Purpose), email), c.Policy.GuessQuotas()); err != nil {
 		return store.Counted{}, err
@@ -230,7 +236,7 @@ func (c *Core) checkCode(ctx context.Context, g store.Guess, email, code string)
 	if !c.Keys.CodeMatches(counted.ID, code, counted.CodeHash) {
 		return counted, account.ErrInvalidCode
 	}
-	return counted, nil
+	return counted, c.Store.RefundSpreadGuess(ctx, spread)
 }
 
 // prove marks a challenge as proven and has the flow make the change that it allows. Of many callers with the same right

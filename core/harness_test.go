@@ -67,6 +67,7 @@ func newWorld(t *testing.T) world {
 			SessionTTL: 30 * 24 * time.Hour, AccessTTL: 10 * time.Minute, RefreshIdle: 14 * 24 * time.Hour,
 			RefreshGrace: 10 * time.Second, ActivityGap: time.Minute, StepUpAge: 10 * time.Minute, APIKeys: 50,
 			LoginFreeFailures: 5, LoginMaxDelay: time.Minute, LimitScale: 1,
+			GuessedPerAddress: 20, GuessedPerNetwork: 100, GuessFailuresPerHour: 1000,
 		},
 		Locate: func(a netip.Addr) string {
 			if a == netip.MustParseAddr("192.0.2.9") {

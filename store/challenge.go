@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
@@ -139,6 +140,8 @@ type Guess struct {
 	Lease time.Duration
 	// ProofKey is the caller's idempotency key: its own earlier proof may be repeated.
 	ProofKey string
+	// From is where the guess comes from; the zero address is nowhere.
+	From netip.Addr
 }
 
 // Counted is the challenge that a guess was counted against.

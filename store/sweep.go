@@ -26,6 +26,7 @@ var expired = []struct{ table, where string }{
 	{"rate_limits", `ends_at < now()`},
 	{"phone_attempts", `created_at < now() - interval '1 day'`},
 	{"budgets", `ends_at < now()`},
+	{"guess_sources", `expires_at < now()`},
 	{"login_throttles", `updated_at < now() - interval '2 days'`},
 	{"sessions", `expires_at < now() - interval '90 days'`},
 	{"refresh_tokens", `expires_at < now() - interval '1 day'`},
