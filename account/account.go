@@ -70,26 +70,6 @@ type Credits struct {
 	MultiplierByAction map[string]float64
 }
 
-// Plan is a row of the catalogue.
-type Plan struct {
-	ID              string
-	Code            string
-	Name            string
-	Free            bool
-	CreditsPerMonth int64
-}
-
-// Subscription is the live subscription of an account. An account without one shows the free plan (contract X16):
-// Plan.Free is true, Status "active", ID and PeriodEnd nil, and the period starts with the account.
-type Subscription struct {
-	ID          *string
-	Plan        Plan
-	Status      string
-	PeriodStart time.Time
-	PeriodEnd   *time.Time
-	CancelAt    *time.Time
-}
-
 // Session is a signed-in session. A pending session has a second step to finish.
 type Session struct {
 	ID        uuid.UUID
@@ -135,7 +115,7 @@ const (
 type Principal struct {
 	Account      Account
 	Credits      Credits
-	Subscription Subscription
+	Subscription Entitlement
 	Session      *Session
 	APIKey       *APIKey
 }

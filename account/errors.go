@@ -201,6 +201,11 @@ var (
 	ErrForbidden             = define("forbidden", Forbidden, "API key may not sign users in")
 	ErrAccountExists         = define("account_exists", Conflict, "Email belongs to an account without this provider")
 	ErrLastProvider          = define("last_auth_provider", Rejected, "Cannot unlink last auth provider")
+	ErrSubscriptionState     = define("invalid_subscription_state", Conflict, "The subscription is not in a state for this")
+	ErrUnknownPlan           = define("unknown_plan", Rejected, "Unknown plan")
+	ErrAlreadySubscribed     = define("already_subscribed", Conflict, "An active subscription already exists")
+	ErrPaymentDeclined       = define("payment_declined", Rejected, "The payment method was declined")
+	ErrPaymentActionRequired = define("payment_action_required", Rejected, "The payment needs the authentication of its owner")
 )
 
 // ErrUnsupportedCountry is ErrInvalidPhone for a number of a country that is not served.

@@ -38,7 +38,7 @@ func TestMe(t *testing.T) {
 func bare(app *testApp) {
 	p := &app.core.principal
 	p.Account = account.Account{ID: accountID, CreatedAt: moment, UpdatedAt: moment}
-	p.Subscription = account.Subscription{
+	p.Subscription = account.Entitlement{
 		Plan: account.Plan{ID: "free", Code: "free", Name: "Free", Free: true}, Status: "active", PeriodStart: moment,
 	}
 }

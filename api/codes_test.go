@@ -38,6 +38,8 @@ var statusOfCode = map[string]int{
 	"provider_already_connected": 409, "last_auth_provider": 400, "provider_not_configured": 400,
 	"invalid_provider_token": 400, "email_conflict": 409,
 	"unsupported_provider": 400, "invalid_state": 400, "invalid_assertion": 401, "forbidden": 403, "account_exists": 409,
+	"invalid_subscription_state": 409, "unknown_plan": 400, "already_subscribed": 409, "payment_declined": 400,
+	"payment_action_required": 400,
 }
 
 func TestCatalogueIsPinned(t *testing.T) {
@@ -68,10 +70,11 @@ func render(t *testing.T, d *endpoint.Dialect, e error) (*http.Response, map[str
 	return response, body
 }
 
-// wireCode is the code as a dialect writes it: document B has its own word for a body at fault.
+// wireCode is the code as a dialect writes it: document B has words of its own.
 func wireCode(dialect, code string) string {
-	if dialect == "usersv1" && code == account.ErrInvalid.Code {
-		return "invalid_request"
+	own := map[string]string{"validation_error": "invalid_request", "invalid_subscription_state": "invalid_state"}
+	if name, ok := own[code]; ok && dialect == "usersv1" {
+		return name
 	}
 	return code
 }

@@ -85,7 +85,7 @@ func somebody() account.Principal {
 				"default": 5.5, "speech_translation": 55, "translation": 27.5, "voice_cloning": 5.5, "voice_conversion": 16.5,
 			},
 		},
-		Subscription: account.Subscription{
+		Subscription: account.Entitlement{
 			ID:     new("sub_1"),
 			Plan:   account.Plan{ID: "price_1", Code: "starter", Name: "Starter", CreditsPerMonth: 2000},
 			Status: "active", PeriodStart: moment, PeriodEnd: new(moment.AddDate(0, 2, 0)), CancelAt: new(moment.AddDate(0, 3, 0)),

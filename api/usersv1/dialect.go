@@ -18,11 +18,16 @@ var Dialect = &endpoint.Dialect{
 	InvalidStatus: http.StatusBadRequest,
 }
 
-// failure renders what document B calls invalid_request and the others validation_error.
+// names are the codes that document B has another word for.
+var names = map[string]string{
+	account.ErrInvalid.Code:           "invalid_request",
+	account.ErrSubscriptionState.Code: "invalid_state",
+}
+
 func failure(r endpoint.Reply, e *account.Error) any {
-	if e.Code == account.ErrInvalid.Code {
+	if name, ok := names[e.Code]; ok {
 		renamed := *e
-		renamed.Code = "invalid_request"
+		renamed.Code = name
 		e = &renamed
 	}
 	return endpoint.RawFailure(r, e)

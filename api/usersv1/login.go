@@ -47,7 +47,7 @@ func newAuthenticatedBody(s core.SignIn) any {
 	}
 }
 
-func newPlanBody(s account.Subscription) planBody {
+func newPlanBody(s account.Entitlement) planBody {
 	return planBody{Plan: s.Plan.Code, Status: s.Status}
 }
 

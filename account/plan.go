@@ -1,0 +1,141 @@
+package account
+
+import "time"
+
+// Plan is a row of the catalogue. A plan that somebody pays for never changes its price: a new price is a new plan.
+type Plan struct {
+	// ID is what clients name (a price id), Code what documents B and C show, Name what document A shows.
+	ID   string
+	Code string
+	Name string
+	// Family is what an account has at most one live subscription of.
+	Family          string
+	Free            bool
+	Price           Money
+	Interval        Interval
+	TrialDays       int
+	CreditsPerMonth int64
+	Features        []string
+	// Retired plans renew, and take no new subscribers.
+	Retired bool
+}
+
+// MainFamily is the family of plans that a plan without one belongs to, and the one that /me shows.
+const MainFamily = "main"
+
+// Money is an amount in the minor units of a currency (cents), whose code is lower-case ISO 4217.
+type Money struct {
+	Amount   int64
+	Currency string
+}
+
+// Interval is how long one period of a plan lasts.
+type Interval struct {
+	Unit  IntervalUnit
+	Count int
+}
+
+// IntervalUnit is the unit of an Interval.
+type IntervalUnit string
+
+// The units. Seconds are for tests: production refuses a catalogue that has them.
+const (
+	IntervalSecond IntervalUnit = "second"
+	IntervalDay    IntervalUnit = "day"
+	IntervalWeek   IntervalUnit = "week"
+	IntervalMonth  IntervalUnit = "month"
+	IntervalYear   IntervalUnit = "year"
+)
+
+// Known reports whether the unit is one of the units.
+func (u IntervalUnit) Known() bool {
+	switch u {
+	case IntervalSecond, IntervalDay, IntervalWeek, IntervalMonth, IntervalYear:
+		return true
+	}
+	return false
+}
+
+// Months is how many monthly grants of credits one period holds: one at least.
+func (i Interval) Months() int64 {
+	switch i.Unit {
+	case IntervalMonth:
+		return int64(max(1, i.Count))
+	case IntervalYear:
+		return int64(max(1, 12*i.Count))
+	default:
+		return 1
+	}
+}
+
+// After returns the first end of a period later than t, when periods are counted from anchor: the day of the month is the
+// anchor's, or the month's last where it has fewer days, so the 31st comes back after February.
+func (i Interval) After(anchor, t time.Time) time.Time {
+	n := max(0, i.between(anchor, t)-1)
+	for {
+		n++
+		if end := i.times(anchor, n); end.After(t) {
+			return end
+		}
+	}
+}
+
+// between is at most the number of whole intervals from anchor to t.
+func (i Interval) between(anchor, t time.Time) int {
+	longest := time.Duration(max(1, i.Count))
+	switch i.Unit {
+	case IntervalSecond:
+		longest *= time.Second
+	case IntervalWeek:
+		longest *= 7 * 24 * time.Hour
+	case IntervalMonth:
+		longest *= 31 * 24 * time.Hour
+	case IntervalYear:
+		longest *= 366 * 24 * time.Hour
+	default:
+		longest *= 24 * time.Hour
+	}
+	return int(t.Sub(anchor) / longest)
+}
+
+func (i Interval) times(anchor time.Time, n int) time.Time {
+	n *= max(1, i.Count)
+	switch i.Unit {
+	case IntervalSecond:
+		return anchor.Add(time.Duration(n) * time.Second)
+	case IntervalWeek:
+		return anchor.AddDate(0, 0, 7*n)
+	case IntervalMonth:
+		return addMonths(anchor, n)
+	case IntervalYear:
+		return addMonths(anchor, 12*n)
+	default:
+		return anchor.AddDate(0, 0, n)
+	}
+}
+
+// addMonths keeps the day of the month, or takes the last one: AddDate would go on into the next month.
+func addMonths(t time.Time, n int) time.Time {
+	first := time.Date(t.Year(), t.Month()+time.Month(n), 1, t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), t.Location())
+	last := first.AddDate(0, 1, -1).Day()
+	return first.AddDate(0, 0, min(t.Day(), last)-1)
+}
+
+// rate is the price of a second in a millionth of the minor unit: what tells the dearer of two plans.
+func (p Plan) rate() int64 {
+	seconds := map[IntervalUnit]int64{
+		IntervalSecond: 1, IntervalDay: 86_400, IntervalWeek: 604_800, IntervalMonth: 2_629_746, IntervalYear: 31_556_952,
+	}
+	return p.Price.Amount * 1_000_000 / (max(1, seconds[p.Interval.Unit]) * int64(max(1, p.Interval.Count)))
+}
+
+// Entitlement is what an account may use now. An account without a live subscription has the free plan (contract X16):
+// Plan.Free is true, Status "active", ID and PeriodEnd nil, and the period starts with the account.
+type Entitlement struct {
+	ID          *string
+	Plan        Plan
+	Status      string
+	PeriodStart time.Time
+	PeriodEnd   *time.Time
+	CancelAt    *time.Time
+}

@@ -1,0 +1,203 @@
+package account
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// SubscriptionStatus is where a subscription is in its life (design D15).
+type SubscriptionStatus string
+
+// The states. Incomplete subscriptions wait for their first payment; canceled and incomplete_expired ones are over.
+const (
+	SubscriptionIncomplete        SubscriptionStatus = "incomplete"
+	SubscriptionTrialing          SubscriptionStatus = "trialing"
+	SubscriptionActive            SubscriptionStatus = "active"
+	SubscriptionPastDue           SubscriptionStatus = "past_due"
+	SubscriptionPaused            SubscriptionStatus = "paused"
+	SubscriptionUnpaid            SubscriptionStatus = "unpaid"
+	SubscriptionCanceled          SubscriptionStatus = "canceled"
+	SubscriptionIncompleteExpired SubscriptionStatus = "incomplete_expired"
+)
+
+// Ended reports whether nothing can happen to the subscription any more.
+func (s SubscriptionStatus) Ended() bool {
+	return s == SubscriptionCanceled || s == SubscriptionIncompleteExpired
+}
+
+// Subscription is one paid plan of an account, from its creation to its end. Its flow is its only writer; times are the
+// flow's.
+type Subscription struct {
+	ID        string
+	AccountID uuid.UUID
+	// Generation counts the subscriptions of the account in the plan's family, from 1: with account and family it gives the ID.
+	Generation int
+	Plan       Plan
+	Status     SubscriptionStatus
+	// Version counts the changes.
+	Version int64
+	// MethodID is the payment method that is charged next.
+	MethodID string
+
+	PeriodStart time.Time
+	PeriodEnd   time.Time
+	// Anchor is what period ends are counted from.
+	Anchor   time.Time
+	TrialEnd *time.Time
+
+	// CancelAtPeriodEnd ends it with its period; CanceledAt is when that was asked for, EndedAt when it was over.
+	CancelAtPeriodEnd bool
+	CanceledAt        *time.Time
+	EndedAt           *time.Time
+
+	// PausedAt is set while it is paused. The paid time that was left then goes on at the resumption, which comes by itself
+	// at ResumesAt if that is set.
+	PausedAt    *time.Time
+	ResumesAt   *time.Time
+	PauseReason PauseReason
+
+	// NextPlan takes over when the period ends.
+	NextPlan *Plan
+	// Upgrade is a dearer plan that takes over once its invoice is paid.
+	Upgrade *Plan
+
+	// Invoice is the open invoice, nil for none. Declines counts its attempts that were declined; FirstDeclineAt is the first.
+	Invoice        *Invoice
+	Declines       int
+	FirstDeclineAt *time.Time
+	// RetryAt is when the open invoice is tried again; nil means not before there is another method.
+	RetryAt *time.Time
+
+	CreatedAt time.Time
+}
+
+// PauseReason says who paused a subscription.
+type PauseReason string
+
+// The reasons of a pause.
+const (
+	PausedByOwner      PauseReason = "owner"
+	PausedDeactivation PauseReason = "account_deactivated"
+)
+
+// Invoice is what an account owes for one period, or for the rest of one. It is written before any charge, and does not
+// change once it is open but for its status.
+type Invoice struct {
+	ID             string
+	SubscriptionID string
+	AccountID      uuid.UUID
+	Reason         InvoiceReason
+	Plan           Plan
+	Amount         Money
+	PeriodStart    time.Time
+	PeriodEnd      time.Time
+	Status         InvoiceStatus
+	// Attempt numbers the charge under way or to come, from 1. A charge whose outcome is unknown keeps its number.
+	Attempt   int
+	CreatedAt time.Time
+	PaidAt    *time.Time
+}
+
+// InvoiceReason says what an invoice is for.
+type InvoiceReason string
+
+// The reasons, in Stripe's words.
+const (
+	InvoiceCreate InvoiceReason = "subscription_create"
+	InvoiceCycle  InvoiceReason = "subscription_cycle"
+	InvoiceUpdate InvoiceReason = "subscription_update"
+)
+
+// InvoiceStatus is where an invoice is in its life.
+type InvoiceStatus string
+
+// The states. Only open ones can change.
+const (
+	InvoiceOpen          InvoiceStatus = "open"
+	InvoicePaid          InvoiceStatus = "paid"
+	InvoiceVoid          InvoiceStatus = "void"
+	InvoiceUncollectible InvoiceStatus = "uncollectible"
+)
+
+// Decline is how a charge was refused.
+type Decline struct {
+	// Code is the provider's reason, such as insufficient_funds.
+	Code string
+	// Hard declines cannot succeed with the same method. ActionRequired ones wait for the owner's authentication.
+	Hard           bool
+	ActionRequired bool
+}
+
+// SubscriptionChange is the outcome of one transition: what the row becomes, and what is written with it in the same
+// transaction.
+type SubscriptionChange struct {
+	// Event names the transition, such as renewed; empty means that nothing changed.
+	Event string
+	After Subscription
+	// Opened is a new invoice, Settled one that is open no more.
+	Opened  *Invoice
+	Settled *Invoice
+	// Credits are granted once, under the key of the settled invoice.
+	Credits int64
+}
+
+// BillingRules are the terms that transitions apply.
+type BillingRules struct {
+	// IncompleteTTL is how long a first payment may take.
+	IncompleteTTL time.Duration `env:"INCOMPLETE_TTL" envDefault:"23h"`
+	// Dunning is when a declined invoice is tried again, counted from its first decline.
+	Dunning []time.Duration `env:"DUNNING" envDefault:"24h,72h,120h,168h"`
+	// DunningEnd is "canceled" or "unpaid": what a subscription becomes when the last try was declined.
+	DunningEnd SubscriptionStatus `env:"DUNNING_END" envDefault:"canceled"`
+	// PauseMax is how long a subscription may be paused; then it ends.
+	PauseMax time.Duration `env:"PAUSE_MAX" envDefault:"8760h"`
+}
+
+// SubscriptionAction is what a subscription waits for.
+type SubscriptionAction string
+
+// The actions.
+const (
+	// ActionNone waits for a request.
+	ActionNone   SubscriptionAction = ""
+	ActionCharge SubscriptionAction = "charge"
+	ActionRenew  SubscriptionAction = "renew"
+	ActionExpire SubscriptionAction = "expire"
+	ActionGiveUp SubscriptionAction = "give_up"
+	ActionResume SubscriptionAction = "resume"
+	// ActionEnd ends a pause that took too long.
+	ActionEnd SubscriptionAction = "end"
+)
+
+// Next returns what is to be done with the subscription by itself, and when. A charge is due at once unless RetryAt says
+// later.
+func (s Subscription) Next(rules BillingRules) (SubscriptionAction, time.Time) {
+	switch {
+	case s.Status.Ended():
+		return ActionNone, time.Time{}
+	case s.Status == SubscriptionPaused && s.ResumesAt != nil:
+		return ActionResume, *s.ResumesAt
+	case s.Status == SubscriptionPaused:
+		return ActionEnd, s.PausedAt.Add(rules.PauseMax)
+	case s.Invoice == nil && s.Status == SubscriptionUnpaid:
+		return ActionNone, time.Time{}
+	case s.Invoice == nil:
+		return ActionRenew, s.PeriodEnd
+	case s.Declines == 0:
+		return ActionCharge, s.Invoice.CreatedAt
+	case s.Status == SubscriptionIncomplete:
+		return ActionExpire, s.CreatedAt.Add(rules.IncompleteTTL)
+	case s.RetryAt != nil:
+		return ActionCharge, *s.RetryAt
+	default:
+		return ActionGiveUp, s.FirstDeclineAt.Add(rules.last())
+	}
+}
+
+func (r BillingRules) last() time.Duration {
+	if len(r.Dunning) == 0 {
+		return 0
+	}
+	return r.Dunning[len(r.Dunning)-1]
+}

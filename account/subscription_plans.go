@@ -1,0 +1,95 @@
+package account
+
+import (
+	"math/big"
+	"time"
+)
+
+// Proration is what a change to another plan costs, and when it comes.
+type Proration struct {
+	// Now is set for a dearer plan: it takes over once Due is paid. Any other plan takes over at PeriodEnd, and nothing is due.
+	Now bool
+	Due Money
+	// At is the moment the unused time was counted from.
+	At          time.Time
+	PeriodStart time.Time
+	PeriodEnd   time.Time
+}
+
+// Prorate returns what a change to plan at a moment costs. Within a trial every change is free and comes at once. It returns
+// ErrSubscriptionState when the subscription cannot change its plan now, and ErrInvalid for a plan of another family or
+// currency.
+func (s Subscription) Prorate(plan Plan, at time.Time) (Proration, error) {
+	switch {
+	case plan.Free || plan.Family != s.Plan.Family:
+		return Proration{}, ErrInvalid.On("plan_id", "is not a plan that this subscription can change to")
+	case plan.Price.Currency != s.Plan.Price.Currency:
+		return Proration{}, ErrInvalid.On("plan_id", "has another currency")
+	case s.Status == SubscriptionTrialing:
+		return Proration{Now: true, Due: Money{Currency: plan.Price.Currency}, At: at, PeriodStart: s.PeriodStart, PeriodEnd: s.PeriodEnd}, nil
+	case s.Status != SubscriptionActive || s.CancelAtPeriodEnd:
+		return Proration{}, s.refuse("is not active")
+	case s.Invoice != nil || at.Before(s.PeriodStart) || !at.Before(s.PeriodEnd):
+		return Proration{}, s.refuse("is about to renew")
+	}
+	p := Proration{At: at, PeriodStart: s.PeriodStart, PeriodEnd: s.PeriodEnd, Due: Money{Currency: plan.Price.Currency}}
+	if plan.rate() <= s.Plan.rate() {
+		return p, nil
+	}
+	unused := s.share(s.Plan.Price.Amount, at)
+	if plan.Interval == s.Plan.Interval {
+		p.Now, p.Due.Amount, p.PeriodStart = true, s.share(plan.Price.Amount, at)-unused, at
+		return p, nil
+	}
+	if due := plan.Price.Amount - unused; due > 0 {
+		p.Now, p.Due.Amount, p.PeriodStart, p.PeriodEnd = true, due, at, plan.Interval.After(at, at)
+	}
+	return p, nil
+}
+
+// ChangePlan changes the plan: a dearer one once the difference is paid, any other when the period ends. Asking for the
+// present plan undoes a change that is to come. at is the moment that the price was shown for.
+func (s Subscription) ChangePlan(plan Plan, at, now time.Time) (SubscriptionChange, error) {
+	switch {
+	case s.Status.Ended():
+		return SubscriptionChange{}, s.refuse("has ended")
+	case s.Upgrade != nil && s.Upgrade.ID == plan.ID, s.NextPlan != nil && s.NextPlan.ID == plan.ID,
+		s.NextPlan == nil && s.Upgrade == nil && s.Plan.ID == plan.ID:
+		return SubscriptionChange{After: s}, nil
+	case s.Plan.ID == plan.ID && s.Upgrade == nil:
+		s.NextPlan = nil
+		return s.became("plan_change_undone"), nil
+	}
+	p, err := s.Prorate(plan, at)
+	switch {
+	case err != nil:
+		return SubscriptionChange{}, err
+	case s.Status == SubscriptionTrialing:
+		s.Plan = plan
+		return s.became("plan_changed"), nil
+	case !p.Now:
+		s.NextPlan = &plan
+		return s.became("plan_change_scheduled"), nil
+	}
+	s.Upgrade = &plan
+	return s.bill(InvoiceUpdate, plan, p.Due, p.PeriodStart, p.PeriodEnd, now).became("plan_change_started"), nil
+}
+
+// share is the part of a period's amount that falls on the time from at to the period's end, rounded down. After a pause a
+// period ends later, and is paid for its own length all the same.
+func (s Subscription) share(amount int64, at time.Time) int64 {
+	whole := s.Plan.Interval.After(s.PeriodStart, s.PeriodStart).Sub(s.PeriodStart)
+	left := min(max(0, s.PeriodEnd.Sub(at)), whole)
+	product := new(big.Int).Mul(big.NewInt(amount), big.NewInt(int64(left)))
+	return product.Div(product, big.NewInt(int64(whole))).Int64()
+}
+
+// upgradeCredits are the credits that a paid upgrade adds to those of the period it began in.
+func (s Subscription) upgradeCredits(paid Invoice) int64 {
+	unused := s.share(s.Plan.CreditsPerMonth*s.Plan.Interval.Months(), paid.PeriodStart)
+	granted := s.Upgrade.CreditsPerMonth * s.Upgrade.Interval.Months()
+	if s.Upgrade.Interval == s.Plan.Interval {
+		granted = s.share(granted, paid.PeriodStart)
+	}
+	return max(0, granted-unused)
+}

@@ -1,0 +1,352 @@
+package account_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"gatehouse/account"
+)
+
+var (
+	monthly = account.Interval{Unit: account.IntervalMonth, Count: 1}
+	yearly  = account.Interval{Unit: account.IntervalYear, Count: 1}
+	starter = account.Plan{ID: "starter", Family: "main", Price: account.Money{Amount: 900, Currency: "usd"}, Interval: monthly, CreditsPerMonth: 2000}
+	premium = account.Plan{ID: "premium", Family: "main", Price: account.Money{Amount: 2900, Currency: "usd"}, Interval: monthly, CreditsPerMonth: 10000}
+	annual  = account.Plan{ID: "annual", Family: "main", Price: account.Money{Amount: 30000, Currency: "usd"}, Interval: yearly, CreditsPerMonth: 10000}
+	trial   = account.Plan{ID: "trial", Family: "main", Price: account.Money{Amount: 1900, Currency: "usd"}, Interval: monthly, TrialDays: 14}
+	terms   = account.BillingRules{
+		IncompleteTTL: 23 * time.Hour, DunningEnd: account.SubscriptionCanceled, PauseMax: 365 * 24 * time.Hour,
+		Dunning: []time.Duration{24 * time.Hour, 72 * time.Hour, 120 * time.Hour, 168 * time.Hour},
+	}
+	start = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+)
+
+func opened(plan account.Plan, trial bool) account.Subscription {
+	return account.NewSubscription{ID: "s", AccountID: uuid.New(), Plan: plan, MethodID: "pm", Trial: trial}.Open(start).After
+}
+
+func paid(t *testing.T, s account.Subscription, at time.Time) account.SubscriptionChange {
+	t.Helper()
+	require.NotNil(t, s.Invoice)
+	c, err := s.Paid(s.Invoice.ID, at)
+	require.NoError(t, err)
+	return c
+}
+
+func TestPeriodsKeepTheDayOfTheirAnchor(t *testing.T) {
+	t.Parallel()
+	end := start
+	for _, want := range []string{"2026-02-28", "2026-03-31", "2026-04-30", "2026-05-31"} {
+		end = monthly.After(start, end)
+		require.Equal(t, want, end.Format(time.DateOnly))
+	}
+	leap := time.Date(2028, 2, 29, 0, 0, 0, 0, time.UTC)
+	require.Equal(t, "2029-02-28", yearly.After(leap, leap).Format(time.DateOnly))
+	require.Equal(t, "2032-02-29", yearly.After(leap, leap.AddDate(3, 6, 0)).Format(time.DateOnly))
+}
+
+func TestFirstPaymentActivates(t *testing.T) {
+	t.Parallel()
+	s := opened(starter, false)
+	require.Equal(t, account.SubscriptionIncomplete, s.Status)
+	action, _ := s.Next(terms)
+	require.Equal(t, account.ActionCharge, action)
+	c := paid(t, s, start)
+	require.Equal(t, account.SubscriptionActive, c.After.Status)
+	require.Equal(t, int64(2000), c.Credits)
+	require.Equal(t, account.InvoicePaid, c.Settled.Status)
+	action, due := c.After.Next(terms)
+	require.Equal(t, account.ActionRenew, action)
+	require.Equal(t, c.After.PeriodEnd, due)
+}
+
+func TestUnpaidBeginningsExpire(t *testing.T) {
+	t.Parallel()
+	c, err := opened(starter, false).Declined("in_s_1", 1, account.Decline{Code: "card_declined"}, terms, start)
+	require.NoError(t, err)
+	action, due := c.After.Next(terms)
+	require.Equal(t, account.ActionExpire, action)
+	require.Equal(t, start.Add(23*time.Hour), due)
+	c, err = c.After.Expire(due)
+	require.NoError(t, err)
+	require.Equal(t, account.SubscriptionIncompleteExpired, c.After.Status)
+	require.Equal(t, account.InvoiceVoid, c.Settled.Status)
+}
+
+func TestDunning(t *testing.T) {
+	t.Parallel()
+	s := paid(t, opened(starter, false), start).After
+	c, err := s.Renew(s.PeriodEnd)
+	require.NoError(t, err)
+	began := s.PeriodEnd
+	now := began
+	for _, wait := range terms.Dunning {
+		c, err = c.After.Declined(c.After.Invoice.ID, c.After.Invoice.Attempt, account.Decline{Code: "insufficient_funds"}, terms, now)
+		require.NoError(t, err)
+		require.Equal(t, account.SubscriptionPastDue, c.After.Status)
+		var action account.SubscriptionAction
+		action, now = c.After.Next(terms)
+		require.Equal(t, account.ActionCharge, action)
+		require.Equal(t, began.Add(wait), now)
+	}
+	c, err = c.After.Declined(c.After.Invoice.ID, c.After.Invoice.Attempt, account.Decline{}, terms, now)
+	require.NoError(t, err)
+	action, due := c.After.Next(terms)
+	require.Equal(t, account.ActionGiveUp, action)
+	ended, err := c.After.GiveUp(terms, due)
+	require.NoError(t, err)
+	require.Equal(t, account.SubscriptionCanceled, ended.After.Status)
+	require.Equal(t, account.InvoiceUncollectible, ended.Settled.Status)
+
+	owing := terms
+	owing.DunningEnd = account.SubscriptionUnpaid
+	left, err := c.After.GiveUp(owing, due)
+	require.NoError(t, err)
+	require.Equal(t, account.SubscriptionUnpaid, left.After.Status)
+	again, err := left.After.ChangeMethod("pm_2", due.AddDate(0, 3, 0))
+	require.NoError(t, err)
+	back := paid(t, again.After, due.AddDate(0, 3, 0)).After
+	require.Equal(t, account.SubscriptionActive, back.Status)
+	require.Equal(t, due.AddDate(0, 3, 0), back.PeriodStart, "months without service are not billed")
+}
+
+func TestHardDeclinesWaitForAnotherMethod(t *testing.T) {
+	t.Parallel()
+	s := paid(t, opened(starter, false), start).After
+	c, err := s.Renew(s.PeriodEnd)
+	require.NoError(t, err)
+	c, err = c.After.Declined(c.After.Invoice.ID, 1, account.Decline{Code: "stolen_card", Hard: true}, terms, s.PeriodEnd)
+	require.NoError(t, err)
+	action, due := c.After.Next(terms)
+	require.Equal(t, account.ActionGiveUp, action)
+	require.Equal(t, s.PeriodEnd.Add(168*time.Hour), due)
+	again, err := c.After.ChangeMethod("pm_2", s.PeriodEnd.Add(time.Hour))
+	require.NoError(t, err)
+	action, due = again.After.Next(terms)
+	require.Equal(t, account.ActionCharge, action)
+	require.Equal(t, s.PeriodEnd.Add(time.Hour), due)
+	require.Equal(t, 2, again.After.Invoice.Attempt)
+}
+
+func TestPausesKeepPaidTime(t *testing.T) {
+	t.Parallel()
+	s := paid(t, opened(starter, false), start).After
+	left := 24 * time.Hour
+	pausedAt := s.PeriodEnd.Add(-left)
+	c, err := s.Pause(account.PausedByOwner, nil, terms, pausedAt)
+	require.NoError(t, err)
+	_, err = c.After.Renew(s.PeriodEnd)
+	require.ErrorIs(t, err, account.ErrSubscriptionState)
+	back := pausedAt.AddDate(0, 2, 0)
+	c, err = c.After.Resume(back)
+	require.NoError(t, err)
+	require.Equal(t, back.Add(left), c.After.PeriodEnd, "PAY-05: neither lost nor won")
+}
+
+func TestPlanChanges(t *testing.T) {
+	t.Parallel()
+	s := paid(t, opened(starter, false), start).After
+	half := s.PeriodStart.Add(s.PeriodEnd.Sub(s.PeriodStart) / 2)
+	p, err := s.Prorate(premium, half)
+	require.NoError(t, err)
+	require.True(t, p.Now)
+	require.Equal(t, int64(1000), p.Due.Amount, "half of the difference")
+	c, err := s.ChangePlan(premium, half, half)
+	require.NoError(t, err)
+	require.Equal(t, starter, c.After.Plan, "not before it is paid")
+	up := paid(t, c.After, half)
+	require.Equal(t, premium, up.After.Plan)
+	require.Equal(t, s.PeriodEnd, up.After.PeriodEnd)
+	require.Equal(t, int64(4000), up.Credits)
+
+	down, err := up.After.ChangePlan(starter, half, half)
+	require.NoError(t, err)
+	require.Equal(t, premium, down.After.Plan)
+	renewed, err := down.After.Renew(s.PeriodEnd)
+	require.NoError(t, err)
+	require.Equal(t, starter, renewed.After.Plan)
+	require.Equal(t, int64(900), renewed.Opened.Amount.Amount)
+
+	longer, err := s.ChangePlan(annual, half, half)
+	require.NoError(t, err)
+	require.Equal(t, int64(30000-450), longer.Opened.Amount.Amount)
+	onward := paid(t, longer.After, half).After
+	require.Equal(t, half, onward.PeriodStart)
+	require.Equal(t, yearly.After(half, half), onward.PeriodEnd)
+
+	refused, err := c.After.Declined(c.After.Invoice.ID, 1, account.Decline{Code: "x"}, terms, half)
+	require.NoError(t, err)
+	require.Equal(t, account.SubscriptionActive, refused.After.Status)
+	require.Nil(t, refused.After.Upgrade)
+	euro := premium
+	euro.Price.Currency = "eur"
+	_, err = s.ChangePlan(euro, half, half)
+	require.ErrorIs(t, err, account.ErrInvalid)
+}
+
+func TestCancellation(t *testing.T) {
+	t.Parallel()
+	s := paid(t, opened(starter, false), start).After
+	c, err := s.Cancel(start.Add(time.Hour))
+	require.NoError(t, err)
+	require.True(t, c.After.CancelAtPeriodEnd)
+	undone, err := c.After.UndoCancel()
+	require.NoError(t, err)
+	require.False(t, undone.After.CancelAtPeriodEnd)
+	ended, err := c.After.Renew(s.PeriodEnd)
+	require.NoError(t, err)
+	require.Equal(t, account.SubscriptionCanceled, ended.After.Status)
+	require.Nil(t, ended.Opened)
+	_, err = ended.After.Cancel(s.PeriodEnd)
+	require.ErrorIs(t, err, account.ErrSubscriptionState)
+}
+
+// ledger is what a payer would hold against us.
+type ledger struct {
+	paidTime, served time.Duration
+	periods          map[time.Time]bool
+	credits, granted int64
+}
+
+// TestAnyLifeIsFair plays random requests at random moments, period edges among them: whatever happens, service stays
+// within what was paid for (or granted as a trial, or as grace while dunning), no period is paid twice, and nothing moves
+// once it is over.
+func TestAnyLifeIsFair(t *testing.T) {
+	t.Parallel()
+	plans := []account.Plan{starter, premium, annual, trial}
+	rapid.Check(t, func(t *rapid.T) {
+		s := opened(rapid.SampledFrom(plans).Draw(t, "plan"), rapid.Bool().Draw(t, "trial"))
+		now, book := start, ledger{periods: map[time.Time]bool{}}
+		for range rapid.IntRange(1, 80).Draw(t, "steps") {
+			wait := rapid.SampledFrom([]time.Duration{0, time.Second, time.Hour, 24 * time.Hour, 9 * 24 * time.Hour}).Draw(t, "wait")
+			action, due := s.Next(terms)
+			if action != account.ActionNone && !due.After(now.Add(wait)) || rapid.IntRange(0, 3).Draw(t, "idle") == 0 && action != account.ActionNone {
+				book.serve(s, maxTime(now, due).Sub(now))
+				now = maxTime(now, due)
+				s = book.follow(t, s, action, now)
+				continue
+			}
+			book.serve(s, wait)
+			now = now.Add(wait)
+			s = book.take(t, s, request(t, s, plans, now), now)
+		}
+		require.LessOrEqual(t, book.served, book.paidTime+time.Second, "service beyond what was paid")
+	})
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func (l *ledger) serve(s account.Subscription, d time.Duration) {
+	if s.Status == account.SubscriptionActive {
+		l.served += d
+	}
+}
+
+// follow does what the subscription waits for.
+func (l *ledger) follow(t *rapid.T, s account.Subscription, action account.SubscriptionAction, now time.Time) account.Subscription {
+	var c account.SubscriptionChange
+	var err error
+	switch action {
+	case account.ActionCharge:
+		if rapid.IntRange(0, 2).Draw(t, "charged") > 0 {
+			invoice := *s.Invoice
+			c, err = s.Paid(invoice.ID, now)
+			if invoice.Reason != account.InvoiceUpdate {
+				require.False(t, l.periods[invoice.PeriodStart], "I-09: a period is paid once")
+				l.periods[invoice.PeriodStart] = true
+			}
+			l.receive(s, c.After, invoice)
+		} else {
+			c, err = s.Declined(s.Invoice.ID, s.Invoice.Attempt, account.Decline{Hard: rapid.Bool().Draw(t, "hard")}, terms, now)
+		}
+	case account.ActionRenew:
+		c, err = s.Renew(now)
+	case account.ActionExpire:
+		c, err = s.Expire(now)
+	case account.ActionGiveUp:
+		c, err = s.GiveUp(terms, now)
+	case account.ActionResume:
+		c, err = s.Resume(now)
+	default:
+		c, err = s.CancelNow(now)
+	}
+	require.NoError(t, err, action)
+	require.NotEmpty(t, c.Event, action)
+	return l.take(t, s, c, now)
+}
+
+// receive notes what time a paid invoice bought.
+func (l *ledger) receive(before, after account.Subscription, i account.Invoice) {
+	bought := i.PeriodEnd.Sub(i.PeriodStart)
+	if i.Reason == account.InvoiceUpdate {
+		bought = 0
+		if after.PeriodEnd != before.PeriodEnd {
+			bought = i.PeriodEnd.Sub(i.PeriodStart) - before.PeriodEnd.Sub(i.PeriodStart)
+		}
+	}
+	l.paidTime += bought
+}
+
+// take checks a change, and returns what the subscription is then.
+func (l *ledger) take(t *rapid.T, before account.Subscription, c account.SubscriptionChange, now time.Time) account.Subscription {
+	if c.Event == "" {
+		return before
+	}
+	after := c.After
+	require.Equal(t, before.Version+1, after.Version)
+	require.False(t, before.Status.Ended(), "what is over is over")
+	require.GreaterOrEqual(t, c.Credits, int64(0))
+	require.False(t, c.Credits > 0 && (c.Settled == nil || c.Settled.Status != account.InvoicePaid), "credits without payment")
+	if c.Opened != nil {
+		require.Nil(t, before.Invoice, "two open invoices")
+		require.GreaterOrEqual(t, c.Opened.Amount.Amount, int64(0))
+		require.True(t, c.Opened.PeriodEnd.After(c.Opened.PeriodStart))
+	}
+	if after.Status == account.SubscriptionPaused {
+		require.Nil(t, after.Invoice)
+	}
+	require.True(t, after.PeriodEnd.After(after.PeriodStart))
+	require.Equal(t, after.Status.Ended(), after.EndedAt != nil)
+	return after
+}
+
+func request(t *rapid.T, s account.Subscription, plans []account.Plan, now time.Time) account.SubscriptionChange {
+	var c account.SubscriptionChange
+	var err error
+	switch rapid.IntRange(0, 6).Draw(t, "request") {
+	case 0:
+		c, err = s.Cancel(now)
+	case 1:
+		c, err = s.UndoCancel()
+	case 2:
+		var at *time.Time
+		if rapid.Bool().Draw(t, "dated") {
+			later := now.Add(40 * 24 * time.Hour)
+			at = &later
+		}
+		c, err = s.Pause(account.PausedByOwner, at, terms, now)
+	case 3:
+		c, err = s.Resume(now)
+	case 4:
+		c, err = s.ChangePlan(rapid.SampledFrom(plans).Draw(t, "to"), now, now)
+	case 5:
+		c, err = s.ChangeMethod(rapid.SampledFrom([]string{"pm", "pm_2"}).Draw(t, "method"), now)
+	default:
+		if rapid.IntRange(0, 9).Draw(t, "really") == 0 {
+			c, err = s.CancelNow(now)
+		}
+	}
+	var named *account.Error
+	require.True(t, err == nil || errors.As(err, &named), "a refusal has a name")
+	return c
+}
