@@ -78,13 +78,17 @@ type Session struct {
 	// Method is how it was signed in; SessionByKey is the implicit session of an API key (contract X06).
 	Method string
 	// DeviceInfo is the label that the client chose, nil for none.
-	DeviceInfo   *string
+	DeviceInfo *string
+	// Client is what the client called its device when it signed in.
+	Client       ClientDevice
 	IP           string
 	UserAgent    string
 	CreatedAt    time.Time
 	LastActiveAt time.Time
 	AuthTime     time.Time
-	ExpiresAt    time.Time
+	// FactorAt is when it last showed the account's second factor, nil for never.
+	FactorAt  *time.Time
+	ExpiresAt time.Time
 }
 
 // SessionByKey is the method of the implicit sessions of API keys.

@@ -9,9 +9,11 @@ import (
 // LoginOutcome is how an attempt to sign in ended.
 type LoginOutcome string
 
-// The outcomes. Attempts that had to wait are recorded once a minute.
+// The outcomes. Attempts that had to wait are recorded once a minute. LoginSecondStep is a login that still owes its second
+// step, which is recorded as a success of its own.
 const (
 	LoginSucceeded     LoginOutcome = "succeeded"
+	LoginSecondStep    LoginOutcome = "second_step"
 	LoginWrongPassword LoginOutcome = "wrong_password"
 	LoginThrottled     LoginOutcome = "throttled"
 )

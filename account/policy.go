@@ -69,6 +69,13 @@ type Policy struct {
 	// AccessTTL is the life of an access token that has a refresh token beside it.
 	AccessTTL time.Duration `env:"ACCESS_TTL" envDefault:"10m"`
 
+	// PendingTTL is how long a login waits for its second factor. One that waits for a mailed code has until the code dies.
+	PendingTTL time.Duration `env:"PENDING_TTL" envDefault:"5m"`
+	// DeviceTTL is how long a device is trusted, TrustedDevices how many an account may have: the one unused for longest
+	// makes room.
+	DeviceTTL      time.Duration `env:"DEVICE_TTL" envDefault:"720h"`
+	TrustedDevices int           `env:"TRUSTED_DEVICES" envDefault:"20"`
+
 	// StepUpAge is how long after an authentication a session may change sign-in methods (design D13).
 	StepUpAge time.Duration `env:"STEP_UP_AGE" envDefault:"10m"`
 

@@ -17,7 +17,8 @@ const keyColumns = `k.id, k.account_id, k.name, k.scopes, k.is_service, k.create
 const keyPrincipalQuery = `
 	SELECT ` + keyColumns + `, s.id IS NOT NULL, coalesce(s.id, k.id), a.id, coalesce(s.state, 'active'),
 		coalesce(s.method, ''), s.device_info, coalesce(s.ip_address, ''), coalesce(s.user_agent, ''),
-		coalesce(s.created_at, k.created_at), coalesce(s.last_active_at, k.created_at), coalesce(s.auth_time, k.created_at),
+		coalesce(s.device_id, ''), s.device_name, s.platform, coalesce(s.created_at, k.created_at),
+		coalesce(s.last_active_at, k.created_at), coalesce(s.auth_time, k.created_at), s.factor_at,
 		coalesce(s.expires_at, k.created_at), ` + principalColumns + `
 	FROM api_keys k JOIN accounts a ON a.id = k.account_id` + principalJoins + `
 	LEFT JOIN sessions s ON s.api_key_id = k.id AND ` + sessionLive + `

@@ -62,6 +62,7 @@ func (s *Store) endAccess(ctx context.Context, accountID uuid.UUID) error {
 	for _, statement := range []string{
 		`UPDATE api_keys SET revoked_at = now() WHERE account_id = ? AND revoked_at IS NULL`,
 		`UPDATE sessions SET revoked_at = now(), revoke_reason = 'account_closed' WHERE account_id = ? AND revoked_at IS NULL`,
+		`UPDATE devices SET revoked_at = now() WHERE account_id = ? AND revoked_at IS NULL`,
 		`DELETE FROM refresh_tokens WHERE session_id IN (SELECT id FROM sessions WHERE account_id = ?)`,
 		`UPDATE challenges SET superseded_at = now() WHERE account_id = ? AND consumed_at IS NULL AND superseded_at IS NULL`,
 		`UPDATE subscriptions SET status = 'canceled', cancel_at = coalesce(cancel_at, now())

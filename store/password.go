@@ -56,12 +56,16 @@ func (s *Store) ChangePassword(ctx context.Context, p PasswordChange) error {
 	return translate(err)
 }
 
-// endSessions revokes the sessions of an account, all but keep.
+// endSessions revokes the sessions of an account, all but keep, and forgets its trusted devices: neither outlives what it
+// was signed in by.
 func (s *Store) endSessions(ctx context.Context, accountID uuid.UUID, keep *uuid.UUID, reason string) error {
 	_, err := s.db.NewRaw(`
 		UPDATE sessions SET revoked_at = now(), revoke_reason = ?
 		WHERE account_id = ? AND revoked_at IS NULL AND id IS DISTINCT FROM ?::uuid`, reason, accountID, keep).Exec(ctx)
-	return translate(err)
+	if err != nil {
+		return translate(err)
+	}
+	return s.ForgetDevices(ctx, accountID)
 }
 
 // AddPassword gives its first password to an account without one. It returns account.ErrPasswordExists when it has one.

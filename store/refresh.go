@@ -25,7 +25,8 @@ type Rotated struct {
 
 // RotateRefresh trades a refresh token for its successor. A token used within Grace returns the same successor while that
 // is unused; any other use of a used token revokes the session (security.md SES-01, SES-03). It returns
-// account.ErrNotFound when the token is unknown or expired, or its session has ended.
+// account.ErrNotFound when the token is unknown or expired, or its session has ended or awaits its second step: that is no
+// use of the token.
 func (s *Store) RotateRefresh(ctx context.Context, r Rotation) (Rotated, error) {
 	var out Rotated
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
@@ -33,7 +34,8 @@ func (s *Store) RotateRefresh(ctx context.Context, r Rotation) (Rotated, error) 
 		// what was there when it began.
 		err := tx.db.NewRaw(`
 			SELECT s.id, s.account_id FROM sessions s JOIN accounts a ON a.id = s.account_id
-			WHERE s.id = (SELECT session_id FROM refresh_tokens WHERE token_hash = ?) AND `+sessionLive+` AND `+accountUsable+`
+			WHERE s.id = (SELECT session_id FROM refresh_tokens WHERE token_hash = ?) 
+				AND s.state = 'active' AND `+sessionLive+` AND `+accountUsable+`
 			FOR NO KEY UPDATE OF s`, r.Hash).Scan(ctx, &out.SessionID, &out.AccountID)
 		if err != nil {
 			return err

@@ -43,12 +43,14 @@ func principalTargets(p *account.Principal) []any {
 }
 
 const sessionColumns = `s.id, s.account_id, s.state, s.method, s.device_info, coalesce(s.ip_address, ''),
-	coalesce(s.user_agent, ''), s.created_at, s.last_active_at, s.auth_time, s.expires_at`
+	coalesce(s.user_agent, ''), coalesce(s.device_id, ''), s.device_name, s.platform, s.created_at, s.last_active_at,
+	s.auth_time, s.factor_at, s.expires_at`
 
 func sessionTargets(s *account.Session) []any {
 	return []any{
 		&s.ID, &s.AccountID, &s.State, &s.Method, &s.DeviceInfo, &s.IP,
-		&s.UserAgent, &s.CreatedAt, &s.LastActiveAt, &s.AuthTime, &s.ExpiresAt,
+		&s.UserAgent, &s.Client.ID, &s.Client.Name, &s.Client.Platform, &s.CreatedAt, &s.LastActiveAt,
+		&s.AuthTime, &s.FactorAt, &s.ExpiresAt,
 	}
 }
 
@@ -83,31 +85,44 @@ type NewSession struct {
 	UserAgent string
 	TTL       time.Duration
 	// RefreshHash is the hash of the session's refresh token, nil for none. The token waits RefreshIdle for its use; 0
-	// means as long as the session lives.
+	// means as long as the session lives. It cannot be used while the session is pending.
 	RefreshHash []byte
 	RefreshIdle time.Duration
+	// Client is what the client calls its device.
+	Client account.ClientDevice
+	// Pending is how long the session waits for its second step, 0 when none is due. LiftSession gives it its TTL.
+	Pending time.Duration
+	// StepHash is the hash of the token that names a pending session to whoever finishes its second step by code.
+	StepHash []byte
 }
 
-// CreateSession inserts a full session and its refresh token, records the login, and returns the session's times by the
+// CreateSession inserts a session and its refresh token, records the login, and returns the session's times by the
 // database clock.
 func (s *Store) CreateSession(ctx context.Context, n NewSession) (account.Session, error) {
 	out := account.Session{
 		ID: n.ID, AccountID: n.AccountID, State: account.SessionActive, Method: n.Method, IP: n.IP, UserAgent: n.UserAgent,
+		Client: n.Client,
+	}
+	outcome, life := account.LoginSucceeded, n.TTL
+	if n.Pending > 0 {
+		out.State, outcome, life = account.SessionPending, account.LoginSecondStep, min(n.Pending, n.TTL)
 	}
 	err := s.db.NewRaw(`
 		WITH created AS (
-			INSERT INTO sessions (id, account_id, method, ip_address, user_agent, expires_at)
-			VALUES (?0, ?1, ?2, ?3, ?4, now() + ?5 * interval '1 second')
+			INSERT INTO sessions
+				(id, account_id, method, ip_address, user_agent, expires_at, state, device_id, device_name, platform, step_hash)
+			VALUES (?0, ?1, ?2, ?3, ?4, now() + ?5 * interval '1 second', ?8, ?10, ?11, ?12, ?13)
 			RETURNING id, created_at, last_active_at, auth_time, expires_at),
 		refresh AS (
 			INSERT INTO refresh_tokens (token_hash, session_id, expires_at)
-			SELECT ?6::bytea, id, least(expires_at, now() + ?7 * interval '1 second') FROM created WHERE ?6::bytea IS NOT NULL),
+			SELECT ?6::bytea, id, now() + ?7 * interval '1 second' FROM created WHERE ?6::bytea IS NOT NULL),
 		history AS (
 			INSERT INTO login_history (account_id, method, outcome, ip_address, user_agent)
-			SELECT ?1, ?2, 'succeeded', ?3, ?4 FROM created)
+			SELECT ?1, ?2, ?9, ?3, ?4 FROM created)
 		SELECT created_at, last_active_at, auth_time, expires_at FROM created`,
-		n.ID, n.AccountID, n.Method, nullable(n.IP), nullable(n.UserAgent), seconds(n.TTL), n.RefreshHash,
-		seconds(cmp.Or(n.RefreshIdle, n.TTL)),
+		n.ID, n.AccountID, n.Method, nullable(n.IP), nullable(n.UserAgent), seconds(life), n.RefreshHash,
+		seconds(min(cmp.Or(n.RefreshIdle, n.TTL), n.TTL)), out.State, outcome,
+		nullable(n.Client.ID), n.Client.Name, n.Client.Platform, n.StepHash,
 	).Scan(ctx, &out.CreatedAt, &out.LastActiveAt, &out.AuthTime, &out.ExpiresAt)
 	return out, translate(err)
 }
@@ -133,10 +148,10 @@ func (s *Store) RevokeSessions(ctx context.Context, accountID, but uuid.UUID, re
 }
 
 const sessionListQuery = `
-	SELECT ` + sessionColumns + ` FROM sessions s WHERE s.account_id = $1 AND ` + sessionLive + `
+	SELECT ` + sessionColumns + ` FROM sessions s WHERE s.account_id = $1 AND s.state = 'active' AND ` + sessionLive + `
 	ORDER BY (s.id = $2) DESC, s.last_active_at DESC, s.id LIMIT $3`
 
-// Sessions returns the live sessions of an account: current first, if it is one, then the latest active, at most limit.
+// Sessions returns the live sessions of an account, none that is pending: current first, if it is one, then the latest active, at most limit.
 func (s *Store) Sessions(ctx context.Context, accountID, current uuid.UUID, limit int) ([]account.Session, error) {
 	rows, err := s.pool.Query(ctx, sessionListQuery, pgx.QueryExecModeCacheStatement,
 		pgtype.UUID{Bytes: accountID, Valid: true}, pgtype.UUID{Bytes: current, Valid: true}, limit)

@@ -29,6 +29,7 @@ var expired = []struct{ table, where string }{
 	{"guess_sources", `expires_at < now()`},
 	{"login_throttles", `updated_at < now() - interval '2 days'`},
 	{"sessions", `expires_at < now() - interval '90 days'`},
+	{"devices", `coalesce(revoked_at, expires_at) < now() - interval '90 days'`},
 	{"refresh_tokens", `expires_at < now() - interval '1 day'`},
 	{"login_history", `created_at < now() - interval '90 days'`},
 	{"provider_links", `expires_at < now() - interval '1 day'`},

@@ -1,0 +1,226 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"gatehouse/account"
+)
+
+const deviceColumns = `d.id, d.account_id, d.device_id, d.device_name, d.platform, d.created_at, d.last_used_at, d.expires_at`
+
+func deviceTargets(d *account.TrustedDevice) []any {
+	return []any{
+		&d.ID, &d.AccountID, &d.Client.ID, &d.Client.Name, &d.Client.Platform, &d.CreatedAt, &d.LastUsedAt, &d.ExpiresAt,
+	}
+}
+
+const deviceLive = `d.revoked_at IS NULL AND d.expires_at > now()`
+
+// Trust is a device that its owner has just vouched for by a second step.
+type Trust struct {
+	ID        uuid.UUID
+	AccountID uuid.UUID
+	// TokenHash is the hash of the token that the device will show.
+	TokenHash []byte
+	// Client is what the client calls it. One without a name is called by its ID.
+	Client account.ClientDevice
+	TTL    time.Duration
+	// Most is how many devices the account may have: those unused for longest make room.
+	Most int
+}
+
+// TrustDevice trusts a device, in place of the one that the client called alike before. Repeating the id changes nothing.
+// Inside a transaction it comes after LiftSession. It returns account.ErrNotFound when the account may not be used.
+func (s *Store) TrustDevice(ctx context.Context, t Trust) (account.TrustedDevice, error) {
+	var out account.TrustedDevice
+	if t.Client.ID == "" {
+		t.Client.ID = t.ID.String()
+	}
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		if err := tx.lockUsable(ctx, t.AccountID); err != nil {
+			return err
+		}
+		for _, statement := range []string{
+			`UPDATE devices SET revoked_at = now() WHERE account_id = ?0 AND device_id = ?1 AND revoked_at IS NULL AND id <> ?2`,
+			`INSERT INTO devices (id, account_id, token_hash, device_id, device_name, platform, expires_at)
+				VALUES (?2, ?0, ?3, ?1, ?4, ?5, now() + ?6 * interval '1 second') ON CONFLICT (id) DO NOTHING`,
+			`UPDATE devices SET revoked_at = now() WHERE id IN (SELECT id FROM devices WHERE account_id = ?0 AND revoked_at IS NULL
+				ORDER BY id = ?2 DESC, last_used_at DESC OFFSET greatest(?7, 1))`,
+		} {
+			_, err := tx.db.NewRaw(statement, t.AccountID, t.Client.ID, t.ID, t.TokenHash, t.Client.Name, t.Client.Platform,
+				seconds(t.TTL), t.Most).Exec(ctx)
+			if err != nil {
+				return err
+			}
+		}
+		return tx.db.NewRaw(`SELECT `+deviceColumns+` FROM devices d WHERE id = ? AND account_id = ?`, t.ID, t.AccountID).
+			Scan(ctx, deviceTargets(&out)...)
+	})
+	return out, translate(err)
+}
+
+// lockUsable takes the account's row before its sessions and devices, in the order of a change of password: the other way
+// round the two would wait for each other.
+func (s *Store) lockUsable(ctx context.Context, accountID uuid.UUID) error {
+	var id uuid.UUID
+	return translate(s.db.NewRaw(`SELECT a.id FROM accounts a WHERE a.id = ? AND `+accountUsable+` FOR NO KEY UPDATE`, accountID).
+		Scan(ctx, &id))
+}
+
+// TrustedDevice returns the device of an account that a token belongs to, or account.ErrNotFound.
+func (s *Store) TrustedDevice(ctx context.Context, accountID uuid.UUID, tokenHash []byte) (account.TrustedDevice, error) {
+	var out account.TrustedDevice
+	err := s.db.NewRaw(`SELECT `+deviceColumns+` FROM devices d WHERE d.token_hash = ? AND d.account_id = ? AND `+deviceLive,
+		tokenHash, accountID).Scan(ctx, deviceTargets(&out)...)
+	return out, translate(err)
+}
+
+const deviceListQuery = `SELECT ` + deviceColumns + ` FROM devices d WHERE d.account_id = $1 AND ` + deviceLive + `
+	ORDER BY d.last_used_at DESC, d.id`
+
+// Devices returns the trusted devices of an account, the latest used first.
+func (s *Store) Devices(ctx context.Context, accountID uuid.UUID) ([]account.TrustedDevice, error) {
+	rows, err := s.pool.Query(ctx, deviceListQuery, pgx.QueryExecModeCacheStatement, pgtype.UUID{Bytes: accountID, Valid: true})
+	if err != nil {
+		return nil, translate(err)
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (account.TrustedDevice, error) {
+		var one account.TrustedDevice
+		err := row.Scan(deviceTargets(&one)...)
+		return one, err
+	})
+	return found, translate(err)
+}
+
+// RevokeDevice ends the trust in a device of an account. It returns account.ErrNotFound when the account has no such device.
+func (s *Store) RevokeDevice(ctx context.Context, accountID, id uuid.UUID) error {
+	res, err := s.db.NewRaw(`UPDATE devices d SET revoked_at = now() WHERE d.id = ? AND d.account_id = ? AND `+deviceLive,
+		id, accountID).Exec(ctx)
+	return touched(res, err)
+}
+
+// ForgetDevices ends the trust in every device of an account, as a change of its password or its second factor does.
+func (s *Store) ForgetDevices(ctx context.Context, accountID uuid.UUID) error {
+	_, err := s.db.NewRaw(`UPDATE devices SET revoked_at = now() WHERE account_id = ? AND revoked_at IS NULL`, accountID).Exec(ctx)
+	return translate(err)
+}
+
+// Gate is what a login shows and may be asked for beside its first proof (design D7).
+type Gate struct {
+	// DeviceHash is the hash of the device token that was shown, nil for none.
+	DeviceHash []byte
+	// StepHash is the hash of the token that names the session if a code is due.
+	StepHash []byte
+	// CodeLife and FactorLife are how long the session waits for a code and for the second factor.
+	CodeLife, FactorLife time.Duration
+}
+
+// OpenSession creates the session of a login, pending if a second step is due: when two-factor is on, the account has a
+// trusted device, or the client names its device, and no trusted device shows its token. An account whose address is
+// unproven has nothing to guard, and owes none. Whoever changes what the account demands waits for this session, or this
+// session owes what was changed. It returns account.ErrNotFound when the account is gone.
+func (s *Store) OpenSession(ctx context.Context, n NewSession, g Gate) (account.Session, account.SecondStep, error) {
+	var out account.Session
+	var step account.SecondStep
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		var err error
+		if step, err = tx.secondStep(ctx, &n, g); err != nil {
+			return err
+		}
+		switch step {
+		case account.StepDevice:
+			n.Pending, n.StepHash = g.CodeLife, g.StepHash
+		case account.StepFactor:
+			n.Pending = g.FactorLife
+		}
+		out, err = tx.CreateSession(ctx, n)
+		return err
+	})
+	return out, step, translate(err)
+}
+
+// secondStep decides what a login owes. A trusted device lends the session its name.
+func (s *Store) secondStep(ctx context.Context, n *NewSession, g Gate) (account.SecondStep, error) {
+	var twoFactor, app, reachable, guarded bool
+	err := s.db.NewRaw(`
+		SELECT a.two_factor_enabled, false, a.email IS NOT NULL AND a.email_verified_at IS NOT NULL,
+			EXISTS (SELECT 1 FROM devices d WHERE d.account_id = a.id AND `+deviceLive+`)
+		FROM accounts a WHERE a.id = ? AND a.deleted_at IS NULL FOR SHARE OF a`, n.AccountID).
+		Scan(ctx, &twoFactor, &app, &reachable, &guarded)
+	if err != nil {
+		return account.StepNone, err
+	}
+	trusted, err := s.useDevice(ctx, n, g.DeviceHash)
+	switch {
+	case err != nil || trusted:
+		return account.StepNone, err
+	case twoFactor && app:
+		return account.StepFactor, nil
+	case twoFactor || reachable && (guarded || n.Client.ID != ""):
+		return account.StepDevice, nil
+	}
+	return account.StepNone, nil
+}
+
+func (s *Store) useDevice(ctx context.Context, n *NewSession, tokenHash []byte) (bool, error) {
+	if tokenHash == nil {
+		return false, nil
+	}
+	var d account.TrustedDevice
+	err := translate(s.db.NewRaw(`UPDATE devices d SET last_used_at = now() WHERE d.token_hash = ? AND d.account_id = ? AND `+deviceLive+`
+		RETURNING `+deviceColumns, tokenHash, n.AccountID).Scan(ctx, deviceTargets(&d)...))
+	if errors.Is(err, account.ErrNotFound) {
+		return false, nil
+	}
+	if err == nil {
+		n.Client = d.Client
+	}
+	return err == nil, err
+}
+
+// Lift finishes the second step of a session.
+type Lift struct {
+	AccountID uuid.UUID
+	SessionID uuid.UUID
+	// Method is how, for the login history.
+	Method string
+	// TTL is the life of the session, counted from its first step: tokens that were handed out then stay good.
+	TTL time.Duration
+}
+
+// LiftSession makes a pending session a full one, within the transaction that uses up the proof: it has authenticated just
+// now, unless its first step was not enough for that, and shown the second factor. A full session has shown the factor, and
+// changes in nothing else. It returns account.ErrNotFound when the session has ended, or the account may not be used.
+func (s *Store) LiftSession(ctx context.Context, l Lift) error {
+	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		if err := tx.lockUsable(ctx, l.AccountID); err != nil {
+			return err
+		}
+		var pending bool
+		err := tx.db.NewRaw(`SELECT s.state = 'pending' FROM sessions s WHERE s.id = ? AND s.account_id = ? AND `+sessionLive+`
+			FOR NO KEY UPDATE`, l.SessionID, l.AccountID).Scan(ctx, &pending)
+		if err != nil {
+			return err
+		}
+		if !pending {
+			_, err := tx.db.NewRaw(`UPDATE sessions SET factor_at = now() WHERE id = ?`, l.SessionID).Exec(ctx)
+			return err
+		}
+		_, err = tx.db.NewRaw(`
+			WITH lifted AS (
+				UPDATE sessions SET state = 'active', factor_at = now(), last_active_at = now(),
+					auth_time = CASE WHEN auth_time = 'epoch' THEN auth_time ELSE now() END,
+					expires_at = created_at + ?2 * interval '1 second'
+				WHERE id = ?0 RETURNING account_id, ip_address, user_agent)
+			INSERT INTO login_history (account_id, method, outcome, ip_address, user_agent)
+			SELECT account_id, ?1, 'succeeded', ip_address, user_agent FROM lifted`,
+			l.SessionID, l.Method, seconds(l.TTL)).Exec(ctx)
+		return err
+	})
+}
