@@ -126,23 +126,29 @@ func (c *Core) ConnectProvider(ctx context.Context, by account.Caller, in Connec
 	if who.Subject != in.Subject {
 		return account.LinkedProvider{}, account.ErrInvalidProviderToken.Because(errors.New("the token is of another account"))
 	}
-	id := by.Principal.Account.ID
-	if err := c.noConflict(ctx, by, who); err != nil {
-		return account.LinkedProvider{}, err
-	}
-	link := account.LinkedProvider{
-		Provider: name, Subject: who.Subject, Type: "oauth", Email: shown(account.NormalizeEmail(who.Email)),
-		DisplayName: shown(who.Name), AvatarURL: shown(who.AvatarURL), Scope: in.Scope,
-	}
+	link := account.LinkedProvider{Provider: name, Scope: in.Scope}
 	if in.ExpiresAt != nil {
 		expires := time.Unix(*in.ExpiresAt, 0).UTC()
 		link.TokenExpiresAt = &expires
 	}
-	link, err = c.Store.LinkProvider(ctx, id, link)
+	return c.bindProvider(ctx, by, link, who)
+}
+
+// bindProvider links who the provider of link has named, and tells the owner by mail.
+func (c *Core) bindProvider(
+	ctx context.Context, by account.Caller, link account.LinkedProvider, who identity.Identity,
+) (account.LinkedProvider, error) {
+	if err := c.noConflict(ctx, by, who); err != nil {
+		return account.LinkedProvider{}, err
+	}
+	link.Subject, link.Type, link.Email = who.Subject, "oauth", shown(account.NormalizeEmail(who.Email))
+	link.DisplayName, link.AvatarURL = shown(who.Name), shown(who.AvatarURL)
+	id := by.Principal.Account.ID
+	link, err := c.Store.LinkProvider(ctx, id, link)
 	if err != nil {
 		return account.LinkedProvider{}, unauthorized(err)
 	}
-	c.notify(ctx, id, templates.ProviderLinked, string(name)+"/"+link.CreatedAt.Format(time.RFC3339Nano))
+	c.notify(ctx, id, templates.ProviderLinked, string(link.Provider)+"/"+link.CreatedAt.Format(time.RFC3339Nano))
 	return link, nil
 }
 

@@ -12,6 +12,7 @@ import (
 // Core is what this dialect asks of the operations, noun by noun.
 type Core interface {
 	passwordCore
+	providerCore
 }
 
 type passwordCore interface {
@@ -22,6 +23,7 @@ type passwordCore interface {
 func Routes(c Core) []endpoint.Route {
 	return slices.Concat(
 		passwordRoutes(c),
+		providerRoutes(c),
 	)
 }
 

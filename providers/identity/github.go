@@ -51,6 +51,11 @@ func (g *gitHub) Owner(ctx context.Context, accessToken string) (Identity, error
 	return Identity{Subject: strconv.FormatInt(u.ID, 10), Email: u.Email, Name: u.Name, AvatarURL: u.Avatar}, nil
 }
 
+// Verify refuses every token: GitHub signs none.
+func (g *gitHub) Verify(context.Context, string) (Assertion, error) {
+	return Assertion{}, account.ErrInvalidProviderToken
+}
+
 // ours refuses tokens that GitHub made for somebody else's application. Only GitHub itself is asked, and only with a secret.
 func (g *gitHub) ours(ctx context.Context, accessToken string) error {
 	if g.api != githubAPI || g.clientSecret == "" {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/url"
 	"strings"
+	"time"
 
 	"gatehouse/account"
 )
@@ -33,11 +34,22 @@ type Identity struct {
 	AvatarURL     string
 }
 
+// Assertion is what an ID token says.
+type Assertion struct {
+	Identity
+	IssuedAt time.Time
+	// Content is the whole of it, whatever the token's spelling: the same content twice is a replay.
+	Content string
+}
+
 // Provider is one vendor. All calls are bounded: 2 seconds and 64 kB for each request, and no redirects.
 type Provider interface {
 	// Owner asks the vendor whose access token it is. It returns account.ErrInvalidProviderToken when the vendor does not
 	// accept the token, and account.ErrUnavailable when it gives no answer.
 	Owner(ctx context.Context, accessToken string) (Identity, error)
+	// Verify reads an ID token that the vendor has signed for this application and that has not expired. It returns
+	// account.ErrInvalidProviderToken for any other, and account.ErrUnavailable when the vendor's keys cannot be had.
+	Verify(ctx context.Context, idToken string) (Assertion, error)
 	// AuthorizeURL is where somebody goes to sign in and come back to redirect with state. It returns
 	// account.ErrUnavailable when that cannot be learnt.
 	AuthorizeURL(ctx context.Context, redirect, state string) (string, error)
@@ -95,5 +107,8 @@ func authorizeURL(page, clientID, redirect, scope, state string, more ...string)
 	u.RawQuery = q.Encode()
 	return u.String(), nil
 }
+
+// IsIDToken reports whether a token has the form of an ID token, which nobody needs to be asked about.
+func IsIDToken(token string) bool { return strings.Count(token, ".") == 2 }
 
 func trimSlash(s string) string { return strings.TrimSuffix(s, "/") }

@@ -214,7 +214,7 @@ func TestDiscoveryIsTriedAgain(t *testing.T) {
 			w.WriteHeader(http.StatusBadGateway)
 			return
 		}
-		_, _ = fmt.Fprintf(w, `{"issuer":%q,"authorization_endpoint":%q,"jwks_uri":"x"}`, server.URL, server.URL+"/authorize")
+		_, _ = fmt.Fprintf(w, `{"issuer":%q,"authorization_endpoint":%q,"jwks_uri":%q}`, server.URL, server.URL+"/authorize", server.URL+"/keys")
 	})
 	p := google(t, server.URL)
 	_, err := p.AuthorizeURL(t.Context(), "https://app.example.com", "s")

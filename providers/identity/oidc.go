@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -30,7 +31,11 @@ type openID struct {
 	known  *endpoints
 }
 
-type endpoints struct{ authorize, userInfo string }
+type endpoints struct {
+	authorize, userInfo string
+	// keys are fetched when a token names one that is not known.
+	keys oidc.KeySet
+}
 
 func openGoogle(s Settings) Provider {
 	p := &openID{
@@ -72,12 +77,21 @@ func (p *openID) discover(ctx context.Context) (endpoints, error) {
 }
 
 func (p *openID) ask(ctx context.Context) (endpoints, error) {
-	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, p.client), p.issuer)
+	ctx = oidc.ClientContext(ctx, p.client)
+	provider, err := oidc.NewProvider(ctx, p.issuer)
 	if err != nil {
 		return endpoints{}, account.ErrUnavailable.Because(errors.New("identity: the issuer cannot be discovered"))
 	}
-	e := endpoints{authorize: provider.Endpoint().AuthURL, userInfo: provider.UserInfoEndpoint()}
-	for _, address := range []string{e.authorize, e.userInfo} {
+	var more struct {
+		Keys string `json:"jwks_uri"`
+	}
+	if err := provider.Claims(&more); err != nil {
+		return endpoints{}, account.ErrUnavailable.Because(errors.New("identity: the issuer's description cannot be read"))
+	}
+	e := endpoints{
+		authorize: provider.Endpoint().AuthURL, userInfo: provider.UserInfoEndpoint(), keys: oidc.NewRemoteKeySet(ctx, more.Keys),
+	}
+	for _, address := range []string{e.authorize, e.userInfo, more.Keys} {
 		if address != "" && !p.safe(address) {
 			return endpoints{}, account.ErrUnavailable.Because(errors.New("identity: the issuer names an endpoint without TLS"))
 		}
@@ -102,20 +116,62 @@ func (p *openID) Owner(ctx context.Context, accessToken string) (Identity, error
 	if err := p.ours(ctx, accessToken); err != nil {
 		return Identity{}, err
 	}
-	var u struct {
-		Subject       string       `json:"sub"`
-		Email         string       `json:"email"`
-		EmailVerified flexibleBool `json:"email_verified"`
-		Name          string       `json:"name"`
-		Picture       string       `json:"picture"`
-	}
+	var u claims
 	if err := get(ctx, p.client, e.userInfo, accessToken, &u); err != nil {
 		return Identity{}, err
 	}
-	if u.Subject == "" {
+	return u.identity()
+}
+
+// claims are what the vendors tell of somebody, at their endpoint and in ID tokens.
+type claims struct {
+	Subject       string       `json:"sub"`
+	Email         string       `json:"email"`
+	EmailVerified flexibleBool `json:"email_verified"`
+	Name          string       `json:"name"`
+	Picture       string       `json:"picture"`
+}
+
+func (c claims) identity() (Identity, error) {
+	if c.Subject == "" {
 		return Identity{}, account.ErrInvalidProviderToken.Because(errors.New("identity: the provider named nobody"))
 	}
-	return Identity{Subject: u.Subject, Email: u.Email, EmailVerified: bool(u.EmailVerified), Name: u.Name, AvatarURL: u.Picture}, nil
+	return Identity{Subject: c.Subject, Email: c.Email, EmailVerified: bool(c.EmailVerified), Name: c.Name, AvatarURL: c.Picture}, nil
+}
+
+func (p *openID) Verify(ctx context.Context, idToken string) (Assertion, error) {
+	e, err := p.discover(ctx)
+	if err != nil {
+		return Assertion{}, err
+	}
+	keys := &watchedKeys{keys: e.keys}
+	token, err := oidc.NewVerifier(p.issuer, keys, &oidc.Config{ClientID: p.clientID}).Verify(ctx, idToken)
+	switch {
+	case keys.failed:
+		return Assertion{}, account.ErrUnavailable.Because(errors.New("identity: the issuer's keys cannot be had"))
+	case err != nil:
+		// Its text quotes the token.
+		return Assertion{}, account.ErrInvalidProviderToken.Because(errors.New("identity: the ID token is not valid here"))
+	}
+	var said claims
+	var content json.RawMessage
+	if err := errors.Join(token.Claims(&said), token.Claims(&content)); err != nil {
+		return Assertion{}, account.ErrInvalidProviderToken.Because(errors.New("identity: the ID token cannot be read"))
+	}
+	who, err := said.identity()
+	return Assertion{Identity: who, IssuedAt: token.IssuedAt, Content: string(content)}, err
+}
+
+// watchedKeys tells keys that cannot be had from a signature that is wrong: the verifier does not.
+type watchedKeys struct {
+	keys   oidc.KeySet
+	failed bool
+}
+
+func (w *watchedKeys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+	payload, err := w.keys.VerifySignature(ctx, token)
+	w.failed = err != nil && strings.HasPrefix(err.Error(), "fetching keys")
+	return payload, err
 }
 
 // ours refuses tokens that the vendor made for somebody else's application, where it tells.
