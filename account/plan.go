@@ -63,9 +63,9 @@ func (i Interval) Months() int64 {
 		return int64(max(1, i.Count))
 	case IntervalYear:
 		return int64(max(1, 12*i.Count))
-	default:
-		return 1
+	case IntervalSecond, IntervalDay, IntervalWeek:
 	}
+	return 1
 }
 
 // After returns the first end of a period later than t, when periods are counted from anchor: the day of the month is the
@@ -92,7 +92,7 @@ func (i Interval) between(anchor, t time.Time) int {
 		longest *= 31 * 24 * time.Hour
 	case IntervalYear:
 		longest *= 366 * 24 * time.Hour
-	default:
+	case IntervalDay:
 		longest *= 24 * time.Hour
 	}
 	return int(t.Sub(anchor) / longest)
@@ -109,9 +109,9 @@ func (i Interval) times(anchor time.Time, n int) time.Time {
 		return addMonths(anchor, n)
 	case IntervalYear:
 		return addMonths(anchor, 12*n)
-	default:
-		return anchor.AddDate(0, 0, n)
+	case IntervalDay:
 	}
+	return anchor.AddDate(0, 0, n)
 }
 
 // addMonths keeps the day of the month, or takes the last one: AddDate would go on into the next month.

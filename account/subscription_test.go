@@ -210,7 +210,6 @@ func TestCancellation(t *testing.T) {
 type ledger struct {
 	paidTime, served time.Duration
 	periods          map[time.Time]bool
-	credits, granted int64
 }
 
 // TestAnyLifeIsFair plays random requests at random moments, period edges among them: whatever happens, service stays

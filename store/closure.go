@@ -139,7 +139,7 @@ func (s *Store) ClosedRecipient(ctx context.Context, closure uuid.UUID) (Recipie
 
 // What an erased account keeps, because it names nobody: the ledger with its balance, what was paid for, and the settings
 // and the closure, which are emptied.
-var keptTables = []string{"closures", "credit_moves", "credits", "settings", "subscriptions", "welcomes"}
+var keptTables = []string{"closures", "credit_moves", "credits", "invoices", "settings", "subscriptions", "welcomes"}
 
 // keptColumns are the columns of an account that may be NULL and stay: moments, which the ledger's rules look at.
 var keptColumns = []string{"deleted_at", "email_verified_at"}

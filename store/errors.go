@@ -24,6 +24,7 @@ var constraints = map[string]*account.Error{
 	// An account has one link of a provider, and an outside account opens one account.
 	"linked_providers_pkey":         account.ErrProviderConnected,
 	"linked_providers_identity_key": account.ErrProviderConnected,
+	"subscriptions_live_key":        account.ErrAlreadySubscribed,
 }
 
 // errNoRows is what a query of one row returns when there is none.

@@ -23,7 +23,7 @@ const principalColumns = `
 
 const principalJoins = `
 	JOIN credits c ON c.account_id = a.id
-	LEFT JOIN subscriptions sub ON sub.account_id = a.id
+	LEFT JOIN subscriptions sub ON sub.account_id = a.id AND sub.family = 'main'
 		AND sub.status IN ('trialing', 'active', 'past_due', 'paused', 'unpaid')
 	JOIN plans p ON p.id = coalesce(sub.plan_id, 'free')`
 

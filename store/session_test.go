@@ -239,7 +239,7 @@ func TestMeReadsIndexesOnly(t *testing.T) {
 	w.exec(t, `INSERT INTO sessions (id, account_id, method, expires_at) SELECT gen_random_uuid(), id, 'password', now() + interval '1 day'
 		FROM accounts`)
 	w.exec(t, `INSERT INTO subscriptions (id, account_id, plan_id, status, period_start, period_end)
-		SELECT 'sub_' || id, id, 'premium_monthly', 'active', now(), now() FROM accounts`)
+		SELECT 'sub_' || id, id, 'premium_monthly', 'active', now(), now() + interval '1 month' FROM accounts`)
 	_, err := w.sql.Exec(t.Context(), `ANALYZE`)
 	require.NoError(t, err)
 	id := one[uuid.UUID](t, w, `SELECT id FROM sessions LIMIT 1`)

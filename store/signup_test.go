@@ -166,7 +166,7 @@ func TestFailedCompletionLeavesNothing(t *testing.T) {
 	w := newWorld(t)
 	_, ch := w.proven(t, ada)
 	// The last thing that the transaction writes fails.
-	w.exec(t, `WITH x AS (SELECT 1) INSERT INTO plans (id, code, name) VALUES ('marker', 'marker', 'marker')`)
+	w.exec(t, `WITH x AS (SELECT 1) INSERT INTO plans (id, code, name, amount) VALUES ('marker', 'marker', 'marker', 1)`)
 	_, err := w.sql.Exec(t.Context(), `ALTER TABLE sessions ADD CONSTRAINT no_session CHECK (method <> 'signup')`)
 	require.NoError(t, err)
 	_, err = w.complete(t, ch.ID)

@@ -1,0 +1,179 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/account"
+)
+
+const invoiceColumns = `i.id, i.subscription_id, i.account_id, i.reason, i.amount, i.currency, i.period_start, i.period_end,
+	i.status, i.attempt, i.created_at, i.paid_at`
+
+func invoiceTargets(i *account.Invoice) []any {
+	return []any{
+		&i.ID, &i.SubscriptionID, &i.AccountID, &i.Reason, &i.Amount.Amount, &i.Amount.Currency, &i.PeriodStart, &i.PeriodEnd,
+		&i.Status, &i.Attempt, &i.CreatedAt, &i.PaidAt,
+	}
+}
+
+func (s *Store) openInvoice(ctx context.Context, subscription string) (account.Invoice, error) {
+	var i account.Invoice
+	err := s.db.NewRaw(`SELECT `+invoiceColumns+`, `+planColumns+` FROM invoices i JOIN plans p ON p.id = i.plan_id
+		WHERE i.subscription_id = ? AND i.status = 'open'`, subscription).
+		Scan(ctx, append(invoiceTargets(&i), planTargets(&i.Plan)...)...)
+	return i, translate(err)
+}
+
+// InvoicesOf returns the invoices of a subscription of an account, the newest first, at most limit. It returns
+// account.ErrNotFound when the account has no such subscription.
+func (s *Store) InvoicesOf(ctx context.Context, accountID uuid.UUID, subscription string, limit int) ([]account.Invoice, error) {
+	var owned bool
+	err := s.db.NewRaw(`SELECT true FROM subscriptions WHERE id = ? AND account_id = ?`, subscription, accountID).Scan(ctx, &owned)
+	if err != nil {
+		return nil, translate(err)
+	}
+	rows, err := s.db.QueryContext(ctx, `SELECT `+invoiceColumns+`, `+planColumns+` FROM invoices i JOIN plans p ON p.id = i.plan_id
+		WHERE i.subscription_id = ? ORDER BY i.created_at DESC, i.id DESC LIMIT ?`, subscription, limit)
+	if err != nil {
+		return nil, translate(err)
+	}
+	defer func() { _ = rows.Close() }()
+	var out []account.Invoice
+	for rows.Next() {
+		var i account.Invoice
+		if err := rows.Scan(append(invoiceTargets(&i), planTargets(&i.Plan)...)...); err != nil {
+			return nil, translate(err)
+		}
+		out = append(out, i)
+	}
+	return out, translate(rows.Err())
+}
+
+func (s *Store) insertInvoice(ctx context.Context, i account.Invoice) error {
+	_, err := s.db.NewRaw(`
+		INSERT INTO invoices (id, subscription_id, account_id, reason, plan_id, amount, currency, period_start, period_end, status,
+			attempt, created_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		i.ID, i.SubscriptionID, i.AccountID, i.Reason, i.Plan.ID, i.Amount.Amount, i.Amount.Currency, i.PeriodStart, i.PeriodEnd,
+		i.Status, i.Attempt, i.CreatedAt).Exec(ctx)
+	return translate(err)
+}
+
+// settleInvoice closes an open invoice. While the outcome of a charge is unknown, nothing but that outcome can.
+func (s *Store) settleInvoice(ctx context.Context, i account.Invoice) error {
+	var id string
+	if err := s.db.NewRaw(`SELECT id FROM invoices WHERE id = ? AND status = 'open' FOR UPDATE`, i.ID).Scan(ctx, &id); err != nil {
+		return translate(err)
+	}
+	// A statement of its own: it sees the attempt that BeginAttempt made while the one above waited for its lock.
+	var charging bool
+	err := s.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM payment_attempts WHERE invoice_id = ? AND state = 'pending')`, i.ID).Scan(ctx, &charging)
+	if err != nil {
+		return translate(err)
+	}
+	if charging {
+		return account.ErrSubscriptionState.Saying("Subscription is being charged")
+	}
+	_, err = s.db.NewRaw(`UPDATE invoices SET status = ?, paid_at = ? WHERE id = ?`, i.Status, i.PaidAt, i.ID).Exec(ctx)
+	return translate(err)
+}
+
+func (s *Store) countAttempt(ctx context.Context, i account.Invoice) error {
+	res, err := s.db.NewRaw(`UPDATE invoices SET attempt = ? WHERE id = ? AND status = 'open'`, i.Attempt, i.ID).Exec(ctx)
+	return touched(res, err)
+}
+
+// PaymentAttempt is a charge of an invoice, as it was or will be asked for.
+type PaymentAttempt struct {
+	InvoiceID string
+	Attempt   int
+	// Key names the charge for ever.
+	Key      string
+	MethodID string
+	Customer string
+	Amount   account.Money
+	// Age is how long ago the charge was first to be asked for, by the database clock.
+	Age time.Duration
+	// Begun is set when it was there before: the provider may know of it.
+	Begun bool
+}
+
+// BeginAttempt writes the attempt that a subscription's open invoice is due, before the provider hears of it. One whose outcome
+// is not known yet is returned as it was, with the method it was begun with. It returns account.ErrNotFound when the
+// subscription owes nothing under this invoice and attempt any more.
+func (s *Store) BeginAttempt(ctx context.Context, provider, invoice string, attempt int) (PaymentAttempt, error) {
+	out := PaymentAttempt{InvoiceID: invoice, Attempt: attempt}
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		res, err := tx.db.NewRaw(`
+			WITH i AS (
+				SELECT i.id, i.attempt, s.method_id FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id
+				WHERE i.id = ?0 AND i.attempt = ?1 AND i.status = 'open' FOR NO KEY UPDATE OF i)
+			INSERT INTO payment_attempts (invoice_id, attempt, key, provider, method_id)
+			SELECT id, attempt, id || '/' || attempt, ?2, method_id FROM i
+			ON CONFLICT (invoice_id, attempt) DO NOTHING`, invoice, attempt, provider).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		made, err := res.RowsAffected()
+		if err != nil {
+			return err
+		}
+		out.Begun = made == 0
+		var age float64
+		err = tx.db.NewRaw(`
+			SELECT t.key, t.method_id, coalesce(m.customer, ''), i.amount, i.currency, extract(epoch FROM now() - t.created_at)::float8
+			FROM payment_attempts t JOIN invoices i ON i.id = t.invoice_id
+			LEFT JOIN payment_methods m ON m.provider = t.provider AND m.id = t.method_id
+			WHERE t.invoice_id = ? AND t.attempt = ? AND t.state = 'pending' AND i.status = 'open'`, invoice, attempt).
+			Scan(ctx, &out.Key, &out.MethodID, &out.Customer, &out.Amount.Amount, &out.Amount.Currency, &age)
+		out.Age = time.Duration(age * float64(time.Second))
+		return err
+	})
+	return out, translate(err)
+}
+
+// Settlement is what became of an attempt.
+type Settlement struct {
+	InvoiceID  string
+	Attempt    int
+	ProviderID string
+	// Decline is why it was refused, nil when it was paid.
+	Decline *account.Decline
+}
+
+// SettleAttempt keeps the outcome of an attempt and applies its transition to the subscription, in one transaction. Repeating
+// it returns the subscription as it is, without an event.
+func (s *Store) SettleAttempt(ctx context.Context, o Settlement, at time.Time, transition Transition) (account.SubscriptionChange, error) {
+	var out account.SubscriptionChange
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		// The subscription first, as every change of it does.
+		var subscription string
+		err := tx.db.NewRaw(`SELECT s.id FROM subscriptions s JOIN invoices i ON i.subscription_id = s.id WHERE i.id = ? FOR UPDATE OF s`,
+			o.InvoiceID).Scan(ctx, &subscription)
+		if err != nil {
+			return err
+		}
+		state, code := "succeeded", ""
+		if o.Decline != nil {
+			state, code = "declined", o.Decline.Code
+		}
+		var key string
+		err = translate(tx.db.NewRaw(`UPDATE payment_attempts SET state = ?, provider_id = ?, decline_code = ?, settled_at = ?
+			WHERE invoice_id = ? AND attempt = ? AND state = 'pending' RETURNING key`,
+			state, nullable(o.ProviderID), nullable(code), at, o.InvoiceID, o.Attempt).Scan(ctx, &key))
+		if errors.Is(err, account.ErrNotFound) {
+			out.After, err = tx.Subscription(ctx, subscription)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		out, err = tx.ChangeSubscription(ctx, subscription, "settle/"+key, at, transition)
+		return err
+	})
+	return out, translate(err)
+}

@@ -1,0 +1,248 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/account"
+)
+
+const subscriptionColumns = `s.id, s.account_id, s.generation, s.status, s.version, s.method_id, s.period_start, s.period_end,
+	s.anchor, s.trial_end, s.cancel_at_period_end, s.canceled_at, s.ended_at, s.paused_at, s.resumes_at, s.pause_reason,
+	s.declines, s.first_decline_at, s.retry_at, s.created_at`
+
+func subscriptionTargets(s *account.Subscription) []any {
+	return []any{
+		&s.ID, &s.AccountID, &s.Generation, &s.Status, &s.Version, &s.MethodID, &s.PeriodStart, &s.PeriodEnd,
+		&s.Anchor, &s.TrialEnd, &s.CancelAtPeriodEnd, &s.CanceledAt, &s.EndedAt, &s.PausedAt, &s.ResumesAt, &s.PauseReason,
+		&s.Declines, &s.FirstDeclineAt, &s.RetryAt, &s.CreatedAt,
+	}
+}
+
+const live = `status NOT IN ('canceled', 'incomplete_expired')`
+
+// Subscription returns a subscription with its open invoice and its plans, or account.ErrNotFound.
+func (s *Store) Subscription(ctx context.Context, id string) (account.Subscription, error) {
+	return s.subscription(ctx, id, "")
+}
+
+func (s *Store) subscription(ctx context.Context, id, lock string) (account.Subscription, error) {
+	var out account.Subscription
+	var plan string
+	var next, upgrade *string
+	targets := append(subscriptionTargets(&out), &plan, &next, &upgrade)
+	err := s.db.NewRaw(`SELECT `+subscriptionColumns+`, s.plan_id, s.next_plan_id, s.upgrade_plan_id
+		FROM subscriptions s WHERE s.id = ? `+lock, id).Scan(ctx, targets...)
+	if err != nil {
+		return out, translate(err)
+	}
+	if out.Plan, err = s.Plan(ctx, plan); err != nil {
+		return out, err
+	}
+	for id, to := range map[*string]**account.Plan{next: &out.NextPlan, upgrade: &out.Upgrade} {
+		if id == nil {
+			continue
+		}
+		p, err := s.Plan(ctx, *id)
+		if err != nil {
+			return out, err
+		}
+		*to = &p
+	}
+	open, err := s.openInvoice(ctx, out.ID)
+	if err != nil && !errors.Is(err, account.ErrNotFound) {
+		return out, err
+	}
+	if err == nil {
+		out.Invoice = &open
+	}
+	return out, nil
+}
+
+// Generation returns how many subscriptions of a family an account has had that are over, and the id of the one that is not,
+// if there is one.
+func (s *Store) Generation(ctx context.Context, accountID uuid.UUID, family string) (ended int, current *string, err error) {
+	err = s.db.NewRaw(`SELECT count(*) FILTER (WHERE NOT `+live+`), max(id) FILTER (WHERE `+live+`)
+		FROM subscriptions WHERE account_id = ? AND family = ?`, accountID, family).Scan(ctx, &ended, &current)
+	return ended, current, translate(err)
+}
+
+// SubscriptionsOf returns every subscription of an account, the newest first, in one statement; their open invoices and coming
+// plans are left out.
+func (s *Store) SubscriptionsOf(ctx context.Context, accountID uuid.UUID) ([]account.Subscription, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT `+subscriptionColumns+`, `+planColumns+`
+		FROM subscriptions s JOIN plans p ON p.id = s.plan_id WHERE s.account_id = ?
+		ORDER BY s.created_at DESC, s.generation DESC LIMIT 100`, accountID)
+	if err != nil {
+		return nil, translate(err)
+	}
+	defer func() { _ = rows.Close() }()
+	var out []account.Subscription
+	for rows.Next() {
+		var one account.Subscription
+		if err := rows.Scan(append(subscriptionTargets(&one), planTargets(&one.Plan)...)...); err != nil {
+			return nil, translate(err)
+		}
+		out = append(out, one)
+	}
+	return out, translate(rows.Err())
+}
+
+// OpenSubscription creates a subscription and its first invoice in one transaction. The trial is granted once per family to an
+// account, and once to whoever holds its card. Repeating the id returns the subscription as it is. It returns
+// account.ErrAlreadySubscribed when the account has another live subscription of the family, and account.ErrNotFound when the
+// account is gone, or may not bind a payment (design D5).
+func (s *Store) OpenSubscription(ctx context.Context, n account.NewSubscription, now time.Time) (account.Subscription, error) {
+	var out account.Subscription
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		// Whoever comes second waits here: for one account, openings happen one after the other.
+		res, err := tx.db.NewRaw(`SELECT 1 FROM accounts WHERE id = ? AND email_verified_at IS NOT NULL AND `+usable+` FOR NO KEY UPDATE`,
+			n.AccountID).Exec(ctx)
+		if err := touched(res, err); err != nil {
+			return err
+		}
+		out, err = tx.Subscription(ctx, n.ID)
+		if err == nil || !errors.Is(err, account.ErrNotFound) {
+			return err
+		}
+		if n.Trial {
+			if n.Trial, err = tx.trialLeft(ctx, n.AccountID, n.Plan.Family); err != nil {
+				return err
+			}
+		}
+		c := n.Open(now)
+		if err := tx.insertSubscription(ctx, c.After); err != nil {
+			return err
+		}
+		out = c.After
+		return tx.keepChange(ctx, c, "open", now)
+	})
+	return out, translate(err)
+}
+
+// trialLeft reports whether neither the account nor another one with a card of its has had a trial of the family.
+func (s *Store) trialLeft(ctx context.Context, accountID uuid.UUID, family string) (bool, error) {
+	var left bool
+	err := s.db.NewRaw(`
+		SELECT NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.family = ?1 AND s.trial_end IS NOT NULL AND s.account_id IN (
+			SELECT ?0::uuid UNION SELECT other.account_id FROM payment_methods mine
+			JOIN payment_methods other ON other.fingerprint = mine.fingerprint
+			WHERE mine.account_id = ?0 AND mine.fingerprint <> ''))`, accountID, family).Scan(ctx, &left)
+	return left, translate(err)
+}
+
+// Transition is a pure change of a subscription.
+type Transition func(account.Subscription) (account.SubscriptionChange, error)
+
+// ChangeSubscription applies a transition in one transaction: the row, its invoices, the credits and the event. The key makes
+// it happen once: a repetition returns the subscription as it is, without an event. A transition's own error is returned as
+// it is; account.ErrNotFound means that there is no such subscription.
+func (s *Store) ChangeSubscription(ctx context.Context, id, key string, at time.Time, transition Transition) (account.SubscriptionChange, error) {
+	var out account.SubscriptionChange
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		current, err := tx.subscription(ctx, id, "FOR UPDATE")
+		if err != nil {
+			return err
+		}
+		var done bool
+		err = tx.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM subscription_events WHERE subscription_id = ? AND key = ?)`, id, key).
+			Scan(ctx, &done)
+		if err != nil {
+			return err
+		}
+		out = account.SubscriptionChange{After: current}
+		if done {
+			return nil
+		}
+		change, err := transition(current)
+		if err != nil || change.Event == "" {
+			return err
+		}
+		out = change
+		if err := tx.updateSubscription(ctx, change.After); err != nil {
+			return err
+		}
+		return tx.keepChange(ctx, change, key, at)
+	})
+	return out, translate(err)
+}
+
+func (s *Store) insertSubscription(ctx context.Context, n account.Subscription) error {
+	_, err := s.db.NewRaw(`
+		INSERT INTO subscriptions (id, account_id, family, generation, plan_id, status, version, method_id, period_start, period_end,
+			anchor, trial_end, created_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		n.ID, n.AccountID, n.Plan.Family, n.Generation, n.Plan.ID, n.Status, n.Version, n.MethodID, n.PeriodStart, n.PeriodEnd,
+		n.Anchor, n.TrialEnd, n.CreatedAt).Exec(ctx)
+	return translate(err)
+}
+
+func (s *Store) updateSubscription(ctx context.Context, n account.Subscription) error {
+	var cancelAt *time.Time
+	if n.CancelAtPeriodEnd {
+		cancelAt = &n.PeriodEnd
+	}
+	if n.EndedAt != nil {
+		cancelAt = n.EndedAt
+	}
+	res, err := s.db.NewRaw(`
+		UPDATE subscriptions SET plan_id = ?, status = ?, version = ?, method_id = ?, period_start = ?, period_end = ?, anchor = ?,
+			trial_end = ?, cancel_at_period_end = ?, cancel_at = ?, canceled_at = ?, ended_at = ?, paused_at = ?, resumes_at = ?,
+			pause_reason = ?, next_plan_id = ?, upgrade_plan_id = ?, declines = ?, first_decline_at = ?, retry_at = ?, updated_at = now()
+		WHERE id = ? AND version = ?`,
+		n.Plan.ID, n.Status, n.Version, n.MethodID, n.PeriodStart, n.PeriodEnd, n.Anchor,
+		n.TrialEnd, n.CancelAtPeriodEnd, cancelAt, n.CanceledAt, n.EndedAt, n.PausedAt, n.ResumesAt,
+		n.PauseReason, planID(n.NextPlan), planID(n.Upgrade), n.Declines, n.FirstDeclineAt, n.RetryAt,
+		n.ID, n.Version-1).Exec(ctx)
+	return touched(res, err)
+}
+
+func planID(p *account.Plan) *string {
+	if p == nil {
+		return nil
+	}
+	return &p.ID
+}
+
+// keepChange writes what comes with a change of a subscription: invoices, credits and the event.
+func (s *Store) keepChange(ctx context.Context, c account.SubscriptionChange, key string, at time.Time) error {
+	if c.Settled != nil {
+		if err := s.settleInvoice(ctx, *c.Settled); err != nil {
+			return err
+		}
+	}
+	switch i := c.After.Invoice; {
+	case c.Opened != nil:
+		if err := s.insertInvoice(ctx, *c.Opened); err != nil {
+			return err
+		}
+	case i != nil:
+		if err := s.countAttempt(ctx, *i); err != nil {
+			return err
+		}
+	}
+	if c.Settled != nil && c.Settled.Status == account.InvoicePaid {
+		if err := s.grantPeriod(ctx, c); err != nil {
+			return err
+		}
+	}
+	_, err := s.db.NewRaw(`INSERT INTO subscription_events (subscription_id, version, key, event, status, at) VALUES (?, ?, ?, ?, ?, ?)`,
+		c.After.ID, c.After.Version, key, c.Event, c.After.Status, at).Exec(ctx)
+	return translate(err)
+}
+
+// grantPeriod grants the credits of a paid invoice, once. Whoever has paid once is not a first-time buyer any more.
+func (s *Store) grantPeriod(ctx context.Context, c account.SubscriptionChange) error {
+	_, err := s.db.NewRaw(`
+		WITH move AS (
+			INSERT INTO credit_moves (account_id, kind, key, amount) SELECT ?0, 'subscription', ?1, ?2 WHERE ?2 > 0
+			ON CONFLICT (account_id, key) DO NOTHING RETURNING amount)
+		UPDATE credits SET balance = balance + coalesce((SELECT amount FROM move), 0), last_reset_at = ?3, next_reset_at = ?4,
+			discount_eligible = false, discount_active = false
+		WHERE account_id = ?0`,
+		c.After.AccountID, c.Settled.ID, c.Credits, c.After.PeriodStart, c.After.PeriodEnd).Exec(ctx)
+	return translate(err)
+}
