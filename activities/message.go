@@ -95,6 +95,8 @@ type SendMailInput struct {
 	AccountID uuid.UUID
 	Step      string
 	Template  string
+	// Challenge is the reset whose disabled API keys the mail names; the zero id names none.
+	Challenge uuid.UUID `json:",omitzero"`
 }
 
 // SendMail sends a mail about an account to its address. An account that is gone gets none.
@@ -106,9 +108,15 @@ func (a *Activities) SendMail(ctx context.Context, in SendMailInput) (Delivered,
 	if err != nil {
 		return Delivered{}, err
 	}
+	data := templates.Data{Name: to.Name, Username: to.Username}
+	if in.Challenge != uuid.Nil {
+		if data.Keys, err = a.Store.KeysEndedBy(ctx, in.Challenge); err != nil {
+			return Delivered{}, err
+		}
+	}
 	state, err := a.send(ctx, outgoing{
 		channel: account.ChannelEmail, flow: activity.GetInfo(ctx).WorkflowExecution.ID, step: in.Step, template: in.Template, to: to.Email,
-		data: templates.Data{Name: to.Name, Username: to.Username},
+		data: data,
 	})
 	return Delivered{State: state}, err
 }

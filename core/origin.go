@@ -30,7 +30,7 @@ func origin(by account.Caller, fingerprint json.RawMessage, attribution map[stri
 		if o.Attribution == nil {
 			o.Attribution = map[string]string{}
 		}
-		o.Attribution[text(name, maxAttribution)] = text(stripHTML(value), maxAttribution)
+		o.Attribution[text(stripHTML(name), maxAttribution)] = text(stripHTML(value), maxAttribution)
 	}
 	if anonymousID != nil {
 		id := text(*anonymousID, maxAnonymousID)

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -142,7 +143,7 @@ func (c *Core) bindProvider(
 		return account.LinkedProvider{}, err
 	}
 	link.Subject, link.Type, link.Email = who.Subject, "oauth", shown(account.NormalizeEmail(who.Email))
-	link.DisplayName, link.AvatarURL = shown(who.Name), shown(who.AvatarURL)
+	link.DisplayName, link.AvatarURL = shown(who.Name), picture(&who.AvatarURL)
 	id := by.Principal.Account.ID
 	link, err := c.Store.LinkProvider(ctx, id, link)
 	if err != nil {
@@ -183,6 +184,19 @@ func shown(s string) *string {
 		return nil
 	}
 	return &s
+}
+
+// picture is shown for the address of a picture: whatever is no https address is dropped, as a page may show it
+// (security.md USR-07).
+func picture(address *string) *string {
+	if address == nil {
+		return nil
+	}
+	u, err := url.Parse(strings.TrimSpace(*address))
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || utf8.RuneCountInString(*address) > maxProviderText {
+		return nil
+	}
+	return shown(u.String())
 }
 
 // DisconnectProviderInput names the provider whose link is to go (A08, C13).

@@ -140,7 +140,7 @@ func (c *Core) CompleteLink(ctx context.Context, by account.Caller, in CompleteL
 	claim := store.ProviderClaim{
 		StateHash: c.Keys.TokenHash("provider-state", in.State), Key: by.IdempotencyKey, Lease: c.Policy.ProofLease,
 		Link: account.LinkedProvider{
-			Provider: provider, Subject: in.Subject, Email: given(in.Email), DisplayName: given(in.DisplayName), AvatarURL: given(in.AvatarURL),
+			Provider: provider, Subject: in.Subject, Email: given(in.Email), DisplayName: given(in.DisplayName), AvatarURL: picture(in.AvatarURL),
 		},
 	}
 	switch {

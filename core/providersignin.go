@@ -76,7 +76,7 @@ func (c *Core) ProviderSignIn(ctx context.Context, by account.Caller, in Provide
 	session := uuid.New()
 	owner, err := c.Store.SignInByProvider(ctx, store.ProviderSignIn{
 		Link: account.LinkedProvider{
-			Provider: provider, Subject: in.Subject, Type: "oauth", Email: &email, DisplayName: given(in.Name), AvatarURL: given(in.AvatarURL),
+			Provider: provider, Subject: in.Subject, Type: "oauth", Email: &email, DisplayName: given(in.Name), AvatarURL: picture(in.AvatarURL),
 		},
 		Email: email, Vouched: vouched, Name: given(in.Name), Origin: from,
 		Bonus: store.Bonus{Full: c.Policy.WelcomeBonus, Reduced: c.Policy.WelcomeBonusReduced},

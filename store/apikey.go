@@ -135,6 +135,16 @@ func (s *Store) APIKeys(ctx context.Context, accountID uuid.UUID) ([]account.API
 	return found, translate(err)
 }
 
+// KeysEndedBy returns the names of the API keys that a password reset has disabled, by the challenge that allowed it.
+func (s *Store) KeysEndedBy(ctx context.Context, challenge uuid.UUID) ([]string, error) {
+	var names []string
+	// Both moments are that of the reset's transaction.
+	err := s.db.NewRaw(`
+		SELECT k.name FROM api_keys k JOIN challenges c ON c.account_id = k.account_id AND c.consumed_at = k.revoked_at
+		WHERE c.id = ? ORDER BY k.created_at, k.id`, challenge).Scan(ctx, &names)
+	return names, translate(err)
+}
+
 // RevokeAPIKey ends a key of an account and its implicit session. It returns account.ErrNotFound when the account has no
 // such live key.
 func (s *Store) RevokeAPIKey(ctx context.Context, accountID, id uuid.UUID) error {

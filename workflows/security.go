@@ -19,6 +19,8 @@ const SecurityNoticeWorkflow = "SecurityNotice"
 type SecurityNoticeInput struct {
 	AccountID uuid.UUID
 	Template  string
+	// Challenge is what proved the change, where the mail tells more of it.
+	Challenge uuid.UUID `json:",omitzero"`
 }
 
 // SecurityNotice tells an owner by mail of a change that no flow of its own made: a new password, a revoked key. The change
@@ -33,7 +35,7 @@ func SecurityNotice(ctx workflow.Context, in SecurityNoticeInput) error {
 	}
 	show("on its way")
 	var sent activities.Delivered
-	input := activities.SendMailInput{AccountID: in.AccountID, Step: "notice", Template: in.Template}
+	input := activities.SendMailInput{AccountID: in.AccountID, Step: "notice", Template: in.Template, Challenge: in.Challenge}
 	err := workflow.ExecuteActivity(withMessage(ctx, "send the mail: "+in.Template, courtesyMail), a.SendMail, input).Get(ctx, &sent)
 	outcome := outcomeCompleted
 	switch {

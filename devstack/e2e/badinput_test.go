@@ -104,7 +104,7 @@ func TestBadInput(t *testing.T) {
 
 	contract, err := spec()
 	require.NoError(t, err)
-	t.Run("Routes", func(t *testing.T) {
+	t.Run("WEB05_Routes", func(t *testing.T) {
 		for _, o := range contract.Operations() {
 			t.Run(o.OperationID, func(t *testing.T) {
 				t.Parallel()
@@ -120,7 +120,7 @@ func TestBadInput(t *testing.T) {
 			})
 		}
 		for name, test := range map[string]func(*testing.T, *system){
-			"UnknownPaths": refusesUnknownPaths, "OddTransport": refusesOddTransport, "SlowClients": bearsSlowClients, "Inbox": refusesBadQueries,
+			"UnknownPaths": refusesUnknownPaths, "OddTransport": refusesOddTransport, "WEB07_SlowClients": bearsSlowClients, "Inbox": refusesBadQueries,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

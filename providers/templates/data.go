@@ -84,6 +84,28 @@ func displayUsername(username string) string {
 	return strings.ReplaceAll(stored, ".", ".\u2060")
 }
 
+// displayKeys returns names of keys that no mail program makes a link of, and that nobody takes for our words: what is
+// neither letter, digit, space, "-" nor "_" becomes a "·", and so does a long number.
+func displayKeys(names []string) []string {
+	shown := make([]string, len(names))
+	for i, name := range names {
+		name = strings.Map(func(r rune) rune {
+			if unicode.In(r, unicode.L, unicode.M, unicode.Nd) || strings.ContainsRune(" -_", r) {
+				return r
+			}
+			return '·'
+		}, strings.Join(strings.Fields(name), " "))
+		name = anyLongNumber.ReplaceAllString(name, "·")
+		if runes := []rune(name); len(runes) > maxName {
+			name = string(runes[:maxName]) + "…"
+		}
+		shown[i] = name
+	}
+	return shown
+}
+
+var anyLongNumber = regexp.MustCompile(`\p{Nd}(?:[ -]?\p{Nd}){4,}`)
+
 // oneLine makes s fit for a header.
 func oneLine(s string) string {
 	s = strings.Map(func(r rune) rune {

@@ -25,7 +25,8 @@ const (
 	// PasswordResetLink brings the link that sets a password anew. It needs Minutes and a Link with a token; Name is
 	// optional.
 	PasswordResetLink = "password_reset_link"
-	// PasswordChanged, PasswordAdded and PasswordReset tell an owner what became of the password. Name is optional.
+	// PasswordChanged, PasswordAdded and PasswordReset tell an owner what became of the password. Name is optional, and so
+	// are the Keys that a reset has disabled.
 	PasswordChanged = "password_changed"
 	PasswordAdded   = "password_added"
 	PasswordReset   = "password_reset"
@@ -97,6 +98,8 @@ type Data struct {
 	Username string
 	// Address is another address of the recipient, masked.
 	Address string
+	// Keys are names of API keys, chosen like a Name by whoever made them.
+	Keys []string
 }
 
 //go:embed messages
@@ -149,7 +152,7 @@ func Render(template string, data Data) (subject, text, html string, err error) 
 			return "", "", "", fmt.Errorf("templates: %s: %s", template, fault)
 		}
 	}
-	data.Name, data.Username = displayName(data.Name), displayUsername(data.Username)
+	data.Name, data.Username, data.Keys = displayName(data.Name), displayUsername(data.Username), displayKeys(data.Keys)
 	// What the template engine says may quote the data, so it is not passed on.
 	var head, body, page strings.Builder
 	mailed := m.html != nil

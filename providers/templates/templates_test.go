@@ -22,6 +22,7 @@ var sample = templates.Data{
 	Link: "https://gatehouse.example/confirm-email?token=tok-3f9a&lang=en", LinkHours: 24,
 	Name: "Zoë O'Neil", Username: "zoe.oneil",
 	Address: "n***@example.com",
+	Keys:    []string{"ci-deploy_2", "Call +1 900 555 1234 now", "https://evil.example/x@y", "🔑 <b>prod</b>"},
 }
 
 // textOnly are the messages that are no mails.
