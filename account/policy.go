@@ -79,6 +79,14 @@ type Policy struct {
 	// StepUpAge is how long after an authentication a session may change sign-in methods (design D13).
 	StepUpAge time.Duration `env:"STEP_UP_AGE" envDefault:"10m"`
 
+	// MFASetupTTL is how long an authenticator app waits for its first code.
+	MFASetupTTL time.Duration `env:"MFA_SETUP_TTL" envDefault:"10m"`
+	// MFATries is how many wrong codes of the second factor an account takes in a row before it waits for MFALock.
+	MFATries int           `env:"MFA_TRIES" envDefault:"5"`
+	MFALock  time.Duration `env:"MFA_LOCK" envDefault:"15m"`
+	// TOTPIssuer is the name under which authenticator apps show an account.
+	TOTPIssuer string `env:"TOTP_ISSUER" envDefault:"Gatehouse"`
+
 	// ClosureGrace is how long a closed account can be opened again before it is erased (contract C01, conventions 17).
 	ClosureGrace time.Duration `env:"CLOSURE_GRACE" envDefault:"168h"`
 

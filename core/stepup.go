@@ -5,7 +5,7 @@ import (
 )
 
 // requireFresh guards a change of sign-in methods (design D13): the session must have authenticated within
-// Policy.StepUpAge. An API key needs account.ScopeSecurity instead, which only a fresh session can give. It returns
+// Policy.StepUpAge, and shown the second factor where the account has one. An API key needs account.ScopeSecurity instead, which only a fresh session can give. It returns
 // account.ErrReauthenticationRequired, account.ErrInsufficientScope, and account.ErrUnauthorized without a caller.
 func (c *Core) requireFresh(by account.Caller) error {
 	p := by.Principal
@@ -18,6 +18,19 @@ func (c *Core) requireFresh(by account.Caller) error {
 		}
 		return nil
 	case c.Clock.Now().Sub(p.Session.AuthTime) >= c.Policy.StepUpAge:
+		return account.ErrReauthenticationRequired
+	}
+	return c.requireFactor(by)
+}
+
+// requireFactor wants the second factor of an account that has one to have been shown in this session within
+// Policy.StepUpAge. It returns account.ErrReauthenticationRequired.
+func (c *Core) requireFactor(by account.Caller) error {
+	if !by.Principal.Account.TwoFactor {
+		return nil
+	}
+	s := by.Principal.Session
+	if s == nil || s.FactorAt == nil || c.Clock.Now().Sub(*s.FactorAt) >= c.Policy.StepUpAge {
 		return account.ErrReauthenticationRequired
 	}
 	return nil

@@ -31,6 +31,7 @@ var expired = []struct{ table, where string }{
 	{"sessions", `expires_at < now() - interval '90 days'`},
 	{"devices", `coalesce(revoked_at, expires_at) < now() - interval '90 days'`},
 	{"refresh_tokens", `expires_at < now() - interval '1 day'`},
+	{"totp_factors", `expires_at < now() - interval '1 day'`},
 	{"login_history", `created_at < now() - interval '90 days'`},
 	{"provider_links", `expires_at < now() - interval '1 day'`},
 	{"messages", `created_at < now() - interval '90 days'`},

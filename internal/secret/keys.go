@@ -3,6 +3,7 @@
 package secret
 
 import (
+	"crypto/cipher"
 	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/hmac"
@@ -25,7 +26,9 @@ const keyLength = 32
 
 // Keys derives one key per use from the secret key of the installation.
 type Keys struct {
-	identifier, code, link, token, refresh, pepper []byte
+	identifier, code, link, token, refresh, pepper, factor []byte
+
+	sealer cipher.AEAD
 }
 
 // NewKeys reads GATEHOUSE_SECRET_KEY: 32 bytes in base64, optionally marked "dev:".
@@ -37,13 +40,16 @@ func NewKeys(encoded string) (*Keys, error) {
 	k := &Keys{}
 	for label, dst := range map[string]*[]byte{
 		"identifier": &k.identifier, "code": &k.code, "link": &k.link, "token": &k.token,
-		"refresh": &k.refresh, "password-pepper": &k.pepper,
+		"refresh": &k.refresh, "password-pepper": &k.pepper, "factor": &k.factor,
 	} {
 		key, err := hkdf.Key(sha256.New, master, nil, "gatehouse/"+label, keyLength)
 		if err != nil {
 			return nil, fmt.Errorf("derive the %s key: %w", label, err)
 		}
 		*dst = key
+	}
+	if k.sealer, err = newSealer(k.factor); err != nil {
+		return nil, fmt.Errorf("prepare the factor key: %w", err)
 	}
 	return k, nil
 }

@@ -48,6 +48,10 @@ const (
 	PhoneCode = "phone_code"
 	// PhoneVerified tells an owner that a number was verified. Name is optional.
 	PhoneVerified = "phone_verified"
+	// TwoFactorEnabled, TwoFactorDisabled and BackupCodeUsed tell an owner what became of the second factor. Name is optional.
+	TwoFactorEnabled  = "two_factor_enabled"
+	TwoFactorDisabled = "two_factor_disabled"
+	BackupCodeUsed    = "backup_code_used"
 	// AccountClosed brings the link that opens a closed account again. It needs a Link with a token and LinkHours; Name is
 	// optional. AccountErased is the receipt when nothing can bring it back. Name is optional.
 	AccountClosed = "account_closed"
@@ -81,6 +85,9 @@ var messages = []message{
 	load(ProviderRefused),
 	loadText(PhoneCode, code, minutes),
 	load(PhoneVerified),
+	load(TwoFactorEnabled),
+	load(TwoFactorDisabled),
+	load(BackupCodeUsed),
 	load(AccountClosed, link, linkHours),
 	load(AccountErased),
 }

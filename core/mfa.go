@@ -1,0 +1,207 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/account"
+	"gatehouse/internal/secret"
+	"gatehouse/providers/templates"
+	"gatehouse/store"
+)
+
+// backupCodes is how many of them an authenticator app comes with.
+const backupCodes = 10
+
+// MFASetup is what an authenticator app needs, shown this once.
+type MFASetup struct {
+	// Secret is base32, URL the otpauth address of it.
+	Secret      string
+	URL         string
+	BackupCodes []string
+}
+
+// SetupMFA begins to set up an authenticator app: it waits for its first code (VerifyMFA), and changes nothing before that
+// (B10). A new one takes the place of one that waits. It returns account.ErrEmailNotVerified,
+// account.ErrReauthenticationRequired, and account.ErrTwoFactorEnabled when the account has an app in use.
+func (c *Core) SetupMFA(ctx context.Context, by account.Caller, _ None) (MFASetup, error) {
+	if err := c.requireVerified(by); err != nil {
+		return MFASetup{}, err
+	}
+	if err := c.requireFresh(by); err != nil {
+		return MFASetup{}, err
+	}
+	a := by.Principal.Account
+	key, url, err := secret.NewTOTP(c.Policy.TOTPIssuer, a.DisplayUsername())
+	if err != nil {
+		return MFASetup{}, err
+	}
+	out := MFASetup{Secret: key, URL: url}
+	n := store.NewFactor{AccountID: a.ID, Sealed: c.Keys.SealTOTP(a.ID, key), TTL: c.Policy.MFASetupTTL}
+	for range backupCodes {
+		code := secret.NewBackupCode()
+		out.BackupCodes = append(out.BackupCodes, code)
+		n.BackupHashes = append(n.BackupHashes, c.Keys.BackupCodeHash(a.ID, code))
+	}
+	if err := c.Store.BeginFactor(ctx, n); err != nil {
+		return MFASetup{}, unauthorized(err)
+	}
+	return out, nil
+}
+
+// VerifyMFAInput shows a code of the second factor (B11).
+type VerifyMFAInput struct {
+	// Code is of the authenticator app, or a backup code.
+	Code           string
+	RememberDevice bool
+}
+
+// MFAVerified is the answer to VerifyMFAInput.
+type MFAVerified struct {
+	Valid bool
+	// DeviceToken and ExpiresAt are those of a remembered device.
+	DeviceToken string
+	ExpiresAt   *time.Time
+}
+
+// VerifyMFA takes a code of the authenticator app, or a backup code: the first code turns two-factor authentication on,
+// every one lifts a pending session and counts as an authentication of it (B11). A wrong code is an answer, not a failure.
+// It returns account.ErrTooManyRequests while the account waits after too many of them.
+func (c *Core) VerifyMFA(ctx context.Context, by account.Caller, in VerifyMFAInput) (MFAVerified, error) {
+	if fault := blankFault(in.Code); fault != "" {
+		return MFAVerified{}, account.ErrInvalid.On("code", fault)
+	}
+	owner, session, err := current(by)
+	if err != nil {
+		return MFAVerified{}, err
+	}
+	use := store.FactorUse{
+		AccountID: owner, Session: session, Confirm: by.Principal.Session.State == account.SessionActive,
+	}
+	err = c.showFactor(ctx, use, in.Code)
+	if errors.Is(err, account.ErrInvalidCode) {
+		return MFAVerified{}, nil
+	}
+	return MFAVerified{Valid: err == nil}, err
+}
+
+// showFactor compares a code and uses it up. It returns account.ErrInvalidCode for a wrong one.
+func (c *Core) showFactor(ctx context.Context, use store.FactorUse, code string) error {
+	use, err := c.compareFactor(ctx, use, strings.TrimSpace(code))
+	if err != nil {
+		return err
+	}
+	shown, err := c.Store.ShowFactor(ctx, use)
+	if err != nil {
+		return unauthorized(err)
+	}
+	switch {
+	case shown.Enabled:
+		c.notify(ctx, use.AccountID, templates.TwoFactorEnabled, uuid.NewString())
+	case use.BackupHash != nil:
+		c.notify(ctx, use.AccountID, templates.BackupCodeUsed, uuid.NewString())
+	}
+	return nil
+}
+
+// compareFactor finds out what code is. Which of many right and wrong ones at the same moment counts, the store decides
+// when it uses one up or counts it: until then nothing is told about any of them.
+func (c *Core) compareFactor(ctx context.Context, use store.FactorUse, code string) (store.FactorUse, error) {
+	factor, err := c.Store.FactorOf(ctx, use.AccountID)
+	if errors.Is(err, account.ErrNotFound) {
+		return use, account.ErrInvalidCode.Because(err)
+	}
+	if err != nil {
+		return use, err
+	}
+	key, err := c.Keys.OpenTOTP(use.AccountID, factor.Sealed)
+	if err != nil {
+		return use, err
+	}
+	if step, ok := secret.TOTPStep(key, code, c.Clock.Now()); ok {
+		use.Sealed, use.Step = factor.Sealed, step
+		return use, nil
+	}
+	hash := c.Keys.BackupCodeHash(use.AccountID, code)
+	found, err := c.Store.HasBackupCode(ctx, use.AccountID, hash)
+	if err != nil {
+		return use, err
+	}
+	if found {
+		use.BackupHash = hash
+		return use, nil
+	}
+	if err := c.Store.FactorFailed(ctx, use.AccountID, c.Policy.MFATries, c.Policy.MFALock); err != nil {
+		return use, err
+	}
+	return use, account.ErrInvalidCode
+}
+
+// TwoFactorInput confirms a change of two-factor authentication by the account's password (D02, D03).
+type TwoFactorInput struct {
+	Password string
+}
+
+func (in TwoFactorInput) validate() error {
+	if fault := blankFault(in.Password); fault != "" {
+		return account.ErrInvalid.On("password", fault)
+	}
+	return nil
+}
+
+// EnableTwoFactor turns two-factor authentication on: codes to the proven email are the second factor until an
+// authenticator app is set up (D02, contract X14). It returns account.ErrEmailNotVerified, account.ErrInvalidPassword,
+// account.ErrTwoFactorEnabled, and account.ErrNoSecondFactor for an account without an email.
+func (c *Core) EnableTwoFactor(ctx context.Context, by account.Caller, in TwoFactorInput) (None, error) {
+	if err := in.validate(); err != nil {
+		return None{}, err
+	}
+	owner, session, err := current(by)
+	if err != nil {
+		return None{}, err
+	}
+	if by.Principal.Account.Email != nil {
+		if err := c.requireVerified(by); err != nil {
+			return None{}, err
+		}
+	}
+	if _, err := c.provePassword(ctx, by, in.Password); err != nil {
+		return None{}, err
+	}
+	if err := c.Store.EnableTwoFactor(ctx, owner, session); err != nil {
+		return None{}, unauthorized(err)
+	}
+	c.notify(ctx, owner, templates.TwoFactorEnabled, uuid.NewString())
+	return None{}, nil
+}
+
+// DisableTwoFactor turns two-factor authentication off and forgets the authenticator app, its backup codes and every
+// remembered device (D03). It returns account.ErrInvalidPassword, account.ErrTwoFactorNotEnabled, and
+// account.ErrReauthenticationRequired when the session has not shown the second factor within Policy.StepUpAge.
+func (c *Core) DisableTwoFactor(ctx context.Context, by account.Caller, in TwoFactorInput) (None, error) {
+	if err := in.validate(); err != nil {
+		return None{}, err
+	}
+	owner, _, err := current(by)
+	if err != nil {
+		return None{}, err
+	}
+	if _, err := c.provePassword(ctx, by, in.Password); err != nil {
+		return None{}, err
+	}
+	if !by.Principal.Account.TwoFactor {
+		return None{}, account.ErrTwoFactorNotEnabled
+	}
+	if err := c.requireFactor(by); err != nil {
+		return None{}, err
+	}
+	if err := c.Store.DisableTwoFactor(ctx, owner); err != nil {
+		return None{}, unauthorized(err)
+	}
+	c.notify(ctx, owner, templates.TwoFactorDisabled, uuid.NewString())
+	return None{}, nil
+}
