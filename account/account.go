@@ -86,6 +86,8 @@ type Session struct {
 	CreatedAt    time.Time
 	LastActiveAt time.Time
 	AuthTime     time.Time
+	// FactorAt is when it last showed the account's second factor, nil for never.
+	FactorAt  *time.Time
 	ExpiresAt time.Time
 }
 

@@ -35,6 +35,7 @@ var statusOfCode = map[string]int{
 	"too_many_api_keys": 409, "confirmation_required": 400,
 	"invalid_otp": 400, "invalid_phone": 400,
 	"reauthentication_required": 403, "invalid_password": 400, "password_exists": 409,
+	"two_factor_enabled": 400, "two_factor_not_enabled": 400, "no_second_factor": 400,
 	"provider_already_connected": 409, "last_auth_provider": 400, "provider_not_configured": 400,
 	"invalid_provider_token": 400, "email_conflict": 409,
 	"unsupported_provider": 400, "invalid_state": 400, "invalid_assertion": 401, "forbidden": 403, "account_exists": 409,

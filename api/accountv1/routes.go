@@ -13,6 +13,8 @@ import (
 type Core interface {
 	passwordCore
 	providerCore
+	securityCore
+	mfaCore
 }
 
 type passwordCore interface {
@@ -24,6 +26,8 @@ func Routes(c Core) []endpoint.Route {
 	return slices.Concat(
 		passwordRoutes(c),
 		providerRoutes(c),
+		securityRoutes(c),
+		mfaRoutes(c),
 	)
 }
 

@@ -2,6 +2,7 @@ package usersv1
 
 import (
 	"context"
+	"slices"
 
 	"gatehouse/account"
 	"gatehouse/api/endpoint"
@@ -10,6 +11,7 @@ import (
 
 // Core is what this dialect asks of the operations.
 type Core interface {
+	mfaCore
 	Login(context.Context, account.Caller, core.LoginInput) (core.SignIn, error)
 	Register(context.Context, account.Caller, core.RegisterInput) (core.Registered, error)
 	Logout(context.Context, account.Caller, core.None) (core.None, error)
@@ -20,6 +22,10 @@ type Core interface {
 
 // Routes is the table of document B, and of the operations that every dialect's 202 points to (design D16).
 func Routes(c Core) []endpoint.Route {
+	return slices.Concat(accountRoutes(c), mfaRoutes(c))
+}
+
+func accountRoutes(c Core) []endpoint.Route {
 	return []endpoint.Route{
 		// B01
 		endpoint.Handle(Dialect, endpoint.Meta{
