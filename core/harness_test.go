@@ -66,7 +66,9 @@ func newWorld(t *testing.T) world {
 		Policy: account.Policy{
 			SessionTTL: 30 * 24 * time.Hour, AccessTTL: 10 * time.Minute, RefreshIdle: 14 * 24 * time.Hour,
 			RefreshGrace: 10 * time.Second, ActivityGap: time.Minute, StepUpAge: 10 * time.Minute, APIKeys: 50,
-			LoginFreeFailures: 5, LoginMaxDelay: time.Minute, LimitScale: 1,
+			MFASetupTTL: 10 * time.Minute, MFATries: 5, MFALock: 15 * time.Minute, TOTPIssuer: "Gatehouse",
+			DeviceTTL: 30 * 24 * time.Hour, TrustedDevices: 20,
+			LoginFreeFailures: 5, LoginMaxDelay: time.Minute, LimitScale: 1, GuessesLoseStepUp: 5, GuessesEndSession: 10,
 			GuessedPerAddress: 20, GuessedPerNetwork: 100, GuessFailuresPerHour: 1000,
 		},
 		Locate: func(a netip.Addr) string {

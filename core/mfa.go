@@ -80,24 +80,38 @@ func (c *Core) VerifyMFA(ctx context.Context, by account.Caller, in VerifyMFAInp
 		return MFAVerified{}, err
 	}
 	use := store.FactorUse{
-		AccountID: owner, Session: session, Confirm: by.Principal.Session.State == account.SessionActive,
+		AccountID: owner, Session: session, SessionTTL: c.Policy.SessionTTL,
+		Confirm: by.Principal.Session.State == account.SessionActive,
 	}
-	err = c.showFactor(ctx, use, in.Code)
+	var token string
+	if in.RememberDevice {
+		id := uuid.New()
+		token = c.Keys.DeviceToken(id)
+		use.Trust = &store.Trust{
+			ID: id, AccountID: owner, TokenHash: c.Keys.TokenHash("device", token), Client: by.Principal.Session.Client,
+			TTL: c.Policy.DeviceTTL, Most: c.Policy.TrustedDevices,
+		}
+	}
+	shown, err := c.showFactor(ctx, use, in.Code)
 	if errors.Is(err, account.ErrInvalidCode) {
 		return MFAVerified{}, nil
 	}
-	return MFAVerified{Valid: err == nil}, err
+	out := MFAVerified{Valid: err == nil}
+	if err == nil && use.Trust != nil {
+		out.DeviceToken, out.ExpiresAt = token, &shown.Device.ExpiresAt
+	}
+	return out, err
 }
 
 // showFactor compares a code and uses it up. It returns account.ErrInvalidCode for a wrong one.
-func (c *Core) showFactor(ctx context.Context, use store.FactorUse, code string) error {
+func (c *Core) showFactor(ctx context.Context, use store.FactorUse, code string) (store.FactorShown, error) {
 	use, err := c.compareFactor(ctx, use, strings.TrimSpace(code))
 	if err != nil {
-		return err
+		return store.FactorShown{}, err
 	}
 	shown, err := c.Store.ShowFactor(ctx, use)
 	if err != nil {
-		return unauthorized(err)
+		return shown, unauthorized(err)
 	}
 	switch {
 	case shown.Enabled:
@@ -105,7 +119,7 @@ func (c *Core) showFactor(ctx context.Context, use store.FactorUse, code string)
 	case use.BackupHash != nil:
 		c.notify(ctx, use.AccountID, templates.BackupCodeUsed, uuid.NewString())
 	}
-	return nil
+	return shown, nil
 }
 
 // compareFactor finds out what code is. Which of many right and wrong ones at the same moment counts, the store decides

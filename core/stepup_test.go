@@ -20,6 +20,11 @@ func TestRequireFresh(t *testing.T) {
 	session := func(age time.Duration) *account.Principal {
 		return &account.Principal{Session: &account.Session{AuthTime: now.Add(-age)}}
 	}
+	guarded := func(age time.Duration, shown *time.Time) *account.Principal {
+		p := session(age)
+		p.Account.TwoFactor, p.Session.FactorAt = true, shown
+		return p
+	}
 	key := func(scopes ...account.Scope) *account.Principal {
 		return &account.Principal{APIKey: &account.APIKey{Scopes: scopes}, Session: &account.Session{AuthTime: now}}
 	}
@@ -27,14 +32,18 @@ func TestRequireFresh(t *testing.T) {
 		by   *account.Principal
 		want error
 	}{
-		"just signed in":   {session(0), nil},
-		"almost too long":  {session(10*time.Minute - time.Second), nil},
-		"too long":         {session(10 * time.Minute), account.ErrReauthenticationRequired},
-		"lost its step-up": {session(50 * 365 * 24 * time.Hour), account.ErrReauthenticationRequired},
-		"a strong key":     {key(account.ScopeRead, account.ScopeSecurity), nil},
-		"a weak key":       {key(account.ScopeRead, account.ScopeWrite), account.ErrInsufficientScope},
-		"nothing":          {&account.Principal{}, account.ErrUnauthorized},
-		"nobody":           {nil, account.ErrUnauthorized},
+		"just signed in":          {session(0), nil},
+		"almost too long":         {session(10*time.Minute - time.Second), nil},
+		"too long":                {session(10 * time.Minute), account.ErrReauthenticationRequired},
+		"lost its step-up":        {session(50 * 365 * 24 * time.Hour), account.ErrReauthenticationRequired},
+		"its factor just shown":   {guarded(0, new(now.Add(-9*time.Minute))), nil},
+		"its factor never shown":  {guarded(0, nil), account.ErrReauthenticationRequired},
+		"its factor shown before": {guarded(0, new(now.Add(-10*time.Minute))), account.ErrReauthenticationRequired},
+		"only its factor shown":   {guarded(time.Hour, new(now)), account.ErrReauthenticationRequired},
+		"a strong key":            {key(account.ScopeRead, account.ScopeSecurity), nil},
+		"a weak key":              {key(account.ScopeRead, account.ScopeWrite), account.ErrInsufficientScope},
+		"nothing":                 {&account.Principal{}, account.ErrUnauthorized},
+		"nobody":                  {nil, account.ErrUnauthorized},
 	} {
 		require.ErrorIs(t, c.requireFresh(account.Caller{Principal: test.by}), test.want, name)
 	}

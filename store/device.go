@@ -149,7 +149,9 @@ func (s *Store) OpenSession(ctx context.Context, n NewSession, g Gate) (account.
 func (s *Store) secondStep(ctx context.Context, n *NewSession, g Gate) (account.SecondStep, error) {
 	var twoFactor, app, reachable, guarded bool
 	err := s.db.NewRaw(`
-		SELECT a.two_factor_enabled, false, a.email IS NOT NULL AND a.email_verified_at IS NOT NULL,
+		SELECT a.two_factor_enabled,
+			EXISTS (SELECT 1 FROM totp_factors f WHERE f.account_id = a.id AND f.confirmed_at IS NOT NULL),
+			a.email IS NOT NULL AND a.email_verified_at IS NOT NULL,
 			EXISTS (SELECT 1 FROM devices d WHERE d.account_id = a.id AND `+deviceLive+`)
 		FROM accounts a WHERE a.id = ? AND a.deleted_at IS NULL FOR SHARE OF a`, n.AccountID).
 		Scan(ctx, &twoFactor, &app, &reachable, &guarded)

@@ -24,7 +24,7 @@ type NewFactor struct {
 // account.ErrTwoFactorEnabled when the account has an app in use, and account.ErrNotFound when it may not be used.
 func (s *Store) BeginFactor(ctx context.Context, n NewFactor) error {
 	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		if err := tx.lockAccount(ctx, n.AccountID); err != nil {
+		if err := tx.lockUsable(ctx, n.AccountID); err != nil {
 			return err
 		}
 		_, err := tx.db.NewRaw(`DELETE FROM totp_factors WHERE account_id = ? AND confirmed_at IS NULL`, n.AccountID).Exec(ctx)
@@ -47,13 +47,6 @@ func (s *Store) BeginFactor(ctx context.Context, n NewFactor) error {
 		}
 		return nil
 	})
-}
-
-// lockAccount makes the changes of one account's second factor wait for each other.
-func (s *Store) lockAccount(ctx context.Context, id uuid.UUID) error {
-	var found bool
-	err := s.db.NewRaw(`SELECT true FROM accounts a WHERE a.id = ? AND `+accountUsable+` FOR NO KEY UPDATE`, id).Scan(ctx, &found)
-	return translate(err)
 }
 
 // Factor is an authenticator app that takes codes.
@@ -87,30 +80,43 @@ func (s *Store) FactorOf(ctx context.Context, accountID uuid.UUID) (Factor, erro
 // FactorUse is a code of the second factor that was compared and is right.
 type FactorUse struct {
 	AccountID uuid.UUID
-	// Session shows the factor.
-	Session uuid.UUID
+	// Session shows the factor, and may live for SessionTTL from its beginning.
+	Session    uuid.UUID
+	SessionTTL time.Duration
 	// Sealed is the secret that Step was compared under. Instead of both, BackupHash names a backup code.
 	Sealed     []byte
 	Step       int64
 	BackupHash []byte
 	// Confirm lets the code be the first one of a pending app.
 	Confirm bool
+	// Trust is the device to be remembered, nil for none.
+	Trust *Trust
+}
+
+// method is how the session was signed in, for the login history.
+func (u FactorUse) method() string {
+	if u.BackupHash != nil {
+		return "backup_code"
+	}
+	return "totp"
 }
 
 // FactorShown is what came of it.
 type FactorShown struct {
 	// Enabled is set when the code was the first one: the app is the account's second factor from now on.
 	Enabled bool
+	// Device is the remembered one.
+	Device account.TrustedDevice
 }
 
 // ShowFactor uses a code up and marks the session as one that has shown the factor, in one transaction. A pending session
-// becomes a full one. The first code of an app turns two-factor authentication on. It returns account.ErrInvalidCode when
+// becomes a full one. The first code of an app turns two-factor authentication on and ends the trust in devices before. It returns account.ErrInvalidCode when
 // the code, or a later one, was used before, the app was replaced or has to wait after wrong codes, and
 // account.ErrNotFound when account or session have ended.
 func (s *Store) ShowFactor(ctx context.Context, u FactorUse) (FactorShown, error) {
 	var out FactorShown
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		if err := tx.lockAccount(ctx, u.AccountID); err != nil {
+		if err := tx.lockUsable(ctx, u.AccountID); err != nil {
 			return err
 		}
 		var err error
@@ -130,7 +136,12 @@ func (s *Store) ShowFactor(ctx context.Context, u FactorUse) (FactorShown, error
 				return err
 			}
 		}
-		return tx.showedFactor(ctx, u.AccountID, u.Session)
+		lift := Lift{AccountID: u.AccountID, SessionID: u.Session, Method: u.method(), TTL: u.SessionTTL}
+		if err := tx.LiftSession(ctx, lift); err != nil || u.Trust == nil {
+			return err
+		}
+		out.Device, err = tx.TrustDevice(ctx, *u.Trust)
+		return err
 	})
 	return out, translate(err)
 }
@@ -161,27 +172,21 @@ func (s *Store) useBackupCode(ctx context.Context, u FactorUse) error {
 	return touched(res, err)
 }
 
-// setTwoFactor switches the one flag (contract X14).
+// setTwoFactor switches the one flag (contract X14). No device that was trusted before skips the new second step.
 func (s *Store) setTwoFactor(ctx context.Context, accountID uuid.UUID, on bool) error {
 	_, err := s.db.NewRaw(`UPDATE accounts SET two_factor_enabled = ?, updated_at = now() WHERE id = ?`, on, accountID).Exec(ctx)
-	return translate(err)
+	if err != nil {
+		return translate(err)
+	}
+	return s.ForgetDevices(ctx, accountID)
 }
 
-// showedFactor notes that a live session has shown the second factor, which is an authentication.
-func (s *Store) showedFactor(ctx context.Context, accountID, session uuid.UUID) error {
-	res, err := s.db.NewRaw(`
-		UPDATE sessions s SET factor_at = now(), auth_time = now() WHERE id = ? AND account_id = ? AND `+sessionLive,
-		session, accountID).Exec(ctx)
-	return touched(res, err)
-}
-
-// HasBackupCode reports whether a backup code of an account's app in use is unused.
+// HasBackupCode reports whether a code came with an account's app in use, even if it is used: ShowFactor decides that.
 func (s *Store) HasBackupCode(ctx context.Context, accountID uuid.UUID, hash []byte) (bool, error) {
 	var found bool
 	err := s.db.NewRaw(`
 		SELECT EXISTS (SELECT 1 FROM backup_codes b JOIN totp_factors f USING (account_id)
-			WHERE b.account_id = ? AND b.code_hash = ? AND b.used_at IS NULL AND f.confirmed_at IS NOT NULL)`,
-		accountID, hash).Scan(ctx, &found)
+			WHERE b.account_id = ? AND b.code_hash = ? AND f.confirmed_at IS NOT NULL)`, accountID, hash).Scan(ctx, &found)
 	return found, translate(err)
 }
 
@@ -200,7 +205,7 @@ func (s *Store) FactorFailed(ctx context.Context, accountID uuid.UUID, tries int
 // account.ErrNoSecondFactor for an account without a proven email.
 func (s *Store) EnableTwoFactor(ctx context.Context, accountID, session uuid.UUID) error {
 	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		if err := tx.lockAccount(ctx, accountID); err != nil {
+		if err := tx.lockUsable(ctx, accountID); err != nil {
 			return err
 		}
 		var enabled, proven bool
@@ -218,7 +223,11 @@ func (s *Store) EnableTwoFactor(ctx context.Context, accountID, session uuid.UUI
 		if err := tx.setTwoFactor(ctx, accountID, true); err != nil {
 			return err
 		}
-		return tx.showedFactor(ctx, accountID, session)
+		// Within its term the session may undo what it did itself.
+		res, err := tx.db.NewRaw(`
+			UPDATE sessions s SET factor_at = now(), auth_time = now() WHERE id = ? AND account_id = ? AND `+sessionLive,
+			session, accountID).Exec(ctx)
+		return touched(res, err)
 	})
 }
 
@@ -226,14 +235,18 @@ func (s *Store) EnableTwoFactor(ctx context.Context, accountID, session uuid.UUI
 // backup codes. It returns account.ErrTwoFactorNotEnabled when it is off.
 func (s *Store) DisableTwoFactor(ctx context.Context, accountID uuid.UUID) error {
 	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		if err := tx.lockAccount(ctx, accountID); err != nil {
+		if err := tx.lockUsable(ctx, accountID); err != nil {
 			return err
 		}
-		res, err := tx.db.NewRaw(`
-			UPDATE accounts SET two_factor_enabled = false, updated_at = now() WHERE id = ? AND two_factor_enabled`, accountID).Exec(ctx)
-		if err := touched(res, err); errors.Is(err, account.ErrNotFound) {
+		var enabled bool
+		err := tx.db.NewRaw(`SELECT two_factor_enabled FROM accounts WHERE id = ?`, accountID).Scan(ctx, &enabled)
+		if err != nil {
+			return err
+		}
+		if !enabled {
 			return account.ErrTwoFactorNotEnabled
-		} else if err != nil {
+		}
+		if err := tx.setTwoFactor(ctx, accountID, false); err != nil {
 			return err
 		}
 		_, err = tx.db.NewRaw(`DELETE FROM totp_factors WHERE account_id = ?`, accountID).Exec(ctx)

@@ -37,7 +37,7 @@ func (w world) withApp(t *testing.T, email string) account.Session {
 }
 
 func stepUse(id, session uuid.UUID, step int64) store.FactorUse {
-	return store.FactorUse{AccountID: id, Session: session, Sealed: sealed, Step: step, Confirm: true}
+	return store.FactorUse{AccountID: id, Session: session, SessionTTL: sessionTTL, Sealed: sealed, Step: step, Confirm: true}
 }
 
 func (w world) twoFactor(t *testing.T, id uuid.UUID) bool {
@@ -49,7 +49,7 @@ func (w world) shownFactor(t *testing.T, session uuid.UUID) bool {
 	t.Helper()
 	p, err := w.PrincipalBySession(t.Context(), session)
 	require.NoError(t, err)
-	return p.Session.FactorAt != nil && time.Since(*p.Session.FactorAt) < time.Minute && time.Since(p.Session.AuthTime) < time.Minute
+	return p.Session.FactorAt != nil && time.Since(*p.Session.FactorAt) < time.Minute
 }
 
 func TestSetUpFactor(t *testing.T) {
@@ -174,7 +174,9 @@ func TestBackupCodeCountsOnce(t *testing.T) {
 	require.True(t, w.shownFactor(t, s.ID))
 	found, err = w.HasBackupCode(t.Context(), s.AccountID, backupOf(s.AccountID))
 	require.NoError(t, err)
-	require.False(t, found)
+	require.True(t, found, "whoever shows it again does not guess")
+	_, err = w.FactorOf(t.Context(), s.AccountID)
+	require.NoError(t, err)
 }
 
 func TestWrongCodesLock(t *testing.T) {
@@ -223,6 +225,71 @@ func TestMFA_Race_GuessesAreBounded(t *testing.T) {
 		_, err := w.FactorOf(t.Context(), s.AccountID)
 		require.ErrorIs(t, err, account.ErrTooManyRequests)
 	}
+}
+
+func TestFactorEndsASecondStep(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.withApp(t, ada)
+	open := func(deviceHash []byte) (account.Session, account.SecondStep) {
+		session, step, err := w.OpenSession(t.Context(), store.NewSession{
+			ID: uuid.New(), AccountID: s.AccountID, Method: "password", TTL: sessionTTL,
+		}, store.Gate{DeviceHash: deviceHash, StepHash: []byte("step"), CodeLife: 10 * time.Minute, FactorLife: 5 * time.Minute})
+		require.NoError(t, err)
+		return session, step
+	}
+	pending, step := open(nil)
+	require.Equal(t, account.StepFactor, step, "no code is mailed where there is an app")
+	require.Equal(t, account.SessionPending, pending.State)
+
+	use := stepUse(s.AccountID, pending.ID, 101)
+	use.Trust = &store.Trust{ID: uuid.New(), AccountID: s.AccountID, TokenHash: []byte("token"), TTL: time.Hour, Most: 20}
+	shown, err := w.ShowFactor(t.Context(), use)
+	require.NoError(t, err)
+	require.Equal(t, use.Trust.ID, shown.Device.ID)
+	require.InDelta(t, time.Hour, time.Until(shown.Device.ExpiresAt), float64(10*time.Second))
+	p, err := w.PrincipalBySession(t.Context(), pending.ID)
+	require.NoError(t, err)
+	require.Equal(t, account.SessionActive, p.Session.State)
+	require.True(t, w.shownFactor(t, pending.ID))
+	require.InDelta(t, sessionTTL, time.Until(p.Session.ExpiresAt), float64(time.Minute))
+	require.Equal(t, 1, w.count(t, "login_history WHERE method = 'totp' AND outcome = 'succeeded'"))
+
+	trusted, step := open([]byte("token"))
+	require.Equal(t, account.StepNone, step)
+	require.False(t, w.shownFactor(t, trusted.ID), "the device stands for the factor at the door, and no further")
+
+	// A refused code remembers nothing.
+	use.Trust = &store.Trust{ID: uuid.New(), AccountID: s.AccountID, TokenHash: []byte("other"), TTL: time.Hour, Most: 20}
+	_, err = w.ShowFactor(t.Context(), use)
+	require.ErrorIs(t, err, account.ErrInvalidCode)
+	require.Equal(t, 1, w.count(t, "devices WHERE revoked_at IS NULL"))
+
+	// MFA-11: device tokens die with a change of the factor.
+	require.NoError(t, w.DisableTwoFactor(t.Context(), s.AccountID))
+	require.Zero(t, w.count(t, "devices WHERE revoked_at IS NULL"))
+}
+
+func TestMFA11_DevicesEndWithTheFactor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	me := w.member(t, ada)
+	trust := func(token string) {
+		_, err := w.TrustDevice(t.Context(), store.Trust{
+			ID: uuid.New(), AccountID: me.AccountID, TokenHash: []byte(token), TTL: time.Hour, Most: 20,
+		})
+		require.NoError(t, err)
+		require.Equal(t, 1, w.count(t, "devices WHERE revoked_at IS NULL"))
+	}
+	trust("before two-factor authentication")
+	require.NoError(t, w.EnableTwoFactor(t.Context(), me.AccountID, me.SessionID))
+	require.Zero(t, w.count(t, "devices WHERE revoked_at IS NULL"))
+	trust("by a mailed code")
+	w.beginFactor(t, me.AccountID)
+	require.Equal(t, 1, w.count(t, "devices WHERE revoked_at IS NULL"), "an app that waits changes nothing")
+	_, err := w.ShowFactor(t.Context(), stepUse(me.AccountID, me.SessionID, 1))
+	require.NoError(t, err)
+	require.Zero(t, w.count(t, "devices WHERE revoked_at IS NULL"))
 }
 
 func TestEnableTwoFactor(t *testing.T) {

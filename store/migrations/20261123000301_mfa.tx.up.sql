@@ -20,6 +20,3 @@ CREATE TABLE backup_codes (
     used_at    timestamptz
 );
 CREATE INDEX backup_codes_account_idx ON backup_codes (account_id);
-
--- When the session last showed the second factor of its account.
-ALTER TABLE sessions ADD COLUMN factor_at timestamptz;
