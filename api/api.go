@@ -74,7 +74,9 @@ const (
 // New builds the App. The error is one of the embedded pages.
 func New(d Deps) (*App, error) {
 	a := &App{
-		config: d.Config, logger: d.Logger, frame: &endpoint.Frame{Logger: d.Logger, Clock: d.Clock},
+		config: d.Config, logger: d.Logger, frame: &endpoint.Frame{
+			Logger: d.Logger, Clock: d.Clock, Origins: middleware.Origins(append([]string{d.Config.BaseURL}, d.Config.AllowedOrigins...)...),
+		},
 		secure:   strings.HasPrefix(d.Config.BaseURL, "https://"),
 		observer: middleware.NewObserver(d.Registry),
 		refuse:   middleware.Refuse(dialectOf),

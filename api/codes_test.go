@@ -73,7 +73,9 @@ func render(t *testing.T, d *endpoint.Dialect, e error) (*http.Response, map[str
 
 // wireCode is the code as a dialect writes it: document B has words of its own.
 func wireCode(dialect, code string) string {
-	own := map[string]string{"validation_error": "invalid_request", "invalid_subscription_state": "invalid_state"}
+	own := map[string]string{
+		"validation_error": "invalid_request", "invalid_subscription_state": "invalid_state", "invalid_password": "invalid_credentials",
+	}
 	if name, ok := own[code]; ok && dialect == "usersv1" {
 		return name
 	}

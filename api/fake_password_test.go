@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"cmp"
 	"context"
 
 	"gatehouse/account"
@@ -20,7 +21,9 @@ func (f *fakeCore) ForgotPassword(ctx context.Context, by account.Caller, in cor
 }
 
 func (f *fakeCore) ResetPassword(ctx context.Context, by account.Caller, in core.ResetPasswordInput) (core.None, error) {
-	return core.None{}, f.record(ctx, "ResetPassword", by, in, map[string]string{"token": in.Token, "new_password": in.New})
+	return core.None{}, f.record(ctx, "ResetPassword", by, in, map[string]string{
+		"token": in.Token, cmp.Or(in.NewField, "new_password"): in.New,
+	})
 }
 
 func (f *fakeCore) SecurityOverview(ctx context.Context, by account.Caller, in core.None) (core.SecurityOverview, error) {

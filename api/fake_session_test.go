@@ -14,6 +14,10 @@ func (f *fakeCore) ValidateSession(ctx context.Context, by account.Caller, in co
 	return core.SessionStatus{Principal: f.principal, ExpiresIn: 90*time.Second + time.Millisecond, NeedsRefresh: true}, err
 }
 
+func (f *fakeCore) Refresh(ctx context.Context, by account.Caller, in core.RefreshInput) (core.SignIn, error) {
+	return f.signIn(), f.record(ctx, "Refresh", by, in, nil)
+}
+
 func (f *fakeCore) Sessions(ctx context.Context, by account.Caller, in core.None) (core.SessionList, error) {
 	err := f.record(ctx, "Sessions", by, in, nil)
 	other := *somebody().Session

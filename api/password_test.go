@@ -29,7 +29,7 @@ func TestPasswords(t *testing.T) {
 	}{
 		changePassword: {
 			`{"current_password":"a","new_password":"b"}`, `{"status":"ok","message":"Password changed successfully"}`,
-			core.ChangePasswordInput{Current: "a", New: "b"},
+			core.ChangePasswordInput{Current: "a", New: "b", LetterAndNumber: true},
 			signedIn,
 		},
 		addPassword: {`{"password":"a"}`, `{"message":"Password added successfully"}`, core.AddPasswordInput{Password: "a"}, signedIn},

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -16,10 +17,12 @@ import (
 	"gatehouse/workflows"
 )
 
-// ChangePasswordInput replaces a password that the client knows (A05, C03).
+// ChangePasswordInput replaces a password that the client knows (A05, C03, B07).
 type ChangePasswordInput struct {
 	Current string
 	New     string
+	// LetterAndNumber adds document A's rule, for whoever shows the credential that it documents (contract X02).
+	LetterAndNumber bool
 }
 
 // ownNames are what a password of an account must not be.
@@ -39,8 +42,7 @@ func (in ChangePasswordInput) validate(by account.Caller) error {
 		invalid = invalid.On("current_password", "is required")
 	}
 	fault := account.PasswordFault(in.New, ownNames(by.Principal.Account)...)
-	// Document A adds its rule for whoever shows the credential it documents (contract X02).
-	if fault == "" && !by.KeyHeader {
+	if fault == "" && in.LetterAndNumber && !by.KeyHeader {
 		fault = account.LetterAndNumberFault(in.New)
 	}
 	if fault != "" {
@@ -49,8 +51,8 @@ func (in ChangePasswordInput) validate(by account.Caller) error {
 	return faults(invalid)
 }
 
-// ChangePassword replaces the caller's password, proven by the current one, and signs out all other sessions (A05, C03).
-// It returns account.ErrInvalidPassword when the current password is another, or there is none, and
+// ChangePassword replaces the caller's password, proven by the current one, and signs out all other sessions (A05, C03,
+// B07). It returns account.ErrInvalidPassword when the current password is another, or there is none, and
 // account.ErrTooManyRequests after too many of those: they count as failed logins of the account (security.md SES-13).
 func (c *Core) ChangePassword(ctx context.Context, by account.Caller, in ChangePasswordInput) (None, error) {
 	if by.Principal == nil {
@@ -166,12 +168,12 @@ func (c *Core) AddPassword(ctx context.Context, by account.Caller, in AddPasswor
 	return None{}, nil
 }
 
-// ForgotPasswordInput asks for a link that sets a new password (C07).
+// ForgotPasswordInput asks for a link that sets a new password (C07, B05).
 type ForgotPasswordInput struct {
 	Email string
 }
 
-// ForgotPassword has a link mailed that sets a new password (C07). For an address without an account everything is done
+// ForgotPassword has a link mailed that sets a new password (C07, B05). For an address without an account everything is done
 // alike but the mail. It returns account.ErrTooManyRequests when too many links were asked for an address, known or not.
 func (c *Core) ForgotPassword(ctx context.Context, by account.Caller, in ForgotPasswordInput) (None, error) {
 	// The time of the answer must not tell a known address either: both wait until this has passed.
@@ -207,10 +209,12 @@ func (c *Core) ForgotPassword(ctx context.Context, by account.Caller, in ForgotP
 
 func (c *Core) resetFlow(email string) string { return c.Keys.FlowID("password", "reset", email) }
 
-// ResetPasswordInput sets a new password by the token of the mailed link (C21).
+// ResetPasswordInput sets a new password by the token of the mailed link (C21, B06).
 type ResetPasswordInput struct {
 	Token string
 	New   string
+	// NewField is the canonical name of the new password's field, for its faults; empty means new_password.
+	NewField string
 }
 
 func (in ResetPasswordInput) validate(own ...string) error {
@@ -219,12 +223,12 @@ func (in ResetPasswordInput) validate(own ...string) error {
 		invalid = invalid.On("token", "is required")
 	}
 	if fault := account.PasswordFault(in.New, own...); fault != "" {
-		invalid = invalid.On("new_password", fault)
+		invalid = invalid.On(cmp.Or(in.NewField, "new_password"), fault)
 	}
 	return faults(invalid)
 }
 
-// ResetPassword sets a new password by the token of the mailed link (C21): whoever reads the mailbox owns the account. All
+// ResetPassword sets a new password by the token of the mailed link (C21, B06): whoever reads the mailbox owns the account. All
 // sessions, API keys and open challenges of the account end with the old password, and an unproven address is proven by it.
 // It returns account.ErrInvalidToken for a token that is unknown, expired, replaced by a newer one or used.
 func (c *Core) ResetPassword(ctx context.Context, by account.Caller, in ResetPasswordInput) (None, error) {

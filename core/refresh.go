@@ -1,7 +1,9 @@
 package core
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -20,29 +22,41 @@ const (
 // RefreshInput trades a refresh token for a new pair of tokens.
 type RefreshInput struct {
 	Token string
+	// Cookie is the token that came as a cookie, where one did. Two different tokens are one too many.
+	Cookie string
 }
 
 // Refresh rotates a refresh token. The token just used still returns the same successor for Policy.RefreshGrace, for
 // clients that missed the answer; any other second use ends the session and tells the owner (security.md SES-01, SES-03).
-// It returns account.ErrUnauthorized for a token that is unknown, expired, revoked or used before.
+// It returns account.ErrInvalidToken for a token that is unknown, expired, revoked or used before, or whose session awaits
+// its second step, and account.ErrAmbiguousCredentials for two tokens.
 func (c *Core) Refresh(ctx context.Context, _ account.Caller, in RefreshInput) (SignIn, error) {
-	refused := account.ErrUnauthorized.Saying("Invalid or expired refresh token")
-	if !strings.HasPrefix(in.Token, refreshPrefix) || len(in.Token) > maxRefreshToken {
-		return SignIn{}, refused
+	if in.Token != "" && in.Cookie != "" && in.Token != in.Cookie {
+		return SignIn{}, account.ErrAmbiguousCredentials
 	}
-	next := c.Keys.NextToken(refreshPrefix, in.Token)
+	token := cmp.Or(in.Token, in.Cookie)
+	if !strings.HasPrefix(token, refreshPrefix) || len(token) > maxRefreshToken {
+		return SignIn{}, account.ErrInvalidToken
+	}
+	next := c.Keys.NextToken(refreshPrefix, token)
 	rotated, err := c.Store.RotateRefresh(ctx, store.Rotation{
-		Hash: c.Keys.TokenHash(refreshHash, in.Token), Successor: c.Keys.TokenHash(refreshHash, next),
+		Hash: c.Keys.TokenHash(refreshHash, token), Successor: c.Keys.TokenHash(refreshHash, next),
 		Grace: c.Policy.RefreshGrace, Idle: c.Policy.RefreshIdle,
 	})
+	if errors.Is(err, account.ErrNotFound) {
+		return SignIn{}, account.ErrInvalidToken.Because(err)
+	}
 	if err != nil {
-		return SignIn{}, unauthorized(err)
+		return SignIn{}, err
 	}
 	if rotated.Reused {
 		c.notify(ctx, rotated.AccountID, templates.SessionEnded, rotated.SessionID.String())
-		return SignIn{}, refused
+		return SignIn{}, account.ErrInvalidToken
 	}
 	out, err := c.signIn(ctx, rotated.SessionID)
+	if errors.Is(err, account.ErrUnauthorized) {
+		return SignIn{}, account.ErrInvalidToken.Because(err) // it has just ended
+	}
 	if err != nil {
 		return SignIn{}, err
 	}

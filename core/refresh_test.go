@@ -29,10 +29,10 @@ func TestRefresh(t *testing.T) {
 	third, err := w.Refresh(t.Context(), client, RefreshInput{Token: second.RefreshToken})
 	require.NoError(t, err)
 	_, err = w.Refresh(t.Context(), client, RefreshInput{Token: first.RefreshToken})
-	require.ErrorIs(t, err, account.ErrUnauthorized, "SES-03: the successor was used")
+	require.ErrorIs(t, err, account.ErrInvalidToken, "SES-03: the successor was used")
 	for _, token := range []string{first.RefreshToken, second.RefreshToken, third.RefreshToken} {
 		_, err := w.Refresh(t.Context(), client, RefreshInput{Token: token})
-		require.ErrorIs(t, err, account.ErrUnauthorized, "SES-01: the whole family is dead")
+		require.ErrorIs(t, err, account.ErrInvalidToken, "SES-01: the whole family is dead")
 	}
 	for _, token := range []string{first.AccessToken, second.AccessToken, third.AccessToken} {
 		w.requireDead(t, token)
@@ -49,9 +49,13 @@ func TestRefreshRefusesWhatIsNoRefreshToken(t *testing.T) {
 		"ghr_" + strings.Repeat("x", 10_000), "ghk_" + strings.TrimPrefix(in.RefreshToken, "ghr_"),
 	} {
 		_, err := w.Refresh(t.Context(), client, RefreshInput{Token: token})
-		require.ErrorIs(t, err, account.ErrUnauthorized, token)
+		require.ErrorIs(t, err, account.ErrInvalidToken, token)
 	}
 	w.requireDead(t, in.RefreshToken) // JWT-05
+	_, err := w.Refresh(t.Context(), client, RefreshInput{Token: in.RefreshToken, Cookie: "ghr_another"})
+	require.ErrorIs(t, err, account.ErrAmbiguousCredentials)
+	_, err = w.Refresh(t.Context(), client, RefreshInput{Token: in.RefreshToken, Cookie: in.RefreshToken})
+	require.NoError(t, err)
 }
 
 func TestRefreshRace_OneSuccessor(t *testing.T) {

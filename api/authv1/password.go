@@ -10,7 +10,7 @@ type changePasswordRequest struct {
 }
 
 func (r changePasswordRequest) input() core.ChangePasswordInput {
-	return core.ChangePasswordInput{Current: r.CurrentPassword, New: r.NewPassword}
+	return core.ChangePasswordInput{Current: r.CurrentPassword, New: r.NewPassword, LetterAndNumber: true}
 }
 
 func newChangedPasswordBody(core.None) any {

@@ -38,13 +38,13 @@ func bindingOf[Req any]() binding {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		field := boundField{index: i}
-		for _, source := range []string{"json", "path", "query", "header"} {
+		for _, source := range []string{"json", "path", "query", "header", "cookie"} {
 			if tag, ok := f.Tag.Lookup(source); ok {
 				field.source, field.name = source, tag
 			}
 		}
 		field.canonical = snakeCase(field.name)
-		if field.source == "header" {
+		if field.source == "header" || field.source == "cookie" {
 			field.canonical = field.name
 		}
 		field.set = setters[f.Type]
@@ -149,8 +149,16 @@ func outside(c *fiber.Ctx, f boundField) (value string, present bool, fault stri
 			value = string(values[0])
 		}
 	case "header":
-		value = strings.Clone(c.Get(f.name))
+		values := c.Request().Header.PeekAll(f.name)
+		if len(values) > 1 {
+			return "", false, "must be given once"
+		}
+		if len(values) == 1 {
+			value = string(values[0])
+		}
 		present = value != ""
+	case "cookie":
+		value, present = cookie(c, f.name)
 	}
 	if fault = textFault([]byte(value)); fault == "" && !utf8.ValidString(value) {
 		fault = "must be UTF-8"

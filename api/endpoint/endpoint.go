@@ -79,8 +79,8 @@ func Extended(e *account.Error, wrap func(failure any) any) Option {
 	return func(r *Route) { r.extended[e.Code] = wrap }
 }
 
-// Handle builds the route of operation. Req is a struct whose fields carry one of the tags json, path, query or
-// header; its input maps it to what the operation takes, body maps the result to the wire.
+// Handle builds the route of operation. Req is a struct whose fields carry one of the tags json, path, query, header
+// or cookie; its input maps it to what the operation takes, body maps the result to the wire.
 // It panics on a Req it cannot bind and on a protected route without a scope: both are mistakes in a route table.
 func Handle[Req, In, Out any](
 	d *Dialect, m Meta, input func(Req) In,
@@ -122,6 +122,9 @@ func (r Route) succeed(c *fiber.Ctx, body any) error {
 	reply := replyOf(c, r.Status, r.Message)
 	if m, ok := body.(Messenger); ok {
 		reply.Message = m.Message()
+	}
+	if b, ok := body.(Baker); ok {
+		bake(c, b)
 	}
 	return send(c, r.Dialect, r.Status, r.Dialect.Success(reply, body))
 }

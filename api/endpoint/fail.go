@@ -114,7 +114,7 @@ func retryAfter(e *account.Error) int {
 
 func send(c *fiber.Ctx, d *Dialect, status int, body any) error {
 	if status == http.StatusNoContent {
-		return c.SendStatus(status)
+		return Replay(c, status, nil)
 	}
 	var buffer bytes.Buffer
 	if err := json.MarshalWrite(&buffer, body, json.Deterministic(true)); err != nil {
@@ -128,6 +128,9 @@ func send(c *fiber.Ctx, d *Dialect, status int, body any) error {
 
 // Replay sends a body that was rendered before.
 func Replay(c *fiber.Ctx, status int, body []byte) error {
+	if status == http.StatusNoContent {
+		return c.SendStatus(status)
+	}
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
 	return c.Status(status).Send(body)
 }

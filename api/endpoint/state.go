@@ -12,6 +12,8 @@ import (
 type Frame struct {
 	Logger *slog.Logger
 	Clock  account.Clock
+	// Origins are those whose pages may use cookies of ours.
+	Origins []string
 }
 
 // State is what the frame knows about one request. Middleware fills it on the way in.

@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -11,19 +12,14 @@ import (
 const (
 	corsMethods = "GET, HEAD, POST, PUT, PATCH, DELETE"
 	corsHeaders = "Authorization, Content-Type, X-API-Key, Idempotency-Key, X-Request-Id, X-Session-Id, X-Device-Id, " +
-		"X-Device-Token"
+		"X-Device-Token, sk-refresh-token"
 	corsExposed = "X-Request-Id, Retry-After, Location, Idempotent-Replayed"
 )
 
 // CORS lets pages of exactly these origins call the API with their credentials. Every answer varies by Origin, whatever
 // it is; other origins and "null" get no permission, and no error either: the browser is who enforces it.
 func CORS(origins []string) fiber.Handler {
-	allowed := make([]string, 0, len(origins))
-	for _, o := range origins {
-		if o = strings.TrimSuffix(strings.TrimSpace(o), "/"); o != "" && o != "*" && o != "null" {
-			allowed = append(allowed, o)
-		}
-	}
+	allowed := Origins(origins...)
 	return func(c *fiber.Ctx) error {
 		c.Vary(fiber.HeaderOrigin)
 		origin := c.Get(fiber.HeaderOrigin)
@@ -42,4 +38,19 @@ func CORS(origins []string) fiber.Handler {
 		c.Set(fiber.HeaderAccessControlMaxAge, "600")
 		return c.SendStatus(http.StatusNoContent)
 	}
+}
+
+// Origins returns the origins among what settings name, as browsers write them. No setting can allow every origin.
+func Origins(settings ...string) []string {
+	origins := make([]string, 0, len(settings))
+	for _, o := range settings {
+		o = strings.TrimSuffix(strings.TrimSpace(o), "/")
+		if u, err := url.Parse(o); err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") {
+			o = u.Scheme + "://" + u.Host
+		}
+		if o != "" && o != "*" && o != "null" {
+			origins = append(origins, o)
+		}
+	}
+	return origins
 }

@@ -22,6 +22,7 @@ var Dialect = &endpoint.Dialect{
 var names = map[string]string{
 	account.ErrInvalid.Code:           "invalid_request",
 	account.ErrSubscriptionState.Code: "invalid_state",
+	account.ErrInvalidPassword.Code:   "invalid_credentials",
 }
 
 func failure(r endpoint.Reply, e *account.Error) any {

@@ -20,16 +20,17 @@ func (r authenticateRequest) input() core.LoginInput {
 }
 
 type authenticatedBody struct {
-	UserID       uuid.UUID `json:"userId"`
-	Username     string    `json:"username"`
-	Email        *string   `json:"email"`
-	Token        string    `json:"token"`
-	AccessToken  string    `json:"accessToken"`
-	RefreshToken string    `json:"refreshToken"`
-	Expires      string    `json:"expires"`
-	ExpiresAt    string    `json:"expiresAt"`
-	Roles        []string  `json:"roles"`
-	Subscription planBody  `json:"subscription"`
+	UserID        uuid.UUID `json:"userId"`
+	Username      string    `json:"username"`
+	Email         *string   `json:"email"`
+	Token         string    `json:"token"`
+	AccessToken   string    `json:"accessToken"`
+	RefreshToken  string    `json:"refreshToken"`
+	Expires       string    `json:"expires"`
+	ExpiresAt     string    `json:"expiresAt"`
+	Roles         []string  `json:"roles"`
+	Subscription  planBody  `json:"subscription"`
+	refreshCookie `json:"-"`
 }
 
 type planBody struct {
@@ -44,11 +45,10 @@ func newAuthenticatedBody(s core.SignIn) any {
 		UserID: a.ID, Username: a.DisplayUsername(), Email: a.Email,
 		Token: s.AccessToken, AccessToken: s.AccessToken, RefreshToken: s.RefreshToken,
 		Expires: expires, ExpiresAt: expires, Roles: a.Roles, Subscription: newPlanBody(s.Principal.Subscription),
+		refreshCookie: newRefreshCookie(s),
 	}
 }
 
 func newPlanBody(s account.Entitlement) planBody {
 	return planBody{Plan: s.Plan.Code, Status: s.Status}
 }
-
-func newLoggedOutBody(core.None) any { return messageBody{Message: "Logged out"} }

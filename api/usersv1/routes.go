@@ -12,6 +12,8 @@ import (
 // Core is what this dialect asks of the operations.
 type Core interface {
 	mfaCore
+	sessionCore
+	passwordCore
 	Login(context.Context, account.Caller, core.LoginInput) (core.SignIn, error)
 	Register(context.Context, account.Caller, core.RegisterInput) (core.Registered, error)
 	Logout(context.Context, account.Caller, core.None) (core.None, error)
@@ -22,7 +24,7 @@ type Core interface {
 
 // Routes is the table of document B, and of the operations that every dialect's 202 points to (design D16).
 func Routes(c Core) []endpoint.Route {
-	return slices.Concat(accountRoutes(c), mfaRoutes(c))
+	return slices.Concat(accountRoutes(c), mfaRoutes(c), sessionRoutes(c), passwordRoutes(c))
 }
 
 func accountRoutes(c Core) []endpoint.Route {

@@ -96,7 +96,8 @@ func (c *checked) flaws(request *http.Request, sent []byte, response *http.Respo
 		flaw(h.Get("Cache-Control") != "no-store" || h.Get("Pragma") != "no-cache" || h.Get("ETag") != "", "may be cached")
 		flaw(len(body) > 0 && h.Get("Content-Type") != "application/json", "is of type %q", h.Get("Content-Type"))
 	}
-	flaw(len(h.Values("Set-Cookie")) > 0, "sets a cookie")
+	// Only pages get a cookie, and only browsers on behalf of a page say their Origin.
+	flaw(len(h.Values("Set-Cookie")) > 0 && request.Header.Get("Origin") == "", "sets a cookie")
 	return flaws
 }
 
