@@ -12,7 +12,7 @@ import (
 const RoleAdmin = "admin"
 
 // Account is one person: the identity that all four documents share. Email is nil only after the email link was
-// removed, Username only until one is chosen.
+// removed, which only the owner of a proven address can do; Username only until one is chosen.
 type Account struct {
 	ID              uuid.UUID
 	Email           *string
@@ -32,6 +32,10 @@ type Account struct {
 	CreatedAt       time.Time
 	UpdatedAt       time.Time
 }
+
+// Proven reports whether somebody has shown that the account is theirs (design D5): by its address, or before the address was
+// taken away.
+func (a Account) Proven() bool { return a.EmailVerified || a.Email == nil }
 
 // Admin reports whether the account has the admin role.
 func (a Account) Admin() bool { return slices.Contains(a.Roles, RoleAdmin) }

@@ -11,7 +11,8 @@ type Purpose string
 
 // The purposes. PurposeSignup opens an account that does not exist yet (C06), PurposeEmail proves the address of one
 // that does (B08, C31), PurposePhone that a number is the account's (A04), PurposeReset lets the owner of a mailbox set a
-// password anew (C21), PurposeEmailChange proves the address that an account is about to have (C20, by C31 or B08).
+// password anew (C21), PurposeEmailChange proves the address that an account is about to have (C20, by C31 or B08),
+// PurposeEmailLink the same from within that account (D24).
 const (
 	PurposeSignup Purpose = "signup"
 	PurposeEmail  Purpose = "email"
@@ -19,6 +20,7 @@ const (
 	PurposeReset  Purpose = "reset"
 
 	PurposeEmailChange Purpose = "email_change"
+	PurposeEmailLink   Purpose = "email_link"
 )
 
 // CodeLength is the number of digits of a one-time code.

@@ -87,6 +87,10 @@ type Policy struct {
 	// TOTPIssuer is the name under which authenticator apps show an account.
 	TOTPIssuer string `env:"TOTP_ISSUER" envDefault:"Gatehouse"`
 
+	// RecoveryAge is how long an address that took the place of another one resets no password: whoever got hold of a session
+	// shall not get the account by it, once its owner was told at the former address (contract D23, C20).
+	RecoveryAge time.Duration `env:"RECOVERY_AGE" envDefault:"24h"`
+
 	// ClosureGrace is how long a closed account can be opened again before it is erased (contract C01, conventions 17).
 	ClosureGrace time.Duration `env:"CLOSURE_GRACE" envDefault:"168h"`
 

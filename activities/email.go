@@ -76,7 +76,7 @@ func (a *Activities) SendEmailChangeMail(ctx context.Context, in EmailChangeMail
 	if err != nil {
 		return Delivered{}, err
 	}
-	to, err := a.Store.RecipientOf(ctx, e.AccountID)
+	to, err := a.Store.PersonOf(ctx, e.AccountID)
 	if errors.Is(err, account.ErrNotFound) {
 		return Delivered{State: DeliveryExpired}, nil
 	}
@@ -90,6 +90,9 @@ func (a *Activities) SendEmailChangeMail(ctx context.Context, in EmailChangeMail
 	}
 	if in.Old {
 		out.to, out.step = e.OldEmail, in.Template+"/old/"+e.ID.String()
+	}
+	if out.to == "" {
+		return Delivered{State: DeliveryExpired}, nil // the account had no address
 	}
 	if e.Taken && !in.Old {
 		out.data = templates.Data{} // a stranger's names are nothing to the owner of the address

@@ -69,7 +69,7 @@ func (a *Activities) SendCode(ctx context.Context, in SendCodeInput) (Delivered,
 		data.Link, data.LinkHours = link(a.ConfirmURL, token), int(math.Ceil(a.Policy.LinkTTL.Hours()))
 	}
 	if ch.AccountID != nil && channel == account.ChannelEmail {
-		to, err := a.Store.RecipientOf(ctx, *ch.AccountID)
+		to, err := a.Store.PersonOf(ctx, *ch.AccountID)
 		if err != nil {
 			return Delivered{}, gone(err)
 		}

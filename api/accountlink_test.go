@@ -39,6 +39,13 @@ func TestUnlinkOAuth(t *testing.T) {
 	require.Equal(t, core.UnlinkByNameInput{Provider: "Apple"}, app.core.called()[0].in)
 }
 
+func TestUnlinkEmail(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	got := app.send(t, "DELETE", "/api/v1/account/link/email", "", bearer, "Bearer "+goodToken)
+	enveloped(t, got, 200, "OK", "Email unlinked", `{"unlinked":true,"message":"Email unlinked successfully"}`)
+}
+
 func TestAccountLinks_Refused(t *testing.T) {
 	t.Parallel()
 	for _, one := range []struct {
@@ -57,6 +64,9 @@ func TestAccountLinks_Refused(t *testing.T) {
 			"Sign in again to do this.",
 		},
 		{"DELETE", "/oauth/google", "", account.ErrLastProvider, 400, "BAD_REQUEST", "Cannot unlink last auth provider"},
+		{"DELETE", "/email", "", account.ErrLastProvider, 400, "BAD_REQUEST", "Cannot unlink last auth provider"},
+		{"DELETE", "/email", "", account.ErrNotFound, 400, "BAD_REQUEST", "No email is linked"},
+		{"DELETE", "/email", "", account.ErrEmailNotVerified, 403, "FORBIDDEN", "Verify your email address first."},
 		{"DELETE", "/oauth/google", "", account.ErrNotFound, 400, "BAD_REQUEST", "Provider is not linked"},
 	} {
 		app := newApp(t)

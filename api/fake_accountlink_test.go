@@ -16,3 +16,7 @@ func (f *fakeCore) LinkByToken(ctx context.Context, by account.Caller, in core.L
 func (f *fakeCore) UnlinkByName(ctx context.Context, by account.Caller, in core.UnlinkByNameInput) (core.Unlinked, error) {
 	return core.Unlinked{Provider: account.Provider(strings.ToLower(in.Provider))}, f.record(ctx, "UnlinkByName", by, in, nil)
 }
+
+func (f *fakeCore) UnlinkEmail(ctx context.Context, by account.Caller, in core.None) (core.None, error) {
+	return core.None{}, f.record(ctx, "UnlinkEmail", by, in, nil)
+}

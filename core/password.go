@@ -183,7 +183,7 @@ func (c *Core) ForgotPassword(ctx context.Context, by account.Caller, in ForgotP
 	if email == "" {
 		return None{}, account.ErrInvalid.On("email", "is required")
 	}
-	owner, err := c.Store.RecoverableAccount(ctx, email)
+	owner, err := c.Store.RecoverableAccount(ctx, email, c.Policy.RecoveryAge)
 	if errors.Is(err, account.ErrNotFound) {
 		owner, err = uuid.New(), nil // nobody: the flow finds that out, as it finds an account
 	}

@@ -22,21 +22,24 @@ const (
 // key names the change: one mail is sent however often it is notified. The answer to the change does not depend on it; a
 // notice that cannot be started is logged.
 func (c *Core) notify(ctx context.Context, accountID uuid.UUID, template, key string) {
+	c.startNotice(ctx, workflows.SecurityNoticeInput{AccountID: accountID, Template: template}, key)
+}
+
+func (c *Core) startNotice(ctx context.Context, in workflows.SecurityNoticeInput, key string) {
 	// The change stands even if its client has gone away.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noticeTimeout)
 	defer cancel()
 	err := c.Flows.Start(ctx, durable.Start{
-		WorkflowID: c.Keys.FlowID("notice", template, accountID.String()+"/"+key),
+		WorkflowID: c.Keys.FlowID("notice", in.Template, in.AccountID.String()+"/"+key),
 		Workflow:   workflows.SecurityNoticeWorkflow, Queue: durable.QueueFlows,
-		Input:   workflows.SecurityNoticeInput{AccountID: accountID, Template: template},
-		Summary: workflows.NoticeSummary(template),
+		Input: in, Summary: workflows.NoticeSummary(in.Template),
 		Attributes: []temporal.SearchAttributeUpdate{
-			durable.FlowKind.ValueSet("notice"), durable.FlowStage.ValueSet("sending"), durable.AccountID.ValueSet(accountID.String()),
+			durable.FlowKind.ValueSet("notice"), durable.FlowStage.ValueSet("sending"), durable.AccountID.ValueSet(in.AccountID.String()),
 		},
 		ExecutionTimeout: noticeLife,
 	})
 	if err != nil {
-		c.Log.WarnContext(ctx, "a notice was not started", "account", accountID, "template", template, "error", err)
+		c.Log.WarnContext(ctx, "a notice was not started", "account", in.AccountID, "template", in.Template, "error", err)
 	}
 }
 

@@ -42,7 +42,7 @@ func (c *Core) requireVerified(by account.Caller) error {
 	switch {
 	case by.Principal == nil:
 		return account.ErrUnauthorized
-	case !by.Principal.Account.EmailVerified:
+	case !by.Principal.Account.Proven():
 		return account.ErrEmailNotVerified
 	}
 	return nil

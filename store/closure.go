@@ -24,8 +24,8 @@ type NewClosure struct {
 
 // CloseAccount closes an account in one transaction, and returns when it is to be erased: its email and username are free
 // for others at once, and no session, API key, refresh token, code or outside account opens it any more. An account whose
-// address is unproven has no grace: nobody could be sent the undo link. Repeating it returns the same. It returns
-// account.ErrNotFound when the account is gone or closed by another closure.
+// address is unproven, or that has none, has no grace: nobody could be sent the undo link. Repeating it returns the same. It
+// returns account.ErrNotFound when the account is gone or closed by another closure.
 func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, error) {
 	var eraseAt time.Time
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
@@ -41,8 +41,8 @@ func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, erro
 		err = tx.db.NewRaw(`
 			WITH links AS (DELETE FROM linked_providers WHERE account_id = ?1 RETURNING *)
 			INSERT INTO closures (id, account_id, token_hash, providers, erase_at)
-			SELECT ?0, id, CASE WHEN email_verified_at IS NOT NULL THEN ?2::bytea END, (SELECT jsonb_agg(to_jsonb(links)) FROM links),
-				now() + CASE WHEN email_verified_at IS NOT NULL THEN ?3 ELSE 0 END * interval '1 second'
+			SELECT ?0, id, CASE WHEN `+reachable+` THEN ?2::bytea END, (SELECT jsonb_agg(to_jsonb(links)) FROM links),
+				now() + CASE WHEN `+reachable+` THEN ?3 ELSE 0 END * interval '1 second'
 			FROM accounts WHERE id = ?1 RETURNING erase_at`,
 			n.ID, n.AccountID, n.TokenHash, seconds(n.Grace)).Scan(ctx, &eraseAt)
 		if err != nil {
@@ -55,6 +55,9 @@ func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, erro
 	})
 	return eraseAt, translate(err)
 }
+
+// reachable holds for an account whose owner can be written to.
+const reachable = `email IS NOT NULL AND email_verified_at IS NOT NULL`
 
 // endAccess ends whatever acts for an account, and what may be proven for it. Its live subscription is marked as canceled.
 func (s *Store) endAccess(ctx context.Context, accountID uuid.UUID) error {

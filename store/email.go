@@ -10,20 +10,20 @@ import (
 	"gatehouse/account"
 )
 
-const emailChangeColumns = `id, account_id, old_email, new_email, taken, expires_at, closed_at IS NOT NULL`
+const emailChangeColumns = `id, account_id, coalesce(old_email, ''), coalesce(new_email, ''), taken, linking, expires_at,
+	closed_at IS NOT NULL`
 
 func emailChangeTargets(e *account.EmailChange) []any {
-	return []any{&e.ID, &e.AccountID, &e.OldEmail, &e.NewEmail, &e.Taken, &e.ExpiresAt, &e.Closed}
+	return []any{&e.ID, &e.AccountID, &e.OldEmail, &e.NewEmail, &e.Taken, &e.Linking, &e.ExpiresAt, &e.Closed}
 }
 
 // OpenEmailChange parks a change of email for ttl, in place of the account's former one, whose code and link die. Repeating
-// the id changes nothing. It returns account.ErrNotFound when the account is gone or its present address unproven.
+// the id changes nothing. It returns account.ErrNotFound when the account is gone or unproven.
 func (s *Store) OpenEmailChange(ctx context.Context, e account.EmailChange, ttl time.Duration) error {
 	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		var old string
-		err := tx.db.NewRaw(`SELECT email FROM accounts
-			WHERE id = ? AND email IS NOT NULL AND email_verified_at IS NOT NULL AND deleted_at IS NULL FOR UPDATE`, e.AccountID).
-			Scan(ctx, &old)
+		err := tx.db.NewRaw(`SELECT coalesce(email, '') FROM accounts
+			WHERE id = ? AND email_verified_at IS NOT NULL AND deleted_at IS NULL FOR UPDATE`, e.AccountID).Scan(ctx, &old)
 		if err != nil {
 			return err
 		}
@@ -35,9 +35,9 @@ func (s *Store) OpenEmailChange(ctx context.Context, e account.EmailChange, ttl 
 			return err
 		}
 		_, err = tx.db.NewRaw(`
-			INSERT INTO email_changes (id, account_id, old_email, new_email, taken, expires_at)
-			VALUES (?, ?, ?, ?, ?, now() + ? * interval '1 second')`,
-			e.ID, e.AccountID, old, e.NewEmail, e.Taken, seconds(ttl)).Exec(ctx)
+			INSERT INTO email_changes (id, account_id, old_email, new_email, taken, linking, expires_at)
+			VALUES (?, ?, ?, ?, ?, ?, now() + ? * interval '1 second')`,
+			e.ID, e.AccountID, nullable(old), e.NewEmail, e.Taken, e.Linking, seconds(ttl)).Exec(ctx)
 		return err
 	})
 }
@@ -47,8 +47,8 @@ func (s *Store) dropEmailChanges(ctx context.Context, id uuid.UUID) error {
 	_, err := s.db.NewRaw(`
 		WITH ended AS (UPDATE email_changes SET closed_at = now() WHERE account_id = ?0 AND closed_at IS NULL)
 		UPDATE challenges SET superseded_at = now()
-		WHERE purpose = ?1 AND account_id = ?0 AND consumed_at IS NULL AND superseded_at IS NULL`,
-		id, account.PurposeEmailChange).Exec(ctx)
+		WHERE purpose IN (?1, ?2) AND account_id = ?0 AND consumed_at IS NULL AND superseded_at IS NULL`,
+		id, account.PurposeEmailChange, account.PurposeEmailLink).Exec(ctx)
 	return translate(err)
 }
 
@@ -114,20 +114,58 @@ func (s *Store) ChangeEmail(ctx context.Context, challenge uuid.UUID) (Challenge
 			return err
 		}
 		res, err := tx.db.NewRaw(`
-			UPDATE accounts SET email = ?, email_verified_at = now(), updated_at = now()
-			WHERE id = ? AND email = ? AND email_verified_at IS NOT NULL AND `+usable, e.NewEmail, e.AccountID, e.OldEmail).Exec(ctx)
+			UPDATE accounts SET email = ?, email_verified_at = now(), email_changed_at = now(), updated_at = now()
+			WHERE id = ? AND email IS NOT DISTINCT FROM ? AND email_verified_at IS NOT NULL AND `+usable,
+			e.NewEmail, e.AccountID, nullable(e.OldEmail)).Exec(ctx)
 		if err := touched(res, err); err != nil {
 			return ended(err)
 		}
-		_, err = tx.db.NewRaw(`UPDATE challenges SET superseded_at = now()
-			WHERE account_id = ? AND destination = ? AND consumed_at IS NULL AND superseded_at IS NULL`, e.AccountID, e.OldEmail).Exec(ctx)
-		if err != nil {
+		if err := tx.dropCodesTo(ctx, e.AccountID, e.OldEmail); err != nil {
 			return err
 		}
 		out = ChallengeResult{AccountID: e.AccountID}
 		return tx.keepResult(ctx, challenge, out)
 	})
 	return out, translate(err)
+}
+
+// dropCodesTo ends the codes and links about an account that went to an address which is no longer its own.
+func (s *Store) dropCodesTo(ctx context.Context, accountID uuid.UUID, email string) error {
+	_, err := s.db.NewRaw(`UPDATE challenges SET superseded_at = now()
+		WHERE account_id = ? AND destination = ? AND consumed_at IS NULL AND superseded_at IS NULL`, accountID, email).Exec(ctx)
+	return translate(err)
+}
+
+// UnlinkEmail takes an account's address away, with whatever was sent there to prove something or was to replace it, and
+// keeps it under id for ttl, so that its owner can be told there. The account stays proven. It returns
+// account.ErrLastProvider when no way to sign in would be left (contract X19), and account.ErrNotFound when there is no
+// address. Changes of one account wait for each other.
+func (s *Store) UnlinkEmail(ctx context.Context, id, accountID uuid.UUID, ttl time.Duration) error {
+	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		var old string
+		err := tx.db.NewRaw(`
+			SELECT email FROM accounts WHERE id = ? AND email IS NOT NULL AND email_verified_at IS NOT NULL AND `+usable+` FOR UPDATE`,
+			accountID).Scan(ctx, &old)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.db.NewRaw(`UPDATE accounts SET email = NULL WHERE id = ?`, accountID).Exec(ctx); err != nil {
+			return err
+		}
+		if _, err := tx.keepWayIn(ctx, accountID); err != nil {
+			return err
+		}
+		if err := tx.dropEmailChanges(ctx, accountID); err != nil {
+			return err
+		}
+		if err := tx.dropCodesTo(ctx, accountID, old); err != nil {
+			return err
+		}
+		_, err = tx.db.NewRaw(`
+			INSERT INTO email_changes (id, account_id, old_email, expires_at, closed_at)
+			VALUES (?, ?, ?, now() + ? * interval '1 second', now())`, id, accountID, old, seconds(ttl)).Exec(ctx)
+		return err
+	})
 }
 
 const usable = `is_active AND NOT is_locked AND deleted_at IS NULL`

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -187,5 +188,100 @@ func TestRaceChangeEmail(t *testing.T) {
 		require.NotZero(t, winners(t, errs, account.ErrEmailExists, account.ErrUnavailable))
 		require.Equal(t, 1, w.count(t, `accounts WHERE email = $1 AND deleted_at IS NULL`, newMail))
 		w.requireInvariants(t)
+	}
+}
+
+func TestUnlinkEmail(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	signed := w.member(t, oldMail)
+	id := signed.AccountID
+	require.ErrorIs(t, w.UnlinkEmail(t.Context(), uuid.New(), id, time.Hour), account.ErrLastProvider, "a password needs a name")
+	require.Equal(t, oldMail, *w.account(t, signed.SessionID).Email, "a refusal changes nothing")
+	require.Zero(t, w.count(t, "email_changes"))
+	w.link(t, id, google("1"))
+	e := w.moving(t, id, newMail)
+	w.proveChange(t, e)
+	stale := w.sent(t, account.PurposeReset, oldMail, &id)
+	change := uuid.New()
+	require.NoError(t, w.UnlinkEmail(t.Context(), change, id, time.Hour))
+
+	a := w.account(t, signed.SessionID)
+	require.Nil(t, a.Email)
+	require.False(t, a.EmailVerified)
+	require.True(t, a.Proven())
+	require.Equal(t, "google", a.PrimaryProvider)
+	_, err := w.OwnerOf(t.Context(), oldMail)
+	require.ErrorIs(t, err, account.ErrNotFound, "the address is free")
+	_, err = w.ChangeEmail(t.Context(), e.ID)
+	require.ErrorIs(t, err, account.ErrInvalidCode, "what was to replace it is over")
+	require.NotNil(t, one[*time.Time](t, w, `SELECT superseded_at FROM challenges WHERE id = $1`, stale.ID))
+	kept, err := w.EmailChange(t.Context(), change)
+	require.NoError(t, err)
+	require.Equal(t, []any{oldMail, "", true}, []any{kept.OldEmail, kept.NewEmail, kept.Closed}, "its owner is still to be told")
+	require.ErrorIs(t, w.UnlinkEmail(t.Context(), uuid.New(), id, time.Hour), account.ErrNotFound)
+	require.ErrorIs(t, w.UnlinkEmail(t.Context(), uuid.New(), uuid.New(), time.Hour), account.ErrNotFound)
+	require.ErrorIs(t, w.UnlinkEmail(t.Context(), uuid.New(), w.newcomer(t, newMail).AccountID, time.Hour), account.ErrNotFound, "unproven")
+
+	// It goes on without one: the account is proven, and another address may be linked to it.
+	_, err = w.UnlinkProvider(t.Context(), id, account.ProviderGoogle)
+	require.ErrorIs(t, err, account.ErrLastProvider)
+	w.link(t, id, github("1"))
+	e = w.moving(t, id, "third@example.com")
+	w.proveChange(t, e)
+	_, err = w.ChangeEmail(t.Context(), e.ID)
+	require.NoError(t, err)
+	require.Equal(t, "third@example.com", *w.account(t, signed.SessionID).Email)
+	require.NoError(t, w.Sweep(t.Context(), time.Hour))
+	w.requireInvariants(t)
+}
+
+// An address that took the place of another one resets no password for a while.
+func TestRecoverableAccount_OfAnAddressThatIsNew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.member(t, oldMail).AccountID
+	e := w.moving(t, id, newMail)
+	w.proveChange(t, e)
+	_, err := w.ChangeEmail(t.Context(), e.ID)
+	require.NoError(t, err)
+	_, err = w.RecoverableAccount(t.Context(), newMail, 24*time.Hour)
+	require.ErrorIs(t, err, account.ErrNotFound)
+	w.exec(t, `UPDATE accounts SET email_changed_at = now() - interval '24 hours'`)
+	got, err := w.RecoverableAccount(t.Context(), newMail, 24*time.Hour)
+	require.NoError(t, err)
+	require.Equal(t, id, got)
+}
+
+// OAU-11: of a hundred who take the address and every outside account away at once, by any route, one way in is left.
+func TestRace_OAU11_UnlinkAnything_LeavesOneWayIn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.member(t, ada).AccountID
+	for range *rounds {
+		_, err := w.sql.Exec(t.Context(), `DELETE FROM linked_providers`)
+		require.NoError(t, err)
+		w.exec(t, `UPDATE accounts SET email = $1 WHERE id = $2`, ada, id)
+		w.link(t, id, google("1"))
+		w.link(t, id, github("1"))
+		errs := race(crowd, func(i int) error {
+			var err error
+			switch i % 3 {
+			case 0:
+				_, err = w.UnlinkProvider(t.Context(), id, account.ProviderGoogle)
+			case 1:
+				_, err = w.UnlinkProvider(t.Context(), id, account.ProviderGitHub)
+			default:
+				err = w.UnlinkEmail(t.Context(), uuid.New(), id, time.Hour)
+			}
+			return err
+		})
+		for _, err := range errs {
+			if err != nil && !errors.Is(err, account.ErrLastProvider) && !errors.Is(err, account.ErrNotFound) {
+				t.Error(err)
+			}
+		}
+		require.Equal(t, 1, one[int](t, w, `
+			SELECT (SELECT count(*) FROM linked_providers)::int + (email IS NOT NULL AND password_hash IS NOT NULL)::int FROM accounts`))
 	}
 }

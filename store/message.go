@@ -91,9 +91,19 @@ type Recipient struct {
 
 // RecipientOf returns where an account's mail goes. It returns account.ErrNotFound when the account or its email is gone.
 func (s *Store) RecipientOf(ctx context.Context, accountID uuid.UUID) (Recipient, error) {
+	r, err := s.PersonOf(ctx, accountID)
+	if err == nil && r.Email == "" {
+		err = account.ErrNotFound
+	}
+	return r, err
+}
+
+// PersonOf returns how the owner of an account is called. Email is empty for an account without one. It returns
+// account.ErrNotFound when the account is gone.
+func (s *Store) PersonOf(ctx context.Context, accountID uuid.UUID) (Recipient, error) {
 	var r Recipient
 	err := s.db.NewRaw(`
-		SELECT email, coalesce(full_name, ''), coalesce(username, '') FROM accounts
-		WHERE id = ? AND email IS NOT NULL AND deleted_at IS NULL`, accountID).Scan(ctx, &r.Email, &r.Name, &r.Username)
+		SELECT coalesce(email, ''), coalesce(full_name, ''), coalesce(username, '') FROM accounts
+		WHERE id = ? AND deleted_at IS NULL`, accountID).Scan(ctx, &r.Email, &r.Name, &r.Username)
 	return r, translate(err)
 }

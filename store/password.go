@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -99,10 +100,11 @@ func (s *Store) PasswordProven(ctx context.Context, session uuid.UUID) error {
 }
 
 // RecoverableAccount returns the account that a reset for an address would be about, or account.ErrNotFound: the address
-// is unknown, or its account may not be used.
-func (s *Store) RecoverableAccount(ctx context.Context, email string) (uuid.UUID, error) {
+// is unknown, its account may not be used, or the account got it in place of another one less than age ago.
+func (s *Store) RecoverableAccount(ctx context.Context, email string, age time.Duration) (uuid.UUID, error) {
 	var id uuid.UUID
-	err := s.db.NewRaw(`SELECT a.id FROM accounts a WHERE a.email = ? AND `+accountUsable, email).Scan(ctx, &id)
+	err := s.db.NewRaw(`SELECT a.id FROM accounts a WHERE a.email = ? AND `+accountUsable+`
+		AND (a.email_changed_at IS NULL OR a.email_changed_at <= now() - ? * interval '1 second')`, email, seconds(age)).Scan(ctx, &id)
 	return id, translate(err)
 }
 

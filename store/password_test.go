@@ -137,14 +137,14 @@ func TestPasswordOfUnusableAccounts(t *testing.T) {
 		w.exec(t, `UPDATE accounts SET `+state)
 		_, err := w.PasswordOf(t.Context(), me.AccountID)
 		require.ErrorIs(t, err, account.ErrNotFound, state)
-		_, err = w.RecoverableAccount(t.Context(), ada)
+		_, err = w.RecoverableAccount(t.Context(), ada, 0)
 		require.ErrorIs(t, err, account.ErrNotFound, state)
 		w.exec(t, `UPDATE accounts SET is_active = true, is_locked = false, deleted_at = NULL`)
 	}
-	id, err := w.RecoverableAccount(t.Context(), ada)
+	id, err := w.RecoverableAccount(t.Context(), ada, 0)
 	require.NoError(t, err)
 	require.Equal(t, me.AccountID, id)
-	_, err = w.RecoverableAccount(t.Context(), "nobody@example.com")
+	_, err = w.RecoverableAccount(t.Context(), "nobody@example.com", 0)
 	require.ErrorIs(t, err, account.ErrNotFound)
 }
 

@@ -58,10 +58,7 @@ func (s *Store) LinkProvider(ctx context.Context, accountID uuid.UUID, l account
 func (s *Store) UnlinkProvider(ctx context.Context, accountID uuid.UUID, p account.Provider) (int, error) {
 	var remaining int
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		var password bool
-		err := tx.db.NewRaw(`
-			SELECT password_hash IS NOT NULL AND email IS NOT NULL FROM accounts WHERE id = ? AND deleted_at IS NULL FOR UPDATE`,
-			accountID).Scan(ctx, &password)
+		err := tx.db.NewRaw(`SELECT id FROM accounts WHERE id = ? AND deleted_at IS NULL FOR UPDATE`, accountID).Scan(ctx, &accountID)
 		if err != nil {
 			return err
 		}
@@ -69,24 +66,27 @@ func (s *Store) UnlinkProvider(ctx context.Context, accountID uuid.UUID, p accou
 		if err := touched(res, err); err != nil {
 			return err
 		}
-		err = tx.db.NewRaw(`SELECT count(*) FROM linked_providers WHERE account_id = ?`, accountID).Scan(ctx, &remaining)
-		if err != nil {
-			return err
-		}
-		if password {
-			remaining++
-		}
-		if remaining == 0 {
-			return account.ErrLastProvider
-		}
-		// The first way to sign in that is left takes the place of the one that named the account's origin.
-		_, err = tx.db.NewRaw(`
-			UPDATE accounts SET updated_at = now(), primary_provider = CASE
-				WHEN primary_provider <> ?1 THEN primary_provider
-				WHEN ?2 THEN 'email'
-				ELSE (SELECT provider FROM linked_providers WHERE account_id = ?0 ORDER BY created_at, provider LIMIT 1) END
-			WHERE id = ?0`, accountID, string(p), password).Exec(ctx)
+		remaining, err = tx.keepWayIn(ctx, accountID)
 		return err
 	})
+	return remaining, translate(err)
+}
+
+// keepWayIn returns how many ways to sign in an account has that the transaction has locked and taken one from, or
+// account.ErrLastProvider when there is none. Where the one that named the account's origin is gone, another takes its place.
+func (s *Store) keepWayIn(ctx context.Context, accountID uuid.UUID) (int, error) {
+	var remaining int
+	err := s.db.NewRaw(`
+		WITH links AS (SELECT provider, created_at FROM linked_providers WHERE account_id = ?0)
+		UPDATE accounts SET updated_at = now(), primary_provider = CASE
+			WHEN primary_provider = 'email' AND email IS NOT NULL OR primary_provider IN (SELECT provider FROM links) THEN primary_provider
+			WHEN password_hash IS NOT NULL AND email IS NOT NULL THEN 'email'
+			ELSE coalesce((SELECT provider FROM links ORDER BY created_at, provider LIMIT 1), primary_provider) END
+		WHERE id = ?0
+		RETURNING (SELECT count(*) FROM links) + (password_hash IS NOT NULL AND email IS NOT NULL)::int`, accountID).
+		Scan(ctx, &remaining)
+	if err == nil && remaining == 0 {
+		err = account.ErrLastProvider
+	}
 	return remaining, translate(err)
 }

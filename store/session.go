@@ -14,8 +14,8 @@ import (
 
 // principalColumns is what every authenticated request reads, in one statement: the account with all that /me shows.
 const principalColumns = `
-	a.id, a.email, a.email_verified_at IS NOT NULL, a.username, a.password_hash IS NOT NULL, a.is_active, a.is_locked,
-	a.roles, a.primary_provider, a.two_factor_enabled, a.phone_number, a.country_code, a.phone_verified_at IS NOT NULL,
+	a.id, a.email, a.email IS NOT NULL AND a.email_verified_at IS NOT NULL, a.username, a.password_hash IS NOT NULL, a.is_active,
+	a.is_locked, a.roles, a.primary_provider, a.two_factor_enabled, a.phone_number, a.country_code, a.phone_verified_at IS NOT NULL,
 	a.full_name, a.avatar_url, a.user_type, a.audio_usage, a.referral_source, a.onboarding_done, a.created_at, a.updated_at,
 	c.balance, c.payg_balance, c.last_reset_at, c.next_reset_at, c.total_used, c.total_purchased, c.discount_eligible,
 	c.discount_active, sub.id, coalesce(sub.status, 'active'), coalesce(sub.period_start, a.created_at), sub.period_end,

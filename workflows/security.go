@@ -21,6 +21,8 @@ type SecurityNoticeInput struct {
 	Template  string
 	// Challenge is what proved the change, where the mail tells more of it.
 	Challenge uuid.UUID `json:",omitzero"`
+	// EmailChange has the mail go to the address that the account had before that change, and tell of it.
+	EmailChange uuid.UUID `json:",omitzero"`
 }
 
 // SecurityNotice tells an owner by mail of a change that no flow of its own made: a new password, a revoked key. The change
@@ -35,8 +37,7 @@ func SecurityNotice(ctx workflow.Context, in SecurityNoticeInput) error {
 	}
 	show("on its way")
 	var sent activities.Delivered
-	input := activities.SendMailInput{AccountID: in.AccountID, Step: "notice", Template: in.Template, Challenge: in.Challenge}
-	err := workflow.ExecuteActivity(withMessage(ctx, "send the mail: "+in.Template, courtesyMail), a.SendMail, input).Get(ctx, &sent)
+	err := in.send(withMessage(ctx, "send the mail: "+in.Template, courtesyMail)).Get(ctx, &sent)
 	outcome := outcomeCompleted
 	switch {
 	case temporal.IsCanceledError(err):
@@ -57,6 +58,15 @@ func SecurityNotice(ctx workflow.Context, in SecurityNoticeInput) error {
 		return err
 	}
 	return noted
+}
+
+func (in SecurityNoticeInput) send(ctx workflow.Context) workflow.Future {
+	if in.EmailChange != uuid.Nil {
+		former := activities.EmailChangeMailInput{ChangeID: in.EmailChange, Template: in.Template, Old: true}
+		return workflow.ExecuteActivity(ctx, a.SendEmailChangeMail, former)
+	}
+	input := activities.SendMailInput{AccountID: in.AccountID, Step: "notice", Template: in.Template, Challenge: in.Challenge}
+	return workflow.ExecuteActivity(ctx, a.SendMail, input)
 }
 
 // noticeOptions start a SecurityNotice from within a flow, which it outlives.

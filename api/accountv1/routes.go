@@ -12,6 +12,7 @@ import (
 // Core is what this dialect asks of the operations, noun by noun.
 type Core interface {
 	passwordCore
+	emailCore
 	providerCore
 	securityCore
 	mfaCore
@@ -25,6 +26,7 @@ type passwordCore interface {
 func Routes(c Core) []endpoint.Route {
 	return slices.Concat(
 		passwordRoutes(c),
+		emailRoutes(c),
 		providerRoutes(c),
 		securityRoutes(c),
 		mfaRoutes(c),

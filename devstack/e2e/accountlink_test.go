@@ -17,6 +17,7 @@ import (
 const (
 	pathLink      = "/api/v1/account/link"
 	pathLinkOAuth = pathLink + "/oauth"
+	pathLinkEmail = pathLink + "/email"
 )
 
 // idToken is what the OpenID provider's SDK gives to a client.
@@ -97,4 +98,62 @@ func TestAccountLinks_OAU01_OAU03(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "Sign in again to do this.", link(theirs, "GOOGLE", "ya29.x").said(t, 403))
 	require.Equal(t, "Sign in again to do this.", unlink(mine, "google").said(t, 403))
+}
+
+// D25, and OAU-11 over all four routes that take a way to sign in away.
+func TestUnlinkEmail_OAU11(t *testing.T) {
+	t.Parallel()
+	o := startOutside(t)
+	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: o.settings()})
+	db, c := openDatabase(t, s), newClient(s.BaseURL)
+	email := newEmail()
+	mine := c.signUp(t, email)
+	unlink := func() answer { return c.send(t, call{Method: http.MethodDelete, Path: pathLinkEmail, Token: mine}) }
+	link := func(subject string) {
+		t.Helper()
+		body := fields{"provider": "GOOGLE", "idToken": o.idToken(t, o.oidc.ClientID, subject, "")}
+		require.Equal(t, "GOOGLE linked successfully", c.send(t, call{Path: pathLinkOAuth, Token: mine, Body: body}).said(t, 200))
+	}
+	require.Equal(t, "Cannot unlink last auth provider", unlink().said(t, 400))
+	link("sub-1")
+	got := unlink()
+	require.Equal(t, "Email unlinked", got.said(t, 200))
+	require.Equal(t, map[string]any{"unlinked": true, "message": "Email unlinked successfully"}, got.data(t))
+	require.Equal(t, "No email is linked", unlink().said(t, 400))
+	me := c.want(t, http.StatusOK, call{Path: pathMe, Token: mine}).object(t)
+	require.Nil(t, me["email"])
+	require.Equal(t, false, me["is_verified"])
+	require.Nil(t, c.want(t, http.StatusOK, call{Path: "/v1/users/details", Token: mine}).object(t)["email"])
+	testkit.Eventually(t, patience, func() bool {
+		messages := c.inbox(t, email)
+		return len(messages) > 0 && messages[0].Subject == "Your email address was unlinked from Gatehouse"
+	}, "the owner is told at the former address")
+	login := c.send(t, call{Path: pathLogin, Body: fields{"email": email, "password": password}})
+	require.Equal(t, http.StatusUnauthorized, login.Status)
+	require.Equal(t, http.StatusBadRequest, c.send(t, call{Method: http.MethodDelete, Path: pathLinkOAuth + "/google", Token: mine}).Status)
+	checked := c.want(t, http.StatusOK, call{Path: "/api/v1/auth/check-email", Body: fields{"email": email}}).object(t)
+	require.Equal(t, false, checked["exists"], "the address is free")
+
+	for range 3 {
+		_, err := db.Exec(t.Context(), `UPDATE accounts SET email = 'again@example.com' WHERE email IS NULL`)
+		require.NoError(t, err)
+		if db.number(t, `SELECT count(*) FROM linked_providers WHERE provider = 'google'`) == 0 {
+			link("sub-1")
+		}
+		if db.number(t, `SELECT count(*) FROM linked_providers WHERE provider = 'github'`) == 0 {
+			c.want(t, http.StatusOK, call{Path: pathProviders, Token: mine, Body: fields{
+				"provider": "github", "provider_account_id": "7", "access_token": "gho_7",
+			}})
+		}
+		paths := []string{pathProviders + "/google", pathLinked + "/github", pathLinkEmail, pathLinkOAuth + "/google"}
+		atOnce(crowd, func(i int) {
+			got, err := c.try(t.Context(), call{Method: http.MethodDelete, Path: paths[i%len(paths)], Token: mine})
+			if err != nil || got.Status != 200 && got.Status != 400 && got.Status != 404 {
+				t.Errorf("%v %d %s", err, got.Status, got.Body)
+			}
+		})
+		require.Equal(t, 1, db.number(t, `
+			SELECT (SELECT count(*) FROM linked_providers l WHERE l.account_id = a.id)::int + (email IS NOT NULL)::int FROM accounts a
+			WHERE email IS NULL OR email = 'again@example.com'`))
+	}
 }

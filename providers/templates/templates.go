@@ -36,6 +36,10 @@ const (
 	// EmailChangeRequested tells the present address, EmailChanged both. They need Address, the new one, masked.
 	EmailChangeRequested = "email_change_requested"
 	EmailChanged         = "email_changed"
+	// LinkEmail brings the code that proves an address which an account is about to have. It needs Code and Minutes.
+	LinkEmail = "link_email"
+	// EmailUnlinked tells a former address that it was taken from its account. Name is optional.
+	EmailUnlinked = "email_unlinked"
 	// SessionEnded tells an owner that a refresh token was used twice and its session ended. Name is optional.
 	SessionEnded = "session_ended"
 	// ProviderLinked and ProviderUnlinked tell an owner that an outside account may open theirs, or no longer. Name is
@@ -79,6 +83,8 @@ var messages = []message{
 	load(ChangeEmail, code, minutes, link),
 	load(EmailChangeRequested, address),
 	load(EmailChanged, address),
+	load(LinkEmail, code, minutes),
+	load(EmailUnlinked),
 	load(SessionEnded),
 	load(ProviderLinked),
 	load(ProviderUnlinked),
