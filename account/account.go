@@ -35,7 +35,9 @@ type Account struct {
 
 // Proven reports whether somebody has shown that the account is theirs (design D5): by its address, or before the address was
 // taken away.
-func (a Account) Proven() bool { return a.EmailVerified || a.Email == nil }
+func (a Account) Proven() bool {
+	return a.EmailVerified || a.Email == nil && a.ID != uuid.Nil
+}
 
 // Admin reports whether the account has the admin role.
 func (a Account) Admin() bool { return slices.Contains(a.Roles, RoleAdmin) }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/account"
@@ -54,6 +55,10 @@ func TestRequireVerified(t *testing.T) {
 	c := &Core{}
 	require.ErrorIs(t, c.requireVerified(account.Caller{}), account.ErrUnauthorized)
 	require.ErrorIs(t, c.requireVerified(account.Caller{Principal: &account.Principal{}}), account.ErrEmailNotVerified)
+	unproven := &account.Principal{Account: account.Account{ID: uuid.New(), Email: new("ann@example.com")}}
+	require.ErrorIs(t, c.requireVerified(account.Caller{Principal: unproven}), account.ErrEmailNotVerified)
+	unlinked := &account.Principal{Account: account.Account{ID: uuid.New()}}
+	require.NoError(t, c.requireVerified(account.Caller{Principal: unlinked}), "its address was proven before it was taken away")
 	verified := &account.Principal{Account: account.Account{EmailVerified: true}}
 	require.NoError(t, c.requireVerified(account.Caller{Principal: verified}))
 }
