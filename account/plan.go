@@ -1,6 +1,11 @@
 package account
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Plan is a row of the catalogue. A plan that somebody pays for never changes its price: a new price is a new plan.
 type Plan struct {
@@ -27,6 +32,20 @@ const MainFamily = "main"
 type Money struct {
 	Amount   int64
 	Currency string
+}
+
+// FormatMoney writes an amount for people, such as 29.00 USD. Every currency that we take has two decimals, or none.
+func FormatMoney(m Money) string {
+	code := strings.ToUpper(m.Currency)
+	if slices.Contains(wholeCurrencies, m.Currency) {
+		return fmt.Sprintf("%d %s", m.Amount, code)
+	}
+	return fmt.Sprintf("%d.%02d %s", m.Amount/100, m.Amount%100, code)
+}
+
+// wholeCurrencies have no minor unit (Stripe: zero-decimal currencies).
+var wholeCurrencies = []string{
+	"bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf",
 }
 
 // Interval is how long one period of a plan lasts.

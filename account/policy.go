@@ -113,6 +113,23 @@ type Policy struct {
 	LimitScale float64 `env:"LIMIT_SCALE" envDefault:"1"`
 }
 
+// BillingRules are the terms of subscriptions, read from the environment (prefix GATEHOUSE_SUBSCRIPTION_) once at start.
+type BillingRules struct {
+	// IncompleteTTL is how long a first payment may take.
+	IncompleteTTL time.Duration `env:"INCOMPLETE_TTL" envDefault:"23h"`
+	// Dunning is when a declined invoice is tried again, counted from its first decline.
+	Dunning []time.Duration `env:"DUNNING" envDefault:"24h,72h,120h,168h"`
+	// DunningEnd is "canceled" or "unpaid": what a subscription becomes when the last try was declined.
+	DunningEnd SubscriptionStatus `env:"DUNNING_END" envDefault:"canceled"`
+	// PauseMax is how long a subscription may be paused; then it ends.
+	PauseMax time.Duration `env:"PAUSE_MAX" envDefault:"8760h"`
+	// JoinWindow is how long after its creation the same request for a subscription is answered with it, instead of refused.
+	JoinWindow time.Duration `env:"JOIN_WINDOW" envDefault:"60s"`
+	// LookUpAge is the age from which a charge of unknown outcome is looked up before it is asked for again. Providers
+	// remember keys for a day.
+	LookUpAge time.Duration `env:"LOOK_UP_AGE" envDefault:"23h"`
+}
+
 // Enumeration is how much sign-up tells about existing accounts (design D10).
 type Enumeration string
 

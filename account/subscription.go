@@ -142,18 +142,6 @@ type SubscriptionChange struct {
 	Credits int64
 }
 
-// BillingRules are the terms that transitions apply.
-type BillingRules struct {
-	// IncompleteTTL is how long a first payment may take.
-	IncompleteTTL time.Duration `env:"INCOMPLETE_TTL" envDefault:"23h"`
-	// Dunning is when a declined invoice is tried again, counted from its first decline.
-	Dunning []time.Duration `env:"DUNNING" envDefault:"24h,72h,120h,168h"`
-	// DunningEnd is "canceled" or "unpaid": what a subscription becomes when the last try was declined.
-	DunningEnd SubscriptionStatus `env:"DUNNING_END" envDefault:"canceled"`
-	// PauseMax is how long a subscription may be paused; then it ends.
-	PauseMax time.Duration `env:"PAUSE_MAX" envDefault:"8760h"`
-}
-
 // SubscriptionAction is what a subscription waits for.
 type SubscriptionAction string
 

@@ -8,6 +8,7 @@ import (
 	"gatehouse/account"
 	"gatehouse/internal/secret"
 	"gatehouse/providers"
+	"gatehouse/providers/payment"
 	"gatehouse/store"
 )
 
@@ -18,7 +19,11 @@ type Activities struct {
 	Mail  providers.Sender
 	// Phones sends SMS and WhatsApp messages.
 	Phones providers.Sender
-	Policy account.Policy
+	// Payments takes money.
+	Payments payment.Provider
+	Policy   account.Policy
+	Billing  account.BillingRules
+	Clock    account.Clock
 	// ConfirmURL is the page that confirmation mails link to; the token is appended to it.
 	ConfirmURL string
 	// ResetURL is the same for password reset mails.

@@ -28,6 +28,15 @@ func (s *Store) openInvoice(ctx context.Context, subscription string) (account.I
 	return i, translate(err)
 }
 
+// LatestInvoice returns the newest invoice of a subscription, whatever became of it, or account.ErrNotFound.
+func (s *Store) LatestInvoice(ctx context.Context, subscription string) (account.Invoice, error) {
+	var i account.Invoice
+	err := s.db.NewRaw(`SELECT `+invoiceColumns+`, `+planColumns+` FROM invoices i JOIN plans p ON p.id = i.plan_id
+		WHERE i.subscription_id = ? ORDER BY i.created_at DESC, i.id DESC LIMIT 1`, subscription).
+		Scan(ctx, append(invoiceTargets(&i), planTargets(&i.Plan)...)...)
+	return i, translate(err)
+}
+
 // InvoicesOf returns the invoices of a subscription of an account, the newest first, at most limit. It returns
 // account.ErrNotFound when the account has no such subscription.
 func (s *Store) InvoicesOf(ctx context.Context, accountID uuid.UUID, subscription string, limit int) ([]account.Invoice, error) {

@@ -62,6 +62,13 @@ func (s *Store) subscription(ctx context.Context, id, lock string) (account.Subs
 	return out, nil
 }
 
+// SubscriptionEvent returns what made a version of a subscription what it is, or account.ErrNotFound.
+func (s *Store) SubscriptionEvent(ctx context.Context, id string, version int64) (string, error) {
+	var event string
+	err := s.db.NewRaw(`SELECT event FROM subscription_events WHERE subscription_id = ? AND version = ?`, id, version).Scan(ctx, &event)
+	return event, translate(err)
+}
+
 // Generation returns how many subscriptions of a family an account has had that are over, and the id of the one that is not,
 // if there is one.
 func (s *Store) Generation(ctx context.Context, accountID uuid.UUID, family string) (ended int, current *string, err error) {

@@ -37,6 +37,9 @@ func Register(r worker.Registry) {
 	r.RegisterWorkflowWithOptions(SecurityNotice, workflow.RegisterOptions{
 		Name: SecurityNoticeWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
 	})
+	r.RegisterWorkflowWithOptions(Subscription, workflow.RegisterOptions{
+		Name: SubscriptionWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
+	})
 	// It sleeps for a week, and follows the newest worker all the same.
 	r.RegisterWorkflowWithOptions(AccountClosure, workflow.RegisterOptions{
 		Name: AccountClosureWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,

@@ -6,4 +6,7 @@ const (
 	QueueFlows = "account-flows"
 	// QueueNotify runs the activities that send messages, so that a slow provider cannot hold up a flow.
 	QueueNotify = "account-notify"
+	// QueuePayments runs the activities that ask the payment provider, at the rate it bears: ten thousand renewals at one
+	// instant hold up nobody who waits for an answer.
+	QueuePayments = "account-payments"
 )

@@ -51,6 +51,17 @@ func address(d Data) string {
 	return ""
 }
 
+func plan(d Data) string   { return given("Plan", d.Plan) }
+func amount(d Data) string { return given("Amount", d.Amount) }
+func date(d Data) string   { return given("Date", d.Date) }
+
+func given(name, value string) string {
+	if value == "" {
+		return name + " is missing"
+	}
+	return ""
+}
+
 func linkHours(d Data) string {
 	if d.LinkHours < 1 {
 		return "LinkHours must be at least 1"

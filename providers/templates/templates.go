@@ -60,6 +60,19 @@ const (
 	// optional. AccountErased is the receipt when nothing can bring it back. Name is optional.
 	AccountClosed = "account_closed"
 	AccountErased = "account_erased"
+	// The subscription messages tell a payer what has happened; they need Plan, and those that say when or how much also Date
+	// and Amount. Name is optional.
+	SubscriptionPaid          = "subscription_paid"
+	SubscriptionDeclined      = "subscription_declined"
+	SubscriptionTrial         = "subscription_trial"
+	SubscriptionPlanChanged   = "subscription_plan_changed"
+	SubscriptionPlanScheduled = "subscription_plan_scheduled"
+	SubscriptionPaused        = "subscription_paused"
+	SubscriptionResumed       = "subscription_resumed"
+	SubscriptionCancellation  = "subscription_cancellation"
+	SubscriptionKept          = "subscription_kept"
+	SubscriptionEnded         = "subscription_ended"
+	SubscriptionUnpaid        = "subscription_unpaid"
 )
 
 // message is a template with the fields that it cannot do without.
@@ -96,6 +109,17 @@ var messages = []message{
 	load(BackupCodeUsed),
 	load(AccountClosed, link, linkHours),
 	load(AccountErased),
+	load(SubscriptionPaid, plan, amount, date),
+	load(SubscriptionDeclined, plan, amount),
+	load(SubscriptionTrial, plan, amount, date),
+	load(SubscriptionPlanChanged, plan, date),
+	load(SubscriptionPlanScheduled, plan, date),
+	load(SubscriptionPaused, plan),
+	load(SubscriptionResumed, plan, date),
+	load(SubscriptionCancellation, plan, date),
+	load(SubscriptionKept, plan, date),
+	load(SubscriptionEnded, plan),
+	load(SubscriptionUnpaid, plan),
 }
 
 // Data is what a message may tell. A template takes what it needs and ignores the rest.
@@ -109,6 +133,10 @@ type Data struct {
 	// Name and Username are chosen by strangers: they are shown cut to size and defused, or not at all.
 	Name     string
 	Username string
+	// Plan is the name of a plan, Amount a sum of money and Date a day, as people read them.
+	Plan   string
+	Amount string
+	Date   string
 	// Address is another address of the recipient, masked.
 	Address string
 	// Keys are names of API keys, chosen like a Name by whoever made them.

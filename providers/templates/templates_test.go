@@ -23,6 +23,7 @@ var sample = templates.Data{
 	Name: "Zoë O'Neil", Username: "zoe.oneil",
 	Address: "n***@example.com",
 	Keys:    []string{"ci-deploy_2", "Call +1 900 555 1234 now", "https://evil.example/x@y", "🔑 <b>prod</b>"},
+	Plan:    "Starter", Amount: "9.00 USD", Date: "31 January 2026",
 }
 
 // textOnly are the messages that are no mails.

@@ -1,0 +1,321 @@
+package workflows
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"gatehouse/account"
+	"gatehouse/activities"
+	"gatehouse/internal/durable"
+)
+
+// The names by which Subscription is started and spoken to. Its updates are SubscriptionOpen and the kinds of
+// activities.SubscriptionCommand that people ask for.
+const (
+	SubscriptionWorkflow = "Subscription"
+	// SubscriptionOpen waits a moment for the first charge. No argument, result activities.SubscriptionState.
+	SubscriptionOpen = "open"
+	// SubscriptionEnd is a signal: the account is closed, the subscription ends as soon as no charge is under way.
+	SubscriptionEnd = "end"
+)
+
+// SubscriptionFlow is the input of Subscription. Without an Opening the subscription exists already.
+type SubscriptionFlow struct {
+	SubscriptionID string
+	Opening        *SubscriptionOpening `json:",omitzero"`
+}
+
+// SubscriptionOpening is a subscription to be created.
+type SubscriptionOpening struct {
+	AccountID  uuid.UUID
+	Generation int
+	PlanID     string
+	MethodID   string
+}
+
+// SubscriptionRequest asks for a change; Key makes it happen once. Which fields count depends on the update.
+type SubscriptionRequest struct {
+	Key       string
+	PlanID    string     `json:",omitzero"`
+	MethodID  string     `json:",omitzero"`
+	ProrateAt time.Time  `json:",omitzero"`
+	ResumesAt *time.Time `json:",omitzero"`
+	// Reason is who pauses or resumes.
+	Reason account.PauseReason `json:",omitzero"`
+}
+
+// Subscription is the whole life of one subscription, and the only writer of its row (design D15).
+//
+//	incomplete -> active, or expired when the first payment does not come in time
+//	active -> period over: invoice, charge, credits -> active; declined: past_due, tried again by the rules of dunning
+//	past_due -> active, or canceled / unpaid when the last try is declined
+//	active <-> paused; active -> canceled when its period ends, at once, or with its account
+//
+// What happens is decided by the pure transitions of account.Subscription, in the store's transaction; the flow brings them
+// requests and time. It continues as new with each period.
+func Subscription(ctx workflow.Context, in SubscriptionFlow) error {
+	s := &subscription{flow: in, mutex: workflow.NewMutex(ctx), log: workflow.GetLogger(ctx)}
+	return play(ctx, s)
+}
+
+// subscription is the state of one run. The mutex guards every change of it that spans a wait.
+type subscription struct {
+	flow SubscriptionFlow
+	// loaded is set once now holds the subscription, refused why there will be none.
+	loaded  bool
+	refused error
+	now     activities.SubscriptionState
+	// charging is set while a charge has no outcome: nothing else may happen to the open invoice.
+	charging bool
+	// ending is set when the account is closed, closed when the run takes no more requests.
+	ending, closed bool
+	// mails counts those on their way.
+	mails int
+	start time.Time
+	mutex workflow.Mutex
+	log   log.Logger
+
+	// For the eyes of ops.
+	mail string
+}
+
+func (s *subscription) setup(ctx workflow.Context) error {
+	s.start = workflow.Now(ctx)
+	err := workflow.SetUpdateHandlerWithOptions(ctx, SubscriptionOpen, s.answerOpen, workflow.UpdateHandlerOptions{
+		Validator: func() error { return s.validate("") }, Description: "Create the subscription, and wait a moment for its first charge",
+	})
+	if err != nil {
+		return err
+	}
+	for _, kind := range requestable {
+		err := workflow.SetUpdateHandlerWithOptions(ctx, string(kind),
+			func(ctx workflow.Context, r SubscriptionRequest) (activities.SubscriptionState, error) {
+				return s.answer(ctx, kind, r)
+			},
+			workflow.UpdateHandlerOptions{Validator: func(SubscriptionRequest) error { return s.validate(kind) }})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// requestable are the commands that people ask for.
+var requestable = []activities.SubscriptionCommandKind{
+	activities.CommandChangePlan, activities.CommandChangeMethod, activities.CommandPause, activities.CommandResume,
+	activities.CommandCancel, activities.CommandCancelNow, activities.CommandUndoCancel,
+}
+
+// run follows the subscription until it is over. The signal that ends it may come at any time.
+func (s *subscription) run(ctx workflow.Context) (outcome string, err error) {
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		workflow.GetSignalChannel(ctx, SubscriptionEnd).Receive(ctx, nil)
+		s.ending = true
+	})
+	if err := s.open(ctx); err != nil {
+		return outcomeFailed, err
+	}
+	if s.refused != nil {
+		s.closed = true
+		return outcomeRefused, nil
+	}
+	for !s.now.Subscription.Status.Ended() {
+		if s.ending {
+			if err := s.do(ctx, activities.CommandCancelNow); err != nil {
+				return outcomeFailed, err
+			}
+			continue
+		}
+		if s.spent(ctx) {
+			if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) }); err != nil {
+				return outcomeFailed, err
+			}
+			if !s.ending && s.spent(ctx) {
+				return "", s.again(ctx)
+			}
+			continue
+		}
+		if err := s.next(ctx); err != nil {
+			return outcomeFailed, err
+		}
+	}
+	s.closed = true
+	return string(s.now.Subscription.Status), workflow.Await(ctx, func() bool { return s.mails == 0 })
+}
+
+// open creates the subscription, or finds it. It is tried for as long as it takes: whoever asked has an answer or will ask again.
+func (s *subscription) open(ctx workflow.Context) error {
+	if err := s.mutex.Lock(ctx); err != nil {
+		return err
+	}
+	defer s.mutex.Unlock()
+	var state activities.SubscriptionState
+	err := s.opening(ctx, &state)
+	if err != nil && passing(err) {
+		return err
+	}
+	s.loaded, s.refused = true, err
+	if err == nil {
+		s.took(ctx, state, s.flow.Opening != nil)
+	}
+	return nil
+}
+
+func (s *subscription) opening(ctx workflow.Context, state *activities.SubscriptionState) error {
+	o := s.flow.Opening
+	if o == nil {
+		return patiently(ctx, a.LoadSubscription, activities.SubscriptionInput{SubscriptionID: s.flow.SubscriptionID}).Get(ctx, state)
+	}
+	method, err := s.attach(ctx, o.AccountID, o.MethodID)
+	if err != nil {
+		return err
+	}
+	return briefly(ctx, a.OpenSubscription, activities.OpenSubscriptionInput{
+		SubscriptionID: s.flow.SubscriptionID, AccountID: o.AccountID, Generation: o.Generation, PlanID: o.PlanID,
+		MethodID: method, At: workflow.Now(ctx),
+	}).Get(ctx, state)
+}
+
+func (s *subscription) attach(ctx workflow.Context, accountID uuid.UUID, method string) (string, error) {
+	var attached activities.AttachedMethod
+	err := workflow.ExecuteActivity(withPayment(ctx, attachWithin), a.AttachMethod,
+		activities.AttachMethodInput{AccountID: accountID, MethodID: method}).Get(ctx, &attached)
+	return attached.MethodID, err
+}
+
+// spent reports whether the run has seen enough: a period is over, or its history is long. It waits for mails and requests.
+func (s *subscription) spent(ctx workflow.Context) bool {
+	return s.mails == 0 && !s.charging && s.now.Action != account.ActionCharge &&
+		(s.now.Subscription.PeriodStart.After(s.start) || workflow.GetInfo(ctx).GetContinueAsNewSuggested())
+}
+
+func (s *subscription) again(ctx workflow.Context) error {
+	return workflow.NewContinueAsNewError(ctx, Subscription, SubscriptionFlow{SubscriptionID: s.flow.SubscriptionID})
+}
+
+// next waits for what comes first, a request or the time of the next action, and then acts.
+func (s *subscription) next(ctx workflow.Context) error {
+	version, due := s.now.Subscription.Version, s.now.DueAt
+	wake := func() bool { return s.ending || s.now.Subscription.Version != version || s.spent(ctx) }
+	if s.now.Action == account.ActionNone {
+		return workflow.Await(ctx, wake)
+	}
+	if wait := due.Sub(workflow.Now(ctx)); wait > 0 {
+		waiting, cancel := workflow.WithCancel(ctx)
+		defer cancel()
+		alarm := workflow.NewTimerWithOptions(waiting, wait, workflow.TimerOptions{Summary: string(s.now.Action)})
+		if err := workflow.Await(ctx, func() bool { return wake() || alarm.IsReady() }); err != nil {
+			return err
+		}
+	}
+	if wake() {
+		return nil
+	}
+	switch s.now.Action {
+	case account.ActionCharge:
+		return s.charge(ctx)
+	case account.ActionRenew:
+		return s.do(ctx, activities.CommandRenew)
+	case account.ActionExpire:
+		return s.do(ctx, activities.CommandExpire)
+	case account.ActionGiveUp:
+		return s.do(ctx, activities.CommandGiveUp)
+	case account.ActionResume:
+		return s.do(ctx, activities.CommandResume)
+	case account.ActionEnd:
+		return s.do(ctx, activities.CommandCancelNow)
+	case account.ActionNone:
+	}
+	return nil
+}
+
+// do applies what time asks for. A refusal means that a request came first: the loop looks again.
+func (s *subscription) do(ctx workflow.Context, kind activities.SubscriptionCommandKind) error {
+	if err := s.mutex.Lock(ctx); err != nil {
+		return err
+	}
+	defer s.mutex.Unlock()
+	if s.now.Subscription.Status.Ended() {
+		return nil
+	}
+	command := activities.SubscriptionCommand{
+		SubscriptionID: s.flow.SubscriptionID, Kind: kind, At: workflow.Now(ctx), Key: s.step(string(kind)),
+	}
+	var state activities.SubscriptionState
+	err := patiently(ctx, a.ChangeSubscription, command).Get(ctx, &state)
+	if err != nil && !passing(err) {
+		s.log.Warn("a due change was refused", "kind", string(kind), "error", durable.Describe(err))
+		return s.reload(ctx)
+	}
+	if err == nil {
+		s.took(ctx, state, true)
+	}
+	return err
+}
+
+// reload reads the row again, after a wait: the flow is its only writer, so a difference is somebody's repair.
+func (s *subscription) reload(ctx workflow.Context) error {
+	if err := workflow.Sleep(ctx, leastWait); err != nil {
+		return err
+	}
+	var state activities.SubscriptionState
+	err := patiently(ctx, a.LoadSubscription, activities.SubscriptionInput{SubscriptionID: s.flow.SubscriptionID}).Get(ctx, &state)
+	if err == nil {
+		s.took(ctx, state, true)
+	}
+	return err
+}
+
+// step is the key of a change that time asks for: one for each version.
+func (s *subscription) step(kind string) string {
+	return "flow/" + kind + "/" + formatInt(s.now.Subscription.Version)
+}
+
+// charge asks for the money of the open invoice, for as long as it takes to know the outcome. Requests come in meanwhile.
+func (s *subscription) charge(ctx workflow.Context) error {
+	invoice := s.now.Subscription.Invoice
+	s.charging = true
+	defer func() { s.charging = false }()
+	s.show(ctx)
+	var state activities.SubscriptionState
+	err := workflow.ExecuteActivity(withCharge(ctx, invoice.ID), a.ChargeInvoice, activities.ChargeInput{
+		SubscriptionID: s.flow.SubscriptionID, InvoiceID: invoice.ID, Attempt: invoice.Attempt,
+	}).Get(ctx, &state)
+	switch {
+	case err == nil:
+		s.took(ctx, state, true)
+		return nil
+	case temporal.IsCanceledError(err):
+		return err
+	default:
+		// A provider that is away for a day leaves one line a day. Whatever else it is, the books say what is owed.
+		s.log.Error("a charge has no outcome", "invoice", invoice.ID, "error", durable.Describe(err))
+		return s.reload(ctx)
+	}
+}
+
+// took goes on with what a change has left, and tells the payer and ops of it.
+func (s *subscription) took(ctx workflow.Context, state activities.SubscriptionState, news bool) {
+	if state.Subscription.Version <= s.now.Subscription.Version {
+		return
+	}
+	s.now = state
+	s.show(ctx)
+	s.note(ctx)
+	if template := mailOf(state); news && template != "" {
+		s.tell(ctx, template, state.Subscription.Version)
+	}
+}
+
+func (s *subscription) end(ctx workflow.Context, outcome string) {
+	s.closed = true
+	s.show(ctx)
+	if outcome == "" {
+		return // goes on in the next run
+	}
+	s.upsert(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome), durable.NextActionAt.ValueUnset())
+}

@@ -1,0 +1,121 @@
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"gatehouse/account"
+	"gatehouse/activities"
+)
+
+const (
+	// chargeWait is how long a request waits for the charge that it has caused, so that most answers tell its outcome.
+	chargeWait = 2 * time.Second
+	// settleWait is how long a request waits for a charge that is under way.
+	settleWait = time.Second
+)
+
+var errCharging = account.ErrSubscriptionState.Saying("Subscription is being charged")
+
+// validate refuses, without a trace in the history, what is certain to fail. The transition itself has the last word.
+func (s *subscription) validate(kind activities.SubscriptionCommandKind) error {
+	switch {
+	case s.refused != nil:
+		return s.refused
+	case s.closed:
+		return account.ErrSubscriptionState.Saying("Subscription has ended").Because(errEnding)
+	case !s.loaded:
+		return nil
+	}
+	now := s.now.Subscription
+	refuse := func(why string) error { return account.ErrSubscriptionState.Saying("Subscription " + why) }
+	switch {
+	case kind == activities.CommandPause && now.Status != account.SubscriptionActive && now.Status != account.SubscriptionPaused:
+		return refuse("is not active")
+	case kind == activities.CommandResume && now.Status != account.SubscriptionPaused:
+		return refuse("is not paused")
+	}
+	return nil
+}
+
+// answerOpen waits until the subscription is there, and a moment for its first charge.
+func (s *subscription) answerOpen(ctx workflow.Context) (activities.SubscriptionState, error) {
+	if err := workflow.Await(ctx, func() bool { return s.loaded || s.closed }); err != nil {
+		return activities.SubscriptionState{}, err
+	}
+	if s.refused != nil {
+		return activities.SubscriptionState{}, s.refused
+	}
+	if !s.loaded {
+		return activities.SubscriptionState{}, account.ErrUnavailable.Because(errEnding)
+	}
+	return s.afterCharge(ctx)
+}
+
+// answer does what a request asks for, and waits a moment for the charge that it causes.
+func (s *subscription) answer(
+	ctx workflow.Context, kind activities.SubscriptionCommandKind, r SubscriptionRequest,
+) (activities.SubscriptionState, error) {
+	if err := workflow.Await(ctx, func() bool { return s.loaded || s.closed }); err != nil {
+		return activities.SubscriptionState{}, err
+	}
+	if s.busy(ctx) {
+		if _, err := workflow.AwaitWithTimeout(ctx, settleWait, func() bool { return !s.busy(ctx) }); err != nil {
+			return activities.SubscriptionState{}, err
+		}
+	}
+	if err := s.change(ctx, kind, r); err != nil {
+		return activities.SubscriptionState{}, err
+	}
+	return s.afterCharge(ctx)
+}
+
+// busy reports whether a charge is under way or due: nothing else may happen to its invoice.
+func (s *subscription) busy(ctx workflow.Context) bool {
+	return s.charging || s.now.Action == account.ActionCharge && !s.now.DueAt.After(workflow.Now(ctx))
+}
+
+func (s *subscription) change(ctx workflow.Context, kind activities.SubscriptionCommandKind, r SubscriptionRequest) error {
+	if err := s.mutex.Lock(ctx); err != nil {
+		return err
+	}
+	defer s.mutex.Unlock()
+	if err := s.validate(kind); err != nil {
+		return err
+	}
+	method := r.MethodID
+	if kind == activities.CommandChangeMethod {
+		var err error
+		if method, err = s.attach(ctx, s.now.Subscription.AccountID, r.MethodID); err != nil {
+			return err
+		}
+	}
+	if s.busy(ctx) {
+		return errCharging
+	}
+	var state activities.SubscriptionState
+	err := briefly(ctx, a.ChangeSubscription, activities.SubscriptionCommand{
+		SubscriptionID: s.flow.SubscriptionID, Kind: kind, Key: r.Key, At: workflow.Now(ctx),
+		PlanID: r.PlanID, MethodID: method, ProrateAt: r.ProrateAt, ResumesAt: r.ResumesAt, Reason: r.Reason,
+	}).Get(ctx, &state)
+	if err == nil {
+		s.took(ctx, state, true)
+	}
+	return err
+}
+
+// afterCharge returns what the charge under way has left, or the present when that takes too long. A declined change of plan
+// is the requester's error: nothing has changed.
+func (s *subscription) afterCharge(ctx workflow.Context) (activities.SubscriptionState, error) {
+	before := s.now.Subscription
+	if s.busy(ctx) {
+		if _, err := workflow.AwaitWithTimeout(ctx, chargeWait, func() bool { return s.now.Subscription.Version != before.Version }); err != nil {
+			return activities.SubscriptionState{}, err
+		}
+	}
+	if s.now.Event == "plan_change_declined" && before.Upgrade != nil {
+		return activities.SubscriptionState{}, account.ErrPaymentDeclined
+	}
+	return s.now, nil
+}

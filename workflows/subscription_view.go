@@ -1,0 +1,140 @@
+package workflows
+
+import (
+	"strconv"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"gatehouse/account"
+	"gatehouse/activities"
+	"gatehouse/internal/durable"
+)
+
+func formatInt(n int64) string { return strconv.FormatInt(n, 10) }
+
+// mailOf is the template that tells the payer what has happened, empty where there is nothing to tell.
+func mailOf(state activities.SubscriptionState) string {
+	switch state.Event {
+	case "paid":
+		return "subscription_paid"
+	case "payment_declined":
+		return "subscription_declined"
+	case "trial_started":
+		return "subscription_trial"
+	case "plan_changed":
+		return "subscription_plan_changed"
+	case "plan_change_scheduled":
+		return "subscription_plan_scheduled"
+	case "paused":
+		return "subscription_paused"
+	case "resumed":
+		return "subscription_resumed"
+	case "cancellation_scheduled":
+		return "subscription_cancellation"
+	case "cancellation_undone":
+		return "subscription_kept"
+	case "canceled", "expired":
+		return "subscription_ended"
+	case "unpaid":
+		return "subscription_unpaid"
+	}
+	return ""
+}
+
+// tell sends a mail that nobody waits for.
+func (s *subscription) tell(ctx workflow.Context, template string, version int64) {
+	s.mails++
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		defer func() { s.mails-- }()
+		var sent activities.Delivered
+		input := activities.SubscriptionMailInput{SubscriptionID: s.flow.SubscriptionID, Version: version, Template: template}
+		err := workflow.ExecuteActivity(withMessage(ctx, "send the mail: "+template, courtesyMail), a.SendSubscriptionMail, input).Get(ctx, &sent)
+		if err != nil {
+			s.log.Warn("a mail was not sent", "template", template, "error", durable.Describe(err))
+			s.mail = template + ": " + undelivered(err)
+		} else {
+			s.mail = template + ": " + string(sent.State)
+		}
+		s.show(ctx)
+	})
+}
+
+// note sets search attributes. They serve ops alone, so the flow goes on without them.
+func (s *subscription) note(ctx workflow.Context) {
+	attributes := []temporal.SearchAttributeUpdate{
+		durable.FlowStage.ValueSet(string(s.now.Subscription.Status)), durable.Plan.ValueSet(s.now.Subscription.Plan.Code),
+		durable.NextActionAt.ValueUnset(),
+	}
+	if !s.now.DueAt.IsZero() {
+		attributes[2] = durable.NextActionAt.ValueSet(s.now.DueAt)
+	}
+	s.upsert(ctx, attributes...)
+}
+
+func (s *subscription) upsert(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) {
+	if err := workflow.UpsertTypedSearchAttributes(ctx, attributes...); err != nil {
+		s.log.Warn("search attributes were not set", "error", durable.Describe(err))
+	}
+}
+
+// show writes what ops read in the UI.
+func (s *subscription) show(ctx workflow.Context) {
+	now := s.now.Subscription
+	text := "| | |\n|---|---|\n"
+	row := func(name, value string) {
+		if value != "" {
+			text += "| " + name + " | " + value + " |\n"
+		}
+	}
+	if !s.loaded {
+		row("Stage", "opening")
+		workflow.SetCurrentDetails(ctx, text)
+		return
+	}
+	row("Status", string(now.Status))
+	row("Plan", now.Plan.Code)
+	row("Period", stamp(now.PeriodStart)+" to "+stamp(now.PeriodEnd))
+	if now.CancelAtPeriodEnd {
+		row("Ends", stamp(now.PeriodEnd))
+	}
+	if i := now.Invoice; i != nil {
+		row("Owes", account.FormatMoney(i.Amount)+", attempt "+strconv.Itoa(i.Attempt))
+	}
+	if s.charging {
+		row("Charge", "under way")
+	}
+	if s.now.Action != account.ActionNone {
+		row("Next", string(s.now.Action)+" at "+stamp(s.now.DueAt))
+	}
+	row("Mail", s.mail)
+	workflow.SetCurrentDetails(ctx, text)
+}
+
+// withPayment is the preset for asking the payment provider on a request's path.
+func withPayment(ctx workflow.Context, within time.Duration) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue: durable.QueuePayments, StartToCloseTimeout: paymentAttempt, ScheduleToCloseTimeout: within,
+		Summary: "attach the payment method",
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute,
+		},
+	})
+}
+
+// withCharge is the preset for a charge, which is asked for anew when a day brought no outcome.
+func withCharge(ctx workflow.Context, invoice string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue: durable.QueuePayments, StartToCloseTimeout: paymentAttempt, ScheduleToCloseTimeout: 24 * time.Hour, Summary: "charge " + invoice,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 10 * time.Minute,
+		},
+	})
+}
+
+const (
+	paymentAttempt = 30 * time.Second
+	// attachWithin ends the opening of a subscription whose provider is away: its owner asks again.
+	attachWithin = 10 * time.Minute
+)
