@@ -28,7 +28,9 @@ type Deps struct {
 	// ShutdownTimeout is how long activities may finish once the worker stops; then their contexts end. Keep it at least
 	// as long as the longest activity.
 	ShutdownTimeout time.Duration
-	// Started, if set, is called once both queues are polled.
+	// PaymentRate is how many activities a second all workers together take from the queue of payments; 0 means no bound.
+	PaymentRate float64
+	// Started, if set, is called once all queues are polled.
 	Started func()
 	// Deployment turns on worker versioning when it is set. A versioned worker gets no work until its version is current.
 	Deployment worker.DeploymentOptions
@@ -37,22 +39,22 @@ type Deps struct {
 // stickyWait is how long a flow's next task waits for the worker that knows the flow, before any may take it.
 const stickyWait = time.Second
 
-// Run polls both queues until ctx ends, then lets running tasks finish and returns nil. It returns an error when a
+// Run polls all queues until ctx ends, then lets running tasks finish and returns nil. It returns an error when a
 // worker cannot start, or when Temporal refuses one for good (its namespace is gone, say): the process should end then.
 func Run(ctx context.Context, d Deps) error {
-	fatal := make(chan error, 2)
-	flows, notify := d.workers(func(err error) { fatal <- err })
+	fatal := make(chan error, 3)
+	all := d.workers(func(err error) { fatal <- err })
 
-	started := make([]worker.Worker, 0, 2)
+	started := make([]worker.Worker, 0, len(all))
 	defer func() { stop(started) }()
-	for _, w := range []worker.Worker{flows, notify} {
+	for _, w := range all {
 		if err := w.Start(); err != nil {
 			return fmt.Errorf("start worker: %w", err)
 		}
 		started = append(started, w)
 	}
 	d.Logger.InfoContext(ctx, "worker started",
-		slog.Any("queues", []string{durable.QueueFlows, durable.QueueNotify}))
+		slog.Any("queues", []string{durable.QueueFlows, durable.QueueNotify, durable.QueuePayments}))
 	if d.Started != nil {
 		d.Started()
 	}
@@ -66,7 +68,7 @@ func Run(ctx context.Context, d Deps) error {
 	}
 }
 
-func (d Deps) workers(onFatal func(error)) (flows, notify worker.Worker) {
+func (d Deps) workers(onFatal func(error)) []worker.Worker {
 	options := worker.Options{
 		WorkflowTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
 		ActivityTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
@@ -81,14 +83,18 @@ func (d Deps) workers(onFatal func(error)) (flows, notify worker.Worker) {
 		OnFatalError:        onFatal,
 		DeploymentOptions:   d.Deployment,
 	}
-	flows = worker.New(d.Client.Temporal(), durable.QueueFlows, options)
+	flows := worker.New(d.Client.Temporal(), durable.QueueFlows, options)
 	d.Register(flows)
 	flows.RegisterActivity(d.Activities)
 
 	options.DisableWorkflowWorker = true
-	notify = worker.New(d.Client.Temporal(), durable.QueueNotify, options)
+	notify := worker.New(d.Client.Temporal(), durable.QueueNotify, options)
 	notify.RegisterActivity(d.Activities)
-	return flows, notify
+
+	options.TaskQueueActivitiesPerSecond = d.PaymentRate
+	payments := worker.New(d.Client.Temporal(), durable.QueuePayments, options)
+	payments.RegisterActivity(d.Activities)
+	return []worker.Worker{flows, notify, payments}
 }
 
 // stop stops all at once: one after the other would take the shutdown timeout of each.

@@ -112,7 +112,7 @@ func deps(t *testing.T, f *frontend) worker.Deps {
 	}
 }
 
-func TestRunPollsBothQueuesUntilItIsStopped(t *testing.T) {
+func TestRunPollsAllQueuesUntilItIsStopped(t *testing.T) {
 	t.Parallel()
 	f := &frontend{}
 	d := deps(t, f)
@@ -123,7 +123,7 @@ func TestRunPollsBothQueuesUntilItIsStopped(t *testing.T) {
 	go func() { done <- worker.Run(ctx, d) }()
 
 	<-started
-	want := []string{"activity account-flows", "activity account-notify", "workflow account-flows"}
+	want := []string{"activity account-flows", "activity account-notify", "activity account-payments", "workflow account-flows"}
 	require.Eventually(t, func() bool { return slices.Equal(want, f.polled()) }, 5*time.Second, time.Millisecond)
 	select {
 	case err := <-done:

@@ -45,7 +45,7 @@ func (p *process) runWorker(ctx context.Context) error {
 		return err
 	}
 	steps := &activities.Activities{
-		Store: p.store, Keys: p.keys, Mail: sender, Phones: phones, Policy: p.config.Policy, ConfirmURL: p.config.ConfirmURL,
+		Store: p.store, Keys: p.keys, Mail: sender, Phones: phones, Policy: p.config.Policy, Billing: p.config.Billing, Clock: p.clock, ConfirmURL: p.config.ConfirmURL,
 		ResetURL: p.config.ResetURL, UndoURL: p.config.ClosureUndoURL, Log: p.log,
 	}
 	ready := ops.All(map[string]ops.Check{"postgres": p.store.Ping, "temporal": p.flows.Healthy})
@@ -53,6 +53,7 @@ func (p *process) runWorker(ctx context.Context) error {
 	group.Go(func() error {
 		return worker.Run(ctx, worker.Deps{
 			Client: p.flows, Activities: steps, Register: workflows.Register, Logger: p.log, ShutdownTimeout: p.config.ShutdownTimeout,
+			PaymentRate: p.config.PaymentRate,
 		})
 	})
 	group.Go(func() error {

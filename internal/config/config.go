@@ -102,6 +102,11 @@ type Config struct {
 
 	// Policy is the account's limits and lifetimes.
 	Policy account.Policy `envPrefix:"GATEHOUSE_"`
+
+	// Billing is the terms of subscriptions.
+	Billing account.BillingRules `envPrefix:"GATEHOUSE_SUBSCRIPTION_"`
+	// PaymentRate is how many requests a second the payment provider gets from all workers together.
+	PaymentRate float64 `env:"GATEHOUSE_PAYMENT_RATE" envDefault:"50"`
 }
 
 // Mail is the SMTP provider.
