@@ -90,12 +90,15 @@ type Policy struct {
 	// RecoveryAge is how long an address that took the place of another one resets no password: whoever got hold of a session
 	// shall not get the account by it, once its owner was told at the former address (contract D23, C20).
 	RecoveryAge time.Duration `env:"RECOVERY_AGE" envDefault:"24h"`
-	// ContactAge is how long ago an email or a phone must have been proven for a code to it to guard the account, unless it
-	// was proven before the session began that asks (contract D06).
-	ContactAge time.Duration `env:"CONTACT_AGE" envDefault:"24h"`
 
 	// ClosureGrace is how long a closed account can be opened again before it is erased (contract C01, conventions 17).
 	ClosureGrace time.Duration `env:"CLOSURE_GRACE" envDefault:"168h"`
+
+	// UsernameChanges is how often in UsernameChangePer a username may change; choosing the first one is free. UsernameHold is
+	// how long a former username stays out of reach for others.
+	UsernameChanges   int           `env:"USERNAME_CHANGES" envDefault:"1"`
+	UsernameChangePer time.Duration `env:"USERNAME_CHANGE_PER" envDefault:"720h"`
+	UsernameHold      time.Duration `env:"USERNAME_HOLD" envDefault:"2160h"`
 
 	// WelcomeBonus is granted once to a proven account, WelcomeBonusReduced when its device fingerprint is known
 	// (contract X17, conventions 20).
@@ -168,6 +171,9 @@ func (p Policy) GuessQuotas() []Quota {
 	return []Quota{{p.CodeTriesPerHour, time.Hour}, {p.CodeTriesPerDay, 24 * time.Hour}}
 }
 
+// UsernameQuota bounds the changes of a username.
+func (p Policy) UsernameQuota() Quota { return Quota{p.UsernameChanges, p.UsernameChangePer} }
+
 // RateLimit is a bound per client address (an IPv6 client counts as its /64), in fixed windows.
 type RateLimit struct {
 	Name   string
@@ -182,6 +188,8 @@ var (
 	LimitVerify = RateLimit{"verify", []Quota{{30, time.Minute}, {200, time.Hour}}}
 	// LimitCheck bounds questions about accounts of others (C04, C05).
 	LimitCheck = RateLimit{"check", []Quota{{30, time.Minute}, {300, time.Hour}}}
+	// LimitLookup bounds what anybody may ask of usernames and the people behind them (D10, D13, D14).
+	LimitLookup = RateLimit{"lookup", []Quota{{120, time.Minute}, {2000, time.Hour}}}
 	// LimitRead has no quotas: counting would cost a read more than the read itself.
 	LimitRead  = RateLimit{"read", nil}
 	LimitWrite = RateLimit{"write", []Quota{{120, time.Minute}}}

@@ -26,7 +26,8 @@ func TestParseUsername(t *testing.T) {
 		strings.Repeat("a", 31): "must be 3 to 30 characters", ".ada": "must not begin or end with a dot", "ada.": "must not begin or end with a dot",
 		"support.": "must not begin or end with a dot", "...": "must not begin or end with a dot",
 		"check": "is reserved", "search": "is reserved", "change": "is reserved", "ADMIN": "is reserved", "@Support": "is reserved",
-		"\uff41dmin": "is reserved", "Root ": "is reserved",
+		"\uff41dmin": "is reserved", "Root ": "is reserved", "adm1n": "is reserved", "r00t": "is reserved", "sup_p.ort": "is reserved",
+		"b1ll1ng": "is reserved", "b111ing": "is reserved", "h3lp_": "is reserved", "_admin_": "is reserved",
 	} {
 		got, f := account.ParseUsername(in)
 		require.Equal(t, fault, f, "%q", in)
@@ -53,6 +54,41 @@ func TestUSR03_LookAlikesHaveNoFormOfTheirOwn(t *testing.T) {
 		require.NotEmpty(t, fault, "%q became %q", in, got)
 		require.Empty(t, got)
 	}
+}
+
+// What is reserved today may have been chosen before: it is still read.
+func TestReadUsernameKnowsNoReservedWords(t *testing.T) {
+	t.Parallel()
+	for _, in := range []string{"admin", "@Adm1n", "check"} {
+		got, fault := account.ReadUsername(in)
+		require.Empty(t, fault)
+		require.Equal(t, account.FoldUsername(in), got)
+	}
+	_, fault := account.ReadUsername("a b")
+	require.NotEmpty(t, fault)
+}
+
+func TestSuggestUsernames(t *testing.T) {
+	t.Parallel()
+	highest := func(n int) int { return n - 1 }
+	require.Equal(t, []string{"john_doe1", "john_doe99", "johndoe_", "john_doe999", "john_doe9999"}, account.SuggestUsernames("@John_Doe", highest))
+	require.Equal(t, []string{"ada", "ada1", "ada99", "ada_", "ada999", "ada9999"}, account.SuggestUsernames(" .Ada!! ", highest))
+	require.Equal(t, []string{"a99", "a999", "a9999"}, account.SuggestUsernames("a", highest))
+	for _, none := range []string{"", "@", "___", "...", "admin", "ADM1N", "s.u.p.p.o.r.t", "\U0001F600"} {
+		require.Empty(t, account.SuggestUsernames(none, highest), none)
+	}
+}
+
+func TestSuggestedUsernamesCanBeChosen(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(r *rapid.T) {
+		s := rapid.OneOf(rapid.String(), rapid.StringMatching(`[a-zA-Z0-9_.]{1,40}`)).Draw(r, "name")
+		for _, name := range account.SuggestUsernames(s, func(n int) int { return rapid.IntRange(0, n-1).Draw(r, "drawn") }) {
+			if got, fault := account.ParseUsername(name); got != name || name == account.FoldUsername(s) {
+				r.Fatalf("%q was offered for %q: %q, %s", name, s, got, fault)
+			}
+		}
+	})
 }
 
 var stored = regexp.MustCompile(`^[a-z0-9_.]{3,30}$`) // as the table's constraint has it

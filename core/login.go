@@ -51,7 +51,7 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 		return SignIn{}, err
 	}
 	email := account.NormalizeEmail(in.Identifier)
-	username, _ := account.ParseUsername(in.Identifier)
+	username, _ := account.ReadUsername(in.Identifier)
 	cred, err := c.Store.CredentialsOf(ctx, email, username)
 	if err != nil && !errors.Is(err, account.ErrNotFound) {
 		return SignIn{}, err

@@ -22,9 +22,8 @@ func (s *Store) OwnerOf(ctx context.Context, email string) (EmailOwner, error) {
 	return o, translate(err)
 }
 
-// UsernameTaken reports whether a live account has the username.
+// UsernameTaken reports whether a live account has the username, or it is kept for one.
 func (s *Store) UsernameTaken(ctx context.Context, username string) (bool, error) {
-	var taken bool
-	err := s.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM accounts WHERE username = ? AND deleted_at IS NULL)`, username).Scan(ctx, &taken)
-	return taken, translate(err)
+	free, err := s.usernameFree(ctx, uuid.Nil, username)
+	return !free, err
 }

@@ -51,7 +51,7 @@ func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, erro
 		if _, err := tx.db.NewRaw(`UPDATE accounts SET deleted_at = now(), updated_at = now() WHERE id = ?`, n.AccountID).Exec(ctx); err != nil {
 			return err
 		}
-		return tx.endAccess(ctx, n.AccountID)
+		return tx.endMembership(ctx, n.AccountID)
 	})
 	return eraseAt, translate(err)
 }
@@ -59,24 +59,36 @@ func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, erro
 // reachable holds for an account whose owner can be written to.
 const reachable = `email IS NOT NULL AND email_verified_at IS NOT NULL`
 
-// endAccess ends whatever acts for an account, and what may be proven for it. Its live subscription is marked as canceled.
-func (s *Store) endAccess(ctx context.Context, accountID uuid.UUID) error {
+// endMembership is endAccess of a closed account, whose live subscription is marked as canceled.
+func (s *Store) endMembership(ctx context.Context, accountID uuid.UUID) error {
+	if err := s.endAccess(ctx, accountID, "account_closed"); err != nil {
+		return err
+	}
+	_, err := s.db.NewRaw(`
+		UPDATE subscriptions SET status = 'canceled', cancel_at = coalesce(cancel_at, now())
+		WHERE account_id = ? AND status IN ('trialing', 'active', 'past_due', 'paused', 'unpaid')`, accountID).Exec(ctx)
+	return err
+}
+
+// endAccess ends whatever acts for an account, and what may be proven for it.
+func (s *Store) endAccess(ctx context.Context, accountID uuid.UUID, reason string) error {
 	// Keys before sessions, each in a statement of its own: it then sees the session that a key's last use has just made.
 	for _, statement := range []string{
-		`UPDATE api_keys SET revoked_at = now() WHERE account_id = ? AND revoked_at IS NULL`,
-		`UPDATE sessions SET revoked_at = now(), revoke_reason = 'account_closed' WHERE account_id = ? AND revoked_at IS NULL`,
-		`UPDATE devices SET revoked_at = now() WHERE account_id = ? AND revoked_at IS NULL`,
-		`DELETE FROM refresh_tokens WHERE session_id IN (SELECT id FROM sessions WHERE account_id = ?)`,
-		`UPDATE challenges SET superseded_at = now() WHERE account_id = ? AND consumed_at IS NULL AND superseded_at IS NULL`,
-		`UPDATE subscriptions SET status = 'canceled', cancel_at = coalesce(cancel_at, now())
-			WHERE account_id = ? AND status IN ('trialing', 'active', 'past_due', 'paused', 'unpaid')`,
+		`UPDATE api_keys SET revoked_at = now() WHERE account_id = ?0 AND revoked_at IS NULL`,
+		`UPDATE sessions SET revoked_at = now(), revoke_reason = ?1 WHERE account_id = ?0 AND revoked_at IS NULL`,
+		`UPDATE devices SET revoked_at = now() WHERE account_id = ?0 AND revoked_at IS NULL`,
+		`DELETE FROM refresh_tokens WHERE session_id IN (SELECT id FROM sessions WHERE account_id = ?0)`,
+		endChallenges,
 	} {
-		if _, err := s.db.NewRaw(statement, accountID).Exec(ctx); err != nil {
+		if _, err := s.db.NewRaw(statement, accountID, reason).Exec(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+const endChallenges = `
+	UPDATE challenges SET superseded_at = now() WHERE account_id = ?0 AND consumed_at IS NULL AND superseded_at IS NULL`
 
 // Closure is a closed account that may still be opened again.
 type Closure struct {
@@ -94,8 +106,8 @@ func (s *Store) ClosureByToken(ctx context.Context, tokenHash []byte) (Closure, 
 
 // ReopenAccount undoes a closure in one transaction: the account has its email, username, password and outside accounts
 // back, and no session. An outside account that opens another one meanwhile stays there. Repeating it changes nothing. It
-// returns account.ErrEmailExists or account.ErrUsernameTaken when somebody else has the name now, and account.ErrNotFound
-// when the term of grace is over.
+// returns account.ErrEmailExists or account.ErrUsernameTaken when somebody else has the name now, or it is kept for
+// them, and account.ErrNotFound when the term of grace is over.
 func (s *Store) ReopenAccount(ctx context.Context, closure uuid.UUID) error {
 	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		var accountID uuid.UUID
@@ -110,12 +122,17 @@ func (s *Store) ReopenAccount(ctx context.Context, closure uuid.UUID) error {
 		case due:
 			return errNoRows
 		}
-		res, err := tx.db.NewRaw(`UPDATE accounts SET deleted_at = NULL, updated_at = now() WHERE id = ?`, accountID).Exec(ctx)
-		if err := touched(res, err); err != nil {
+		var username *string
+		err = tx.db.NewRaw(`UPDATE accounts SET deleted_at = NULL, updated_at = now() WHERE id = ? RETURNING username`, accountID).
+			Scan(ctx, &username)
+		if err == nil && username != nil {
+			err = tx.requireUnheld(ctx, accountID, *username)
+		}
+		if err != nil {
 			return err
 		}
 		// A login that was under way at the closure may have made one more session.
-		if err := tx.endAccess(ctx, accountID); err != nil {
+		if err := tx.endMembership(ctx, accountID); err != nil {
 			return err
 		}
 		_, err = tx.db.NewRaw(`

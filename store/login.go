@@ -65,13 +65,13 @@ func (s *Store) LoginSucceeded(ctx context.Context, keys [][]byte) error {
 	return translate(err)
 }
 
-// StillCurrent reports whether an account's password is the one that was set at changedAt. It waits for a change that is
+// StillCurrent reports whether an account may be used, and its password is the one that was set at changedAt. It waits for a change that is
 // under way: asked after a session was made with the password, either it says no or the change ends the session.
 func (s *Store) StillCurrent(ctx context.Context, c Credentials) (bool, error) {
 	var current bool
 	err := s.db.NewRaw(`
-		SELECT password_hash IS NOT NULL AND password_changed_at IS NOT DISTINCT FROM ?::timestamptz FROM accounts
-		WHERE id = ? AND deleted_at IS NULL FOR SHARE`, c.ChangedAt, c.AccountID).Scan(ctx, &current)
+		SELECT a.password_hash IS NOT NULL AND a.password_changed_at IS NOT DISTINCT FROM ?::timestamptz FROM accounts a
+		WHERE a.id = ? AND `+accountUsable+` FOR SHARE`, c.ChangedAt, c.AccountID).Scan(ctx, &current)
 	err = translate(err)
 	if errors.Is(err, account.ErrNotFound) {
 		return false, nil

@@ -50,6 +50,11 @@ func (s *Store) createAccount(ctx context.Context, n newAccount, bonus Bonus) er
 	if err != nil {
 		return translate(err)
 	}
+	if n.username != nil {
+		if err := s.requireUnheld(ctx, n.id, *n.username); err != nil {
+			return err
+		}
+	}
 	if !n.verified {
 		return nil
 	}

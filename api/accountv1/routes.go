@@ -1,8 +1,10 @@
 package accountv1
 
 import (
+	"context"
 	"slices"
 
+	"gatehouse/account"
 	"gatehouse/api/endpoint"
 	"gatehouse/core"
 )
@@ -11,10 +13,15 @@ import (
 type Core interface {
 	passwordCore
 	emailCore
-	sessionCore
 	providerCore
 	securityCore
 	mfaCore
+	usernameCore
+	deactivationCore
+}
+
+type passwordCore interface {
+	Me(context.Context, account.Caller, core.None) (account.Principal, error)
 }
 
 // Routes is the table of document D.
@@ -22,11 +29,22 @@ func Routes(c Core) []endpoint.Route {
 	return slices.Concat(
 		passwordRoutes(c),
 		emailRoutes(c),
-		sessionRoutes(c),
 		providerRoutes(c),
 		securityRoutes(c),
 		mfaRoutes(c),
+		usernameRoutes(c),
+		deactivationRoutes(c),
 	)
+}
+
+func passwordRoutes(c passwordCore) []endpoint.Route {
+	return []endpoint.Route{
+		// D08
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "canSetPassword", Method: "GET", Path: "/api/v1/account/password/can-set",
+			Policy: endpoint.Session, Scope: account.ScopeRead, Limit: account.LimitRead,
+		}, emptyRequest.none, c.Me, newCanSetPasswordBody),
+	}
 }
 
 func (emptyRequest) none() core.None { return core.None{} }

@@ -88,7 +88,7 @@ func displayName(name string) string {
 // displayUsername returns username with a word joiner behind each dot: it looks the same and is no domain to a mail
 // program. What is no username at all is dropped.
 func displayUsername(username string) string {
-	stored, fault := account.ParseUsername(username)
+	stored, fault := account.ReadUsername(username)
 	if fault != "" {
 		return ""
 	}

@@ -30,10 +30,6 @@ const (
 	PasswordChanged = "password_changed"
 	PasswordAdded   = "password_added"
 	PasswordReset   = "password_reset"
-	// SecurityCode brings the code that an owner confirms a change with. It needs Code and Minutes; Name is optional.
-	SecurityCode = "security_code"
-	// PasswordChangedSMS tells an owner by SMS that the password is another. It needs nothing.
-	PasswordChangedSMS = "password_changed_sms"
 	// ChangeEmail brings code and link that prove the address an account is about to have. It needs Code, Minutes and a
 	// Link with a token.
 	ChangeEmail = "change_email"
@@ -77,6 +73,11 @@ const (
 	SubscriptionKept          = "subscription_kept"
 	SubscriptionEnded         = "subscription_ended"
 	SubscriptionUnpaid        = "subscription_unpaid"
+	// AccountDeactivated and AccountReactivated tell an owner that the account is locked, or open again; UsernameChanged that
+	// it is called otherwise. Name and Username are optional.
+	AccountDeactivated = "account_deactivated"
+	AccountReactivated = "account_reactivated"
+	UsernameChanged    = "username_changed"
 )
 
 // message is a template with the fields that it cannot do without.
@@ -97,8 +98,6 @@ var messages = []message{
 	load(PasswordChanged),
 	load(PasswordAdded),
 	load(PasswordReset),
-	load(SecurityCode, code, minutes),
-	loadText(PasswordChangedSMS),
 	load(ChangeEmail, code, minutes, link),
 	load(EmailChangeRequested, address),
 	load(EmailChanged, address),
@@ -126,6 +125,9 @@ var messages = []message{
 	load(SubscriptionKept, plan, date),
 	load(SubscriptionEnded, plan),
 	load(SubscriptionUnpaid, plan),
+	load(AccountDeactivated),
+	load(AccountReactivated),
+	load(UsernameChanged),
 }
 
 // Data is what a message may tell. A template takes what it needs and ignores the rest.

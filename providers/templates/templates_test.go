@@ -27,9 +27,7 @@ var sample = templates.Data{
 }
 
 // textOnly are the messages that are no mails.
-func textOnly(name string) bool {
-	return name == templates.PhoneCode || name == templates.PasswordChangedSMS
-}
+func textOnly(name string) bool { return name == templates.PhoneCode }
 
 func TestPhoneCodeFitsOneSMS(t *testing.T) {
 	t.Parallel()

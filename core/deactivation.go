@@ -1,0 +1,68 @@
+package core
+
+import (
+	"context"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"gatehouse/account"
+	"gatehouse/providers/templates"
+)
+
+// DeactivateInput locks the caller's account (D04). An account without a password needs none.
+type DeactivateInput struct {
+	Password string
+	Reason   string
+}
+
+const maxReason = 500
+
+func (in DeactivateInput) validate(hasPassword bool) error {
+	invalid := account.ErrInvalid
+	if fault := blankFault(in.Password); hasPassword && fault != "" {
+		invalid = invalid.On("password", fault)
+	}
+	if utf8.RuneCountInString(in.Reason) > maxReason {
+		invalid = invalid.On("reason", "must be at most 500 characters")
+	}
+	return faults(invalid)
+}
+
+// Deactivate locks the caller's account until an operator opens it again (D04). Nothing of it is lost, its email and
+// username stay taken, and no session, API key or password opens it. It returns account.ErrInvalidPassword and
+// account.ErrTooManyRequests for wrong passwords (security.md SES-13), and account.ErrReauthenticationRequired for an account
+// without a password whose session is not fresh.
+func (c *Core) Deactivate(ctx context.Context, by account.Caller, in DeactivateInput) (None, error) {
+	if by.Principal == nil {
+		return None{}, account.ErrUnauthorized
+	}
+	a := by.Principal.Account
+	if err := in.validate(a.HasPassword); err != nil {
+		return None{}, err
+	}
+	if a.HasPassword {
+		if _, err := c.provePassword(ctx, by, in.Password); err != nil {
+			return None{}, err
+		}
+	} else if err := c.requireFresh(by); err != nil {
+		return None{}, err
+	}
+	if err := c.Store.DeactivateAccount(ctx, a.ID, in.Reason); err != nil {
+		return None{}, unauthorized(err)
+	}
+	if a.EmailVerified {
+		c.notify(ctx, a.ID, templates.AccountDeactivated, uuid.NewString())
+	}
+	return None{}, nil
+}
+
+// Reactivate opens a deactivated account again, for operators. Its owner has to sign in anew, and is told. It returns
+// account.ErrNotFound for an account that is not deactivated.
+func (c *Core) Reactivate(ctx context.Context, accountID uuid.UUID) error {
+	verified, err := c.Store.ReactivateAccount(ctx, accountID)
+	if err == nil && verified {
+		c.notify(ctx, accountID, templates.AccountReactivated, uuid.NewString())
+	}
+	return err
+}

@@ -1,0 +1,58 @@
+package store
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+)
+
+// DeactivateAccount locks an account in one transaction: its data stays as it is, its email and username stay taken, and
+// no session, API key, code or password opens it. What its live subscription pays for pauses. It returns
+// account.ErrNotFound when the account may not be used any more.
+func (s *Store) DeactivateAccount(ctx context.Context, accountID uuid.UUID, reason string) error {
+	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		// Challenges before accounts, in the order of the changes that they prove: the other way round the two would wait for
+		// each other.
+		if _, err := tx.db.NewRaw(endChallenges, accountID).Exec(ctx); err != nil {
+			return err
+		}
+		res, err := tx.db.NewRaw(`
+			UPDATE accounts a SET is_active = false, is_locked = true, deactivated_at = now(), deactivation_reason = ?, updated_at = now()
+			WHERE a.id = ? AND `+accountUsable, nullable(reason), accountID).Exec(ctx)
+		if err := touched(res, err); err != nil {
+			return err
+		}
+		if err := tx.endAccess(ctx, accountID, "account_deactivated"); err != nil {
+			return err
+		}
+		_, err = tx.db.NewRaw(`UPDATE subscriptions SET status = 'paused'
+			WHERE account_id = ? AND status IN ('trialing', 'active', 'past_due')`, accountID).Exec(ctx)
+		return err
+	})
+}
+
+// ReactivateAccount opens a deactivated account again, with nobody signed in, and reports whether its address is proven. It
+// returns account.ErrNotFound for an account that is gone, closed or not deactivated.
+func (s *Store) ReactivateAccount(ctx context.Context, accountID uuid.UUID) (verified bool, err error) {
+	err = s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		err := tx.db.NewRaw(`
+			UPDATE accounts SET is_active = true, is_locked = false, deactivated_at = NULL, deactivation_reason = NULL, updated_at = now()
+			WHERE id = ? AND deactivated_at IS NOT NULL AND deleted_at IS NULL
+			RETURNING `+reachable, accountID).Scan(ctx, &verified)
+		if err != nil {
+			return err
+		}
+		// What was under way when it was deactivated may have made one more session.
+		return tx.endAccess(ctx, accountID, "account_deactivated")
+	})
+	return verified, err
+}
+
+// DeactivatedAccount returns the deactivated account with an email or id, or account.ErrNotFound.
+func (s *Store) DeactivatedAccount(ctx context.Context, email, id string) (uuid.UUID, error) {
+	var found uuid.UUID
+	err := s.db.NewRaw(`
+		SELECT id FROM accounts WHERE (email = ? OR id::text = ?) AND deactivated_at IS NOT NULL AND deleted_at IS NULL`, email, id).
+		Scan(ctx, &found)
+	return found, translate(err)
+}

@@ -1,1 +1,0 @@
-ALTER TABLE challenges DROP COLUMN session_id;

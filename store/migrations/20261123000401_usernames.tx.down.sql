@@ -1,0 +1,2 @@
+DROP INDEX accounts_shown_words_idx, accounts_shown_name_idx, accounts_shown_username_idx;
+DROP TABLE username_history;

@@ -1,0 +1,1 @@
+ALTER TABLE accounts DROP COLUMN deactivated_at, DROP COLUMN deactivation_reason;
