@@ -12,7 +12,8 @@ import (
 
 // UnlinkEmail takes the caller's email away, and tells its owner there (D25). It returns
 // account.ErrReauthenticationRequired, account.ErrEmailNotVerified, account.ErrLastProvider when no way to sign in would be
-// left: that is, no outside account (contract X19), and account.ErrNotFound when there is no email.
+// left: that is, no outside account (contract X19), account.ErrNoSecondFactor when codes to the email are the second factor,
+// and account.ErrNotFound when there is no email.
 func (c *Core) UnlinkEmail(ctx context.Context, by account.Caller, _ None) (None, error) {
 	if err := c.mayBind(by); err != nil {
 		return None{}, err

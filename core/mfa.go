@@ -178,10 +178,8 @@ func (c *Core) EnableTwoFactor(ctx context.Context, by account.Caller, in TwoFac
 	if err != nil {
 		return None{}, err
 	}
-	if by.Principal.Account.Email != nil {
-		if err := c.requireVerified(by); err != nil {
-			return None{}, err
-		}
+	if err := c.requireVerified(by); err != nil {
+		return None{}, err
 	}
 	if _, err := c.provePassword(ctx, by, in.Password); err != nil {
 		return None{}, err

@@ -138,8 +138,8 @@ func (s *Store) dropCodesTo(ctx context.Context, accountID uuid.UUID, email stri
 
 // UnlinkEmail takes an account's address away, with whatever was sent there to prove something or was to replace it, and
 // keeps it under id for ttl, so that its owner can be told there. The account stays proven. It returns
-// account.ErrLastProvider when no way to sign in would be left (contract X19), and account.ErrNotFound when there is no
-// address. Changes of one account wait for each other.
+// account.ErrLastProvider when no way to sign in would be left (contract X19), account.ErrNoSecondFactor when codes sent
+// there are its second factor, and account.ErrNotFound when there is no address. Changes of one account wait for each other.
 func (s *Store) UnlinkEmail(ctx context.Context, id, accountID uuid.UUID, ttl time.Duration) error {
 	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		var old string
@@ -147,6 +147,9 @@ func (s *Store) UnlinkEmail(ctx context.Context, id, accountID uuid.UUID, ttl ti
 			SELECT email FROM accounts WHERE id = ? AND email IS NOT NULL AND email_verified_at IS NOT NULL AND `+usable+` FOR UPDATE`,
 			accountID).Scan(ctx, &old)
 		if err != nil {
+			return err
+		}
+		if err := tx.keepFactor(ctx, accountID); err != nil {
 			return err
 		}
 		if _, err := tx.db.NewRaw(`UPDATE accounts SET email = NULL WHERE id = ?`, accountID).Exec(ctx); err != nil {

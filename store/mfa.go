@@ -253,3 +253,16 @@ func (s *Store) DisableTwoFactor(ctx context.Context, accountID uuid.UUID) error
 		return err
 	})
 }
+
+// keepFactor returns account.ErrNoSecondFactor for an account whose second factor is codes to its email: that must stay.
+func (s *Store) keepFactor(ctx context.Context, accountID uuid.UUID) error {
+	var mailed bool
+	err := s.db.NewRaw(`
+		SELECT a.two_factor_enabled AND NOT EXISTS (
+			SELECT 1 FROM totp_factors f WHERE f.account_id = a.id AND f.confirmed_at IS NOT NULL)
+		FROM accounts a WHERE a.id = ?`, accountID).Scan(ctx, &mailed)
+	if err == nil && mailed {
+		return account.ErrNoSecondFactor
+	}
+	return translate(err)
+}

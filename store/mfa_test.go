@@ -338,3 +338,20 @@ func TestRST_ResetLeavesTheFactor(t *testing.T) {
 	require.True(t, f.Confirmed)
 	require.Equal(t, 1, w.count(t, "backup_codes WHERE used_at IS NULL"))
 }
+
+func TestEmailStaysWhileItIsTheSecondFactor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	me := w.member(t, ada)
+	w.linkGoogle(t, me.AccountID, "1")
+	require.NoError(t, w.EnableTwoFactor(t.Context(), me.AccountID, me.SessionID))
+	unlink := func() error { return w.UnlinkEmail(t.Context(), uuid.New(), me.AccountID, time.Hour) }
+	require.ErrorIs(t, unlink(), account.ErrNoSecondFactor)
+	w.beginFactor(t, me.AccountID)
+	require.ErrorIs(t, unlink(), account.ErrNoSecondFactor, "an app that waits is none")
+	_, err := w.ShowFactor(t.Context(), stepUse(me.AccountID, me.SessionID, 1))
+	require.NoError(t, err)
+	require.NoError(t, unlink())
+	require.NoError(t, w.DisableTwoFactor(t.Context(), me.AccountID))
+	require.ErrorIs(t, w.EnableTwoFactor(t.Context(), me.AccountID, me.SessionID), account.ErrNoSecondFactor)
+}
