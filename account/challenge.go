@@ -2,6 +2,7 @@ package account
 
 import (
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -12,15 +13,17 @@ type Purpose string
 // The purposes. PurposeSignup opens an account that does not exist yet (C06), PurposeEmail proves the address of one
 // that does (B08, C31), PurposePhone that a number is the account's (A04), PurposeReset lets the owner of a mailbox set a
 // password anew (C21), PurposeEmailChange proves the address that an account is about to have (C20, by C31 or B08),
-// PurposeEmailLink the same from within that account (D24).
+// PurposeEmailLink the same from within that account (D24),
+// PurposePasswordChange that the owner of an account is at the keyboard of one of its sessions (D06).
 const (
 	PurposeSignup Purpose = "signup"
 	PurposeEmail  Purpose = "email"
 	PurposePhone  Purpose = "phone"
 	PurposeReset  Purpose = "reset"
 
-	PurposeEmailChange Purpose = "email_change"
-	PurposeEmailLink   Purpose = "email_link"
+	PurposeEmailChange    Purpose = "email_change"
+	PurposeEmailLink      Purpose = "email_link"
+	PurposePasswordChange Purpose = "password_change"
 )
 
 // CodeLength is the number of digits of a one-time code.
@@ -42,11 +45,24 @@ func CodeFault(s string) string {
 	return ""
 }
 
+// OTPFault returns why s cannot be what document D calls an OTP, or nothing: any 6 characters can be tried.
+func OTPFault(s string) string {
+	switch {
+	case s == "":
+		return "is required"
+	case utf8.RuneCountInString(s) != CodeLength:
+		return "must be exactly 6 characters"
+	}
+	return ""
+}
+
 // Challenge is one code that was or will be sent: made once, compared at most Policy.CodeTries times, consumed once.
 type Challenge struct {
-	ID          uuid.UUID
-	Purpose     Purpose
-	AccountID   *uuid.UUID
+	ID        uuid.UUID
+	Purpose   Purpose
+	AccountID *uuid.UUID
+	// SessionID is the session that a code counts for, nil where it counts for any.
+	SessionID   *uuid.UUID
 	Channel     Channel
 	Destination string
 	Attempts    int

@@ -90,6 +90,9 @@ type Policy struct {
 	// RecoveryAge is how long an address that took the place of another one resets no password: whoever got hold of a session
 	// shall not get the account by it, once its owner was told at the former address (contract D23, C20).
 	RecoveryAge time.Duration `env:"RECOVERY_AGE" envDefault:"24h"`
+	// ContactAge is how long ago an email or a phone must have been proven for a code to it to guard the account, unless it
+	// was proven before the session began that asks (contract D06).
+	ContactAge time.Duration `env:"CONTACT_AGE" envDefault:"24h"`
 
 	// ClosureGrace is how long a closed account can be opened again before it is erased (contract C01, conventions 17).
 	ClosureGrace time.Duration `env:"CLOSURE_GRACE" envDefault:"168h"`

@@ -121,6 +121,21 @@ func (a *Activities) SendMail(ctx context.Context, in SendMailInput) (Delivered,
 	return Delivered{State: state}, err
 }
 
+// SendSMS sends an account's notice to its verified number. An account without one gets none.
+func (a *Activities) SendSMS(ctx context.Context, in SendMailInput) (Delivered, error) {
+	to, err := a.Store.VerifiedPhone(ctx, in.AccountID)
+	if errors.Is(err, account.ErrNotFound) {
+		return Delivered{State: DeliveryExpired}, nil
+	}
+	if err != nil {
+		return Delivered{}, err
+	}
+	state, err := a.send(ctx, outgoing{
+		channel: account.ChannelSMS, flow: activity.GetInfo(ctx).WorkflowExecution.ID, step: in.Step, template: in.Template, to: to,
+	})
+	return Delivered{State: state}, err
+}
+
 // outgoing is a message about to be rendered.
 type outgoing struct {
 	channel                  account.Channel

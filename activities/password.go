@@ -14,8 +14,8 @@ import (
 	"gatehouse/store"
 )
 
-// resetMargin is how much longer than its link a reset waits, so that a link used in its last second still does.
-const resetMargin = time.Minute
+// proofMargin is how much longer than its code or link a flow waits, so that one used in its last second still does.
+const proofMargin = time.Minute
 
 // IssueResetInput names the account whose password is to be set anew and the challenge to make.
 type IssueResetInput struct {
@@ -38,7 +38,7 @@ func (a *Activities) IssueReset(ctx context.Context, in IssueResetInput) (Issued
 		AccountID: &in.AccountID, Channel: account.ChannelEmail, Destination: to.Email,
 		CodeTTL: a.Policy.ResetTTL, LinkTTL: a.Policy.ResetTTL,
 	})
-	return issued(ch, ch.CodeExpiresAt.Add(resetMargin)), err
+	return issued(ch, ch.CodeExpiresAt.Add(proofMargin)), err
 }
 
 // SendResetLink stores the keyed hash of a challenge's link and mails the link. As with SendCode every retry sends the same
@@ -66,7 +66,7 @@ func (a *Activities) SendResetLink(ctx context.Context, in ChallengeInput) (Deli
 		return Delivered{State: state}, err
 	}
 	expires, err := a.Store.MarkCodeSent(ctx, in.ChallengeID, a.Policy.ResetTTL, a.Policy.ResetTTL)
-	return Delivered{State: DeliverySent, CodeExpiresAt: expires.Add(resetMargin)}, err
+	return Delivered{State: DeliverySent, CodeExpiresAt: expires.Add(proofMargin)}, err
 }
 
 // ResetPassword sets the password that was parked with a proven challenge, in one transaction with everything that ends

@@ -32,6 +32,7 @@ var statusOfCode = map[string]int{
 	"email_not_verified": 403, "invalid_credentials": 401, "identity_already_used": 400, "email_exists": 409,
 	"username_taken": 400, "username_change_limit": 400, "invalid_code": 400, "invalid_token": 400, "idempotency_key_reused": 422,
 	"idempotency_key_in_use": 409, "invalid_idempotency_key": 400,
+	"password_mismatch": 400, "no_verified_phone": 400, "no_verified_email": 400, "session_id_required": 400,
 	"too_many_api_keys": 409, "confirmation_required": 400,
 	"invalid_otp": 400, "invalid_phone": 400,
 	"reauthentication_required": 403, "invalid_password": 400, "password_exists": 409,

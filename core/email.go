@@ -260,7 +260,9 @@ func (c *Core) prove(ctx context.Context, flow string, challenge uuid.UUID, g st
 	if errors.Is(missing, account.ErrNotFound) {
 		return done, account.ErrInvalidCode.Because(err)
 	}
-	return workflows.SignupDone(kept), missing
+	return workflows.SignupDone{
+		AccountID: kept.AccountID, SessionID: kept.SessionID, CreditsAwarded: kept.CreditsAwarded,
+	}, missing
 }
 
 // None is the result of an operation that returns nothing, and the input of one that takes nothing.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -61,13 +60,18 @@ func (c *Core) ChangePassword(ctx context.Context, by account.Caller, in ChangeP
 	if err := in.validate(by); err != nil {
 		return None{}, err
 	}
-	before, err := c.provePassword(ctx, by, in.Current)
+	return None{}, c.changePassword(ctx, by, in.Current, in.New)
+}
+
+// changePassword replaces the caller's password by one that was judged before.
+func (c *Core) changePassword(ctx context.Context, by account.Caller, current, next string) error {
+	before, err := c.provePassword(ctx, by, current)
 	if err != nil {
-		return None{}, err
+		return err
 	}
-	after, err := c.Hasher.Hash(ctx, in.New)
+	after, err := c.Hasher.Hash(ctx, next)
 	if err != nil {
-		return None{}, err
+		return err
 	}
 	a := by.Principal.Account
 	change := store.PasswordChange{AccountID: a.ID, Before: before, After: after}
@@ -76,23 +80,12 @@ func (c *Core) ChangePassword(ctx context.Context, by account.Caller, in ChangeP
 	}
 	err = c.Store.ChangePassword(ctx, change)
 	if errors.Is(err, account.ErrNotFound) {
-		return None{}, account.ErrInvalidPassword.Because(err) // another request was faster
+		return account.ErrInvalidPassword.Because(err) // another request was faster
 	}
-	if err != nil {
-		return None{}, err
-	}
-	if a.EmailVerified {
+	if err == nil && a.EmailVerified {
 		c.notify(ctx, a.ID, templates.PasswordChanged, uuid.NewString())
 	}
-	return None{}, nil
-}
-
-// blankFault returns what is wrong with a secret that is only compared: it must be there.
-func blankFault(s string) string {
-	if strings.TrimSpace(s) == "" {
-		return "must not be blank"
-	}
-	return ""
+	return err
 }
 
 // provePassword compares the caller's current password and returns its hash. Wrong ones count as failed logins of the
@@ -118,8 +111,7 @@ func (c *Core) provePassword(ctx context.Context, by account.Caller, password st
 			return "", err
 		}
 		if session != nil {
-			err := c.Store.PasswordGuessed(ctx, session.ID, c.Policy.GuessesLoseStepUp, c.Policy.GuessesEndSession)
-			if err != nil {
+			if err := c.guessed(ctx, session.ID); err != nil {
 				return "", err
 			}
 		}
@@ -133,6 +125,11 @@ func (c *Core) provePassword(ctx context.Context, by account.Caller, password st
 	return hash, c.Store.LoginSucceeded(ctx, [][]byte{key})
 }
 
+// guessed counts a wrong password or code of the owner against the session that tried it.
+func (c *Core) guessed(ctx context.Context, session uuid.UUID) error {
+	return c.Store.PasswordGuessed(ctx, session, c.Policy.GuessesLoseStepUp, c.Policy.GuessesEndSession)
+}
+
 // AddPasswordInput sets the first password of an account without one (C02).
 type AddPasswordInput struct {
 	Password string
@@ -144,28 +141,33 @@ func (c *Core) AddPassword(ctx context.Context, by account.Caller, in AddPasswor
 	if by.Principal == nil {
 		return None{}, account.ErrUnauthorized
 	}
-	a := by.Principal.Account
-	if fault := account.PasswordFault(in.Password, ownNames(a)...); fault != "" {
+	if fault := account.PasswordFault(in.Password, ownNames(by.Principal.Account)...); fault != "" {
 		return None{}, account.ErrInvalid.On("password", fault)
 	}
+	return None{}, c.addPassword(ctx, by, in.Password)
+}
+
+// addPassword sets a first password that was judged before.
+func (c *Core) addPassword(ctx context.Context, by account.Caller, password string) error {
 	if err := c.requireVerified(by); err != nil {
-		return None{}, err
+		return err
 	}
 	if err := c.requireFresh(by); err != nil {
-		return None{}, err
+		return err
 	}
+	a := by.Principal.Account
 	if a.HasPassword {
-		return None{}, account.ErrPasswordExists
+		return account.ErrPasswordExists
 	}
-	hash, err := c.Hasher.Hash(ctx, in.Password)
+	hash, err := c.Hasher.Hash(ctx, password)
 	if err != nil {
-		return None{}, err
+		return err
 	}
 	if err := c.Store.AddPassword(ctx, a.ID, hash); err != nil {
-		return None{}, err
+		return err
 	}
 	c.notify(ctx, a.ID, templates.PasswordAdded, uuid.NewString())
-	return None{}, nil
+	return nil
 }
 
 // ForgotPasswordInput asks for a link that sets a new password (C07, B05).

@@ -74,7 +74,7 @@ func (c *Core) parkPhone(ctx context.Context, by account.Caller, owner uuid.UUID
 			return parked.ID, err
 		}
 	}
-	quotas, budgets := c.phoneBounds(owner, number)
+	quotas, budgets := c.phoneBounds(account.PurposePhone, owner, number)
 	err := c.Store.ParkPhone(ctx, store.PhoneAttempt{ID: id, AccountID: owner, Number: number}, quotas, budgets)
 	if !errors.Is(err, account.ErrTooManyRequests) {
 		return id, err
@@ -108,10 +108,10 @@ func firstUnexpected(failed, otherwise error) error {
 
 // phoneBounds are what a code to a number is charged to (security.md OTP-13), beside the limit of the client's address: the
 // narrow ones first, so that requests at once wait for each other in one order.
-func (c *Core) phoneBounds(owner uuid.UUID, number string) (quotas, budgets []store.Bound) {
+func (c *Core) phoneBounds(purpose account.Purpose, owner uuid.UUID, number string) (quotas, budgets []store.Bound) {
 	key := func(label, value string) []byte { return c.Keys.Subject("phone/"+label, value) }
 	quotas = []store.Bound{
-		{Key: c.sendKey(account.PurposePhone, number), Quotas: c.Policy.SendQuotas()},
+		{Key: c.sendKey(purpose, number), Quotas: c.Policy.SendQuotas()},
 		{Key: key("account", owner.String()), Quotas: c.Policy.PhoneQuotas()},
 	}
 	budgets = []store.Bound{

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"gatehouse/account"
+	"gatehouse/store"
 )
 
 // maxSessions is how many sessions a list shows.
@@ -129,6 +130,137 @@ func (c *Core) RevokeAllSessions(ctx context.Context, by account.Caller, _ None)
 	}
 	n, err := c.Store.RevokeSessions(ctx, owner, uuid.Nil, "revoked_all")
 	return Revoked{Count: n}, err
+}
+
+// MarkedSessionsInput asks for the sessions of an account, the marked one first (D15). Mark is what the client says its
+// session is, nil for none.
+type MarkedSessionsInput struct {
+	Mark *string
+}
+
+// PlacedSession is a session with the rough place of its address where a location database is set.
+type PlacedSession struct {
+	account.Session
+	Location *string
+}
+
+// MarkedSessions is the live sessions of an account, and the one that the client has marked, if it is one of them.
+type MarkedSessions struct {
+	Sessions []PlacedSession
+	Marked   *PlacedSession
+}
+
+// MarkedSessions lists where the caller's account is signed in: the session that the client says is its own first, then the
+// latest active (D15, conventions 14). Whatever is no session of the account marks none.
+func (c *Core) MarkedSessions(ctx context.Context, by account.Caller, in MarkedSessionsInput) (MarkedSessions, error) {
+	owner, _, err := current(by)
+	if err != nil {
+		return MarkedSessions{}, err
+	}
+	var mark uuid.UUID
+	if in.Mark != nil {
+		if mark, err = sessionID(*in.Mark, sessionHeader); err != nil {
+			return MarkedSessions{}, err
+		}
+	}
+	found, err := c.Store.Sessions(ctx, owner, mark, maxSessions)
+	out := MarkedSessions{Sessions: make([]PlacedSession, len(found))}
+	for i, s := range found {
+		out.Sessions[i] = PlacedSession{Session: s, Location: c.location(s.IP)}
+		if s.ID == mark {
+			out.Marked = &out.Sessions[i]
+		}
+	}
+	return out, err
+}
+
+// sessionHeader is the header by which document D names a session.
+const sessionHeader = "X-Session-Id"
+
+// sessionID reads an id where a document wants it to be a UUID; name is what the client calls it.
+func sessionID(s, name string) (uuid.UUID, error) {
+	// uuid.Parse takes other forms, too: braces, a URN, no dashes.
+	id, err := uuid.Parse(s)
+	if err != nil || !strings.EqualFold(id.String(), s) {
+		return uuid.Nil, account.ErrInvalid.On(name, "must be a UUID")
+	}
+	return id, nil
+}
+
+// RevokeSession ends one session of the caller's account (D19). It is EndSession for a document that wants a UUID.
+func (c *Core) RevokeSession(ctx context.Context, by account.Caller, in SessionInput) (None, error) {
+	if _, err := sessionID(in.ID, "session_id"); err != nil {
+		return None{}, err
+	}
+	return c.EndSession(ctx, by, in)
+}
+
+// SignOutInput names the session to end, nil for none.
+type SignOutInput struct {
+	SessionID *string
+}
+
+// SignOut ends the session that the client names, its own or another of its account (D16). It returns
+// account.ErrSessionIDRequired, and account.ErrNotFound for any other session.
+func (c *Core) SignOut(ctx context.Context, by account.Caller, in SignOutInput) (None, error) {
+	if in.SessionID == nil {
+		return None{}, account.ErrSessionIDRequired
+	}
+	id, err := sessionID(*in.SessionID, sessionHeader)
+	if err != nil {
+		return None{}, err
+	}
+	return c.EndSession(ctx, by, SessionInput{ID: id.String()})
+}
+
+// SignOutOthersInput names the session to keep, which must be the caller's own, and proves that its owner asks.
+type SignOutOthersInput struct {
+	SessionID *string
+	OwnerProof
+}
+
+// SignOutOthers ends every session of the caller's account but its own (D17); API keys go on working. It returns
+// account.ErrSessionIDRequired, account.ErrNotFound when the client names another session than its own, and the errors of
+// the proof (see OwnerProof).
+func (c *Core) SignOutOthers(ctx context.Context, by account.Caller, in SignOutOthersInput) (None, error) {
+	owner, session, err := current(by)
+	if err != nil {
+		return None{}, err
+	}
+	if in.SessionID == nil {
+		return None{}, account.ErrSessionIDRequired
+	}
+	invalid := in.judge(account.ErrInvalid)
+	kept, err := sessionID(*in.SessionID, sessionHeader)
+	if err != nil {
+		invalid = invalid.On(sessionHeader, "must be a UUID")
+	}
+	if err := faults(invalid); err != nil {
+		return None{}, err
+	}
+	if kept != session {
+		return None{}, account.ErrNotFound
+	}
+	return None{}, c.byOwner(ctx, by, in.OwnerProof, store.UseSignOutOthers, func() error {
+		_, err := c.Store.RevokeSessions(ctx, owner, session, "revoked_by_other")
+		return err
+	})
+}
+
+// SignOutAll ends every session of the caller's account, its own too (D18); API keys go on working. Its errors are those of
+// the proof (see OwnerProof).
+func (c *Core) SignOutAll(ctx context.Context, by account.Caller, in OwnerProof) (None, error) {
+	owner, _, err := current(by)
+	if err != nil {
+		return None{}, err
+	}
+	if err := faults(in.judge(account.ErrInvalid)); err != nil {
+		return None{}, err
+	}
+	return None{}, c.byOwner(ctx, by, in, store.UseSignOutAll, func() error {
+		_, err := c.Store.RevokeSessions(ctx, owner, uuid.Nil, "revoked_all")
+		return err
+	})
 }
 
 // Activity is when a session was last in use.

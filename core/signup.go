@@ -248,7 +248,14 @@ func (c *Core) sendKey(purpose account.Purpose, email string) []byte {
 // chargeSend counts a code that is to be sent for one purpose to one address, once for all repetitions of a request under
 // the same Idempotency-Key: repeated is true when it was counted before. It returns account.ErrTooManyRequests.
 func (c *Core) chargeSend(ctx context.Context, by account.Caller, purpose account.Purpose, email string) (repeated bool, err error) {
-	err = c.Store.TakeQuota(ctx, c.sendKey(purpose, email), c.Policy.SendQuotas())
+	return c.chargeOnce(ctx, by, func() error {
+		return c.Store.TakeQuota(ctx, c.sendKey(purpose, email), c.Policy.SendQuotas())
+	})
+}
+
+// chargeOnce takes what a request costs once for all its repetitions under the same Idempotency-Key.
+func (c *Core) chargeOnce(ctx context.Context, by account.Caller, take func() error) (repeated bool, err error) {
+	err = take()
 	if by.IdempotencyKey == "" {
 		return false, err
 	}

@@ -1,7 +1,10 @@
 package core
 
 import (
+	"context"
+
 	"gatehouse/account"
+	"gatehouse/store"
 )
 
 // requireFresh guards a change of sign-in methods (design D13): the session must have authenticated within
@@ -46,4 +49,56 @@ func (c *Core) requireVerified(by account.Caller) error {
 		return account.ErrEmailNotVerified
 	}
 	return nil
+}
+
+// OwnerProof shows that the owner asks, and not just whoever holds the session: by the account's password, or by a code of
+// SendPasswordCode. Where both are given the password counts.
+//
+// A wrong password is account.ErrInvalidPassword, and a failed login of the account; a wrong code is account.ErrInvalidOTP.
+// Both count against the session (security.md SES-13), and too many of them are account.ErrTooManyRequests.
+type OwnerProof struct {
+	Password string
+	OTP      string
+}
+
+// judge adds what is wrong with the form of the proof.
+func (p OwnerProof) judge(invalid *account.Error) *account.Error {
+	switch {
+	case p.Password != "":
+		return invalid
+	case p.OTP == "":
+		return invalid.On("password", "password or otp is required")
+	}
+	if fault := account.OTPFault(p.OTP); fault != "" {
+		return invalid.On("otp", fault)
+	}
+	return invalid
+}
+
+// byOwner makes a change if the proof holds: change itself after the password, or use in the transaction that spends the
+// code.
+func (c *Core) byOwner(ctx context.Context, by account.Caller, proof OwnerProof, use store.CodeUse, change func() error) error {
+	if proof.Password != "" {
+		if _, err := c.provePassword(ctx, by, proof.Password); err != nil {
+			return err
+		}
+		return change()
+	}
+	_, err := c.spendCode(ctx, by, proof.OTP, func() (store.Proof, error) { return store.Proof{Use: use}, nil })
+	return err
+}
+
+// Reauthenticate makes the caller's session as fresh as a new login (design D13, conventions 10), so that it may change
+// sign-in methods for a while. Its errors are those of the proof.
+func (c *Core) Reauthenticate(ctx context.Context, by account.Caller, in OwnerProof) (None, error) {
+	owner, session, err := current(by)
+	if err != nil {
+		return None{}, err
+	}
+	if err := faults(in.judge(account.ErrInvalid)); err != nil {
+		return None{}, err
+	}
+	return None{}, c.byOwner(ctx, by, in, store.UseReauthenticate, func() error {
+		return unauthorized(c.Store.Reauthenticated(ctx, owner, session))
+	})
 }

@@ -21,6 +21,7 @@ type challengeRow struct {
 	Purpose       string          `bun:"purpose,notnull"`
 	Subject       []byte          `bun:"subject,notnull"`
 	AccountID     *uuid.UUID      `bun:"account_id,type:uuid"`
+	SessionID     *uuid.UUID      `bun:"session_id,type:uuid"`
 	Channel       string          `bun:"channel,notnull"`
 	Destination   string          `bun:"destination,notnull"`
 	CodeHash      []byte          `bun:"code_hash"`
@@ -38,23 +39,24 @@ type challengeRow struct {
 }
 
 // challengeColumns are the columns of challengeRow: bun refuses a column that its row does not name.
-const challengeColumns = `id, purpose, subject, account_id, channel, destination, code_hash, token_hash, attempts, created_at,
-	send_by, sent_at, code_expires_at, link_expires_at, proof, consumed_at, superseded_at, result`
+const challengeColumns = `id, purpose, subject, account_id, session_id, channel, destination, code_hash, token_hash, attempts,
+	created_at, send_by, sent_at, code_expires_at, link_expires_at, proof, consumed_at, superseded_at, result`
 
 func (r challengeRow) challenge() account.Challenge {
 	return account.Challenge{
-		ID: r.ID, Purpose: account.Purpose(r.Purpose), AccountID: r.AccountID, Channel: account.Channel(r.Channel),
-		Destination: r.Destination, Attempts: r.Attempts, CreatedAt: r.CreatedAt, SendBy: r.SendBy,
+		ID: r.ID, Purpose: account.Purpose(r.Purpose), AccountID: r.AccountID, SessionID: r.SessionID,
+		Channel: account.Channel(r.Channel), Destination: r.Destination, Attempts: r.Attempts, CreatedAt: r.CreatedAt, SendBy: r.SendBy,
 		CodeExpiresAt: r.CodeExpiresAt, LinkExpiresAt: r.LinkExpiresAt, SentAt: r.SentAt,
 	}
 }
 
-// NewChallenge is a challenge to be issued. LinkTTL 0 means no link.
+// NewChallenge is a challenge to be issued. LinkTTL 0 means no link, SessionID nil that its code counts for any session.
 type NewChallenge struct {
 	ID          uuid.UUID
 	Purpose     account.Purpose
 	Subject     []byte
 	AccountID   *uuid.UUID
+	SessionID   *uuid.UUID
 	Channel     account.Channel
 	Destination string
 	CodeTTL     time.Duration
@@ -82,12 +84,12 @@ func (s *Store) IssueChallenge(ctx context.Context, n NewChallenge) (account.Cha
 		}
 		_, err = tx.db.NewRaw(`
 			INSERT INTO challenges
-				(id, purpose, subject, account_id, channel, destination, send_by, code_expires_at, link_expires_at)
-			VALUES (?, ?, ?, ?, ?, ?, now() + ? * interval '1 second', now() + ? * interval '1 second',
+				(id, purpose, subject, account_id, session_id, channel, destination, send_by, code_expires_at, link_expires_at)
+			VALUES (?, ?, ?, ?, ?, ?, ?, now() + ? * interval '1 second', now() + ? * interval '1 second',
 				now() + nullif(?, 0) * interval '1 second')
 			ON CONFLICT (id) DO NOTHING`,
-			n.ID, n.Purpose, n.Subject, n.AccountID, n.Channel, n.Destination, seconds(n.CodeTTL), seconds(n.CodeTTL),
-			seconds(n.LinkTTL)).Exec(ctx)
+			n.ID, n.Purpose, n.Subject, n.AccountID, n.SessionID, n.Channel, n.Destination, seconds(n.CodeTTL),
+			seconds(n.CodeTTL), seconds(n.LinkTTL)).Exec(ctx)
 		if err != nil {
 			return err
 		}
@@ -135,6 +137,8 @@ func (s *Store) MarkCodeSent(ctx context.Context, id uuid.UUID, codeTTL, linkTTL
 type Guess struct {
 	Purpose account.Purpose
 	Subject []byte
+	// SessionID is the session that guesses, where a code counts for one alone.
+	SessionID *uuid.UUID
 	// Tries is how many guesses of one code are compared at most, Lease how long a proven code waits for its change.
 	Tries int
 	Lease time.Duration
@@ -167,13 +171,13 @@ func (s *Store) CountGuess(ctx context.Context, g Guess) (Counted, error) {
 		UPDATE challenges SET attempts = attempts + 1
 		WHERE id = (
 			SELECT id FROM challenges
-			WHERE purpose = ? AND subject = ? AND code_hash IS NOT NULL AND code_expires_at > now()
-				AND ((`+provable+`) OR (consumed_at IS NOT NULL AND proof_key = ?))
+			WHERE purpose = ? AND subject = ? AND session_id IS NOT DISTINCT FROM ?::uuid
+				AND code_hash IS NOT NULL AND code_expires_at > now() AND ((`+provable+`) OR (consumed_at IS NOT NULL AND proof_key = ?))
 			ORDER BY created_at DESC LIMIT 1)
 		AND attempts < ? AND superseded_at IS NULL AND code_expires_at > now()
 			AND (consumed_at IS NULL OR proof_key = ?)
 		RETURNING id, destination, code_hash, consumed_at, result`,
-		g.Purpose, g.Subject, key, seconds(g.Lease), key, g.Tries, key).Scan(ctx, &row)
+		g.Purpose, g.Subject, g.SessionID, key, seconds(g.Lease), key, g.Tries, key).Scan(ctx, &row)
 	if err != nil {
 		return Counted{}, translate(err)
 	}
@@ -190,7 +194,7 @@ func (s *Store) Prove(ctx context.Context, id uuid.UUID, g Guess, proof Proof) e
 	o := proof.Origin
 	text, err := json.Marshal(proofJSON{
 		IP: o.IP, UserAgent: o.UserAgent, Fingerprint: o.Fingerprint, Attribution: o.Attribution, AnonymousID: o.AnonymousID,
-		Parked: proof.PasswordHash,
+		Parked: proof.PasswordHash, Use: proof.Use,
 	})
 	if err != nil {
 		return err
@@ -222,8 +226,10 @@ func (s *Store) ChallengeByLink(ctx context.Context, purpose account.Purpose, to
 // because it may hold personal data.
 type Proof struct {
 	Origin account.Origin
-	// PasswordHash is the new password of a reset; consuming the challenge removes it from there.
+	// PasswordHash is the new password of a reset or change; consuming the challenge removes it from there.
 	PasswordHash string
+	// Use is what a code of account.PurposePasswordChange is spent on.
+	Use CodeUse
 }
 
 // proofJSON is how a Proof is stored.
@@ -234,6 +240,7 @@ type proofJSON struct {
 	Attribution map[string]string `json:"attribution,omitempty"`
 	AnonymousID *string           `json:"anonymous_id,omitempty"`
 	Parked      string            `json:"parked,omitempty"`
+	Use         CodeUse           `json:"use,omitempty"`
 }
 
 // ChallengeResult is what consuming a challenge brought, kept so that the same step can be answered again.
@@ -241,6 +248,9 @@ type ChallengeResult struct {
 	AccountID      uuid.UUID `json:"account_id"`
 	SessionID      uuid.UUID `json:"session_id"`
 	CreditsAwarded int64     `json:"credits_awarded"`
+	// PasswordSet and HadPassword tell what became of the password, and whether there was one before.
+	PasswordSet bool `json:"password_set,omitempty"`
+	HadPassword bool `json:"had_password,omitempty"`
 }
 
 // consume takes a proven challenge out of the game inside the transaction of the change it allows. A challenge consumed
@@ -286,7 +296,7 @@ func (r challengeRow) proof() (Proof, error) {
 		return Proof{}, nil
 	}
 	err := json.Unmarshal(r.Proof, &p)
-	return Proof{PasswordHash: p.Parked, Origin: account.Origin{
+	return Proof{PasswordHash: p.Parked, Use: p.Use, Origin: account.Origin{
 		IP: p.IP, UserAgent: p.UserAgent, Fingerprint: p.Fingerprint, Attribution: p.Attribution, AnonymousID: p.AnonymousID,
 	}}, err
 }

@@ -28,16 +28,12 @@ type PasswordChange struct {
 	Keep *uuid.UUID
 }
 
-// ChangePassword sets the new password and ends all other sessions and every open reset, in one transaction. It returns
-// account.ErrNotFound when Before is no longer the password.
+// ChangePassword sets the new password and ends all other sessions, every open reset and every code of
+// account.PurposePasswordChange, in one transaction. It returns account.ErrNotFound when Before is no longer the password.
 func (s *Store) ChangePassword(ctx context.Context, p PasswordChange) error {
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		// Challenges before accounts, in the order of ResetPassword: the other way round the two would wait for each other.
-		_, err := tx.db.NewRaw(`
-			UPDATE challenges SET superseded_at = now()
-			WHERE account_id = ? AND purpose = ? AND consumed_at IS NULL AND superseded_at IS NULL`,
-			p.AccountID, account.PurposeReset).Exec(ctx)
-		if err != nil {
+		if err := tx.dropPasswordCodes(ctx, p.AccountID); err != nil {
 			return err
 		}
 		res, err := tx.db.NewRaw(`
@@ -46,15 +42,40 @@ func (s *Store) ChangePassword(ctx context.Context, p PasswordChange) error {
 		if err := touched(res, err); err != nil {
 			return err
 		}
-		_, err = tx.db.NewRaw(`
-			UPDATE sessions SET auth_time = now(), failed_guesses = 0 WHERE id = ? AND account_id = ? AND revoked_at IS NULL`,
-			p.Keep, p.AccountID).Exec(ctx)
-		if err != nil {
-			return err
-		}
-		return tx.endSessions(ctx, p.AccountID, p.Keep, "password_changed")
+		return tx.keepSession(ctx, p.AccountID, p.Keep, "password_changed")
 	})
 	return translate(err)
+}
+
+// dropPasswordCodes ends the codes and links of an account that would set a password.
+func (s *Store) dropPasswordCodes(ctx context.Context, accountID uuid.UUID) error {
+	_, err := s.db.NewRaw(`
+		WITH open AS (SELECT id FROM challenges
+			WHERE account_id = ? AND purpose IN (?, ?) AND consumed_at IS NULL AND superseded_at IS NULL ORDER BY id FOR UPDATE)
+		UPDATE challenges SET superseded_at = now() WHERE id IN (SELECT id FROM open)`,
+		accountID, account.PurposeReset, account.PurposePasswordChange).Exec(ctx)
+	return translate(err)
+}
+
+// keepSession ends every session of an account but keep, which counts as just authenticated.
+func (s *Store) keepSession(ctx context.Context, accountID uuid.UUID, keep *uuid.UUID, reason string) error {
+	if err := s.endSessions(ctx, accountID, keep, reason); err != nil || keep == nil {
+		return err
+	}
+	err := s.Reauthenticated(ctx, accountID, *keep)
+	if errors.Is(err, account.ErrNotFound) {
+		return nil // it ended meanwhile: then all of them have
+	}
+	return err
+}
+
+// Reauthenticated notes that the owner has just shown again, within a live session, that it is theirs: it may change sign-in
+// methods, and its wrong guesses are forgotten. It returns account.ErrNotFound when the account has no such live session.
+func (s *Store) Reauthenticated(ctx context.Context, accountID, session uuid.UUID) error {
+	res, err := s.db.NewRaw(`
+		UPDATE sessions s SET auth_time = now(), failed_guesses = 0
+		WHERE id = ? AND account_id = ? AND `+sessionLive, session, accountID).Exec(ctx)
+	return touched(res, err)
 }
 
 // endSessions revokes the sessions of an account, all but keep, and forgets its trusted devices: neither outlives what it
@@ -116,6 +137,9 @@ func (s *Store) RecoverableAccount(ctx context.Context, email string, age time.D
 func (s *Store) ResetPassword(ctx context.Context, challenge uuid.UUID, bonus Bonus) (ChallengeResult, error) {
 	var out ChallengeResult
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		if err := tx.lockChallenges(ctx, challenge); err != nil {
+			return err
+		}
 		row, done, err := tx.consume(ctx, challenge)
 		if err != nil {
 			return err

@@ -28,6 +28,19 @@ type Bound struct {
 // is used up, nothing is charged and parked. It returns account.ErrTooManyRequests with the time to wait.
 func (s *Store) ParkPhone(ctx context.Context, a PhoneAttempt, quotas, budgets []Bound) error {
 	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		if err := tx.Charge(ctx, quotas, budgets); err != nil {
+			return err
+		}
+		_, err := tx.db.NewRaw(`INSERT INTO phone_attempts (id, account_id, number) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+			a.ID, a.AccountID, a.Number).Exec(ctx)
+		return err
+	})
+}
+
+// Charge takes one from every quota and budget; when one of them is used up, nothing is taken. It returns
+// account.ErrTooManyRequests with the time to wait.
+func (s *Store) Charge(ctx context.Context, quotas, budgets []Bound) error {
+	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		for _, b := range quotas {
 			if err := tx.TakeQuota(ctx, b.Key, b.Quotas); err != nil {
 				return err
@@ -40,9 +53,7 @@ func (s *Store) ParkPhone(ctx context.Context, a PhoneAttempt, quotas, budgets [
 				}
 			}
 		}
-		_, err := tx.db.NewRaw(`INSERT INTO phone_attempts (id, account_id, number) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING`,
-			a.ID, a.AccountID, a.Number).Exec(ctx)
-		return err
+		return nil
 	})
 }
 

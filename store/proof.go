@@ -12,9 +12,9 @@ func (s *Store) OwnProof(ctx context.Context, g Guess) (Counted, error) {
 	var row challengeRow
 	err := s.db.NewRaw(`
 		SELECT id, destination, code_hash, consumed_at, result FROM challenges
-		WHERE purpose = ? AND subject = ? AND proof_key = ? AND code_hash IS NOT NULL AND superseded_at IS NULL
+		WHERE purpose = ? AND subject = ? AND session_id IS NOT DISTINCT FROM ?::uuid AND proof_key = ? AND code_hash IS NOT NULL AND superseded_at IS NULL
 			AND (consumed_at IS NOT NULL OR code_expires_at > now())
-		ORDER BY created_at DESC LIMIT 1`, g.Purpose, g.Subject, nullable(g.ProofKey)).Scan(ctx, &row)
+		ORDER BY created_at DESC LIMIT 1`, g.Purpose, g.Subject, g.SessionID, nullable(g.ProofKey)).Scan(ctx, &row)
 	if err != nil {
 		return Counted{}, translate(err)
 	}

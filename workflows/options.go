@@ -25,6 +25,9 @@ func Register(r worker.Registry) {
 	r.RegisterWorkflowWithOptions(PasswordReset, workflow.RegisterOptions{
 		Name: PasswordResetWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
 	})
+	r.RegisterWorkflowWithOptions(PasswordChange, workflow.RegisterOptions{
+		Name: PasswordChangeWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
+	})
 	r.RegisterWorkflowWithOptions(PhoneVerification, workflow.RegisterOptions{
 		Name: PhoneVerificationWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
 	})

@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
+	"gatehouse/account"
 	"gatehouse/activities"
 	"gatehouse/internal/durable"
 )
@@ -15,7 +16,8 @@ import (
 // SecurityNoticeWorkflow is the name by which SecurityNotice is started.
 const SecurityNoticeWorkflow = "SecurityNotice"
 
-// SecurityNoticeInput names the account whose owner is to be told, and the template that tells it.
+// SecurityNoticeInput names the account whose owner is to be told, the template that tells it, and the channel where it is
+// not a mail but an SMS.
 type SecurityNoticeInput struct {
 	AccountID uuid.UUID
 	Template  string
@@ -23,17 +25,23 @@ type SecurityNoticeInput struct {
 	Challenge uuid.UUID `json:",omitzero"`
 	// EmailChange has the mail go to the address that the account had before that change, and tell of it.
 	EmailChange uuid.UUID `json:",omitzero"`
+	// Channel is where it goes if not by mail.
+	Channel account.Channel `json:",omitempty"`
 }
 
-// SecurityNotice tells an owner by mail of a change that no flow of its own made: a new password, a revoked key. The change
-// has happened already; the notice is tried for a day.
+// SecurityNotice tells an owner by mail, or by SMS, of a change that no flow of its own made: a new password, a revoked key.
+// The change has happened already; the notice is tried for a day.
 //
 //	sending -> completed, or failed when the mail was refused or could not be delivered in time
 //
 // One execution per change: core derives the id from it.
 func SecurityNotice(ctx workflow.Context, in SecurityNoticeInput) error {
+	name := "Mail"
+	if in.Channel == account.ChannelSMS {
+		name = "SMS"
+	}
 	show := func(state string) {
-		workflow.SetCurrentDetails(ctx, "| | |\n|---|---|\n| Mail | "+in.Template+": "+state+" |\n")
+		workflow.SetCurrentDetails(ctx, "| | |\n|---|---|\n| "+name+" | "+in.Template+": "+state+" |\n")
 	}
 	show("on its way")
 	var sent activities.Delivered
@@ -66,6 +74,9 @@ func (in SecurityNoticeInput) send(ctx workflow.Context) workflow.Future {
 		return workflow.ExecuteActivity(ctx, a.SendEmailChangeMail, former)
 	}
 	input := activities.SendMailInput{AccountID: in.AccountID, Step: "notice", Template: in.Template, Challenge: in.Challenge}
+	if in.Channel == account.ChannelSMS {
+		return workflow.ExecuteActivity(ctx, a.SendSMS, input)
+	}
 	return workflow.ExecuteActivity(ctx, a.SendMail, input)
 }
 

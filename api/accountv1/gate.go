@@ -5,5 +5,8 @@ import (
 	"gatehouse/api/endpoint"
 )
 
-// wrongPassword is how the document refuses a password that guards a change.
-var wrongPassword = endpoint.Reclassified(account.ErrInvalidPassword, account.Forbidden, "Password is incorrect")
+// How the document refuses a password or a code that guards a change.
+var (
+	wrongPassword = endpoint.Reclassified(account.ErrInvalidPassword, account.Forbidden, "Password is incorrect")
+	wrongOTP      = endpoint.Reclassified(account.ErrInvalidOTP, account.Forbidden, "OTP is incorrect")
+)

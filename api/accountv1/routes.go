@@ -1,10 +1,8 @@
 package accountv1
 
 import (
-	"context"
 	"slices"
 
-	"gatehouse/account"
 	"gatehouse/api/endpoint"
 	"gatehouse/core"
 )
@@ -13,6 +11,7 @@ import (
 type Core interface {
 	passwordCore
 	emailCore
+	sessionCore
 	providerCore
 	securityCore
 	mfaCore
@@ -20,31 +19,18 @@ type Core interface {
 	deactivationCore
 }
 
-type passwordCore interface {
-	Me(context.Context, account.Caller, core.None) (account.Principal, error)
-}
-
 // Routes is the table of document D.
 func Routes(c Core) []endpoint.Route {
 	return slices.Concat(
 		passwordRoutes(c),
 		emailRoutes(c),
+		sessionRoutes(c),
 		providerRoutes(c),
 		securityRoutes(c),
 		mfaRoutes(c),
 		usernameRoutes(c),
 		deactivationRoutes(c),
 	)
-}
-
-func passwordRoutes(c passwordCore) []endpoint.Route {
-	return []endpoint.Route{
-		// D08
-		endpoint.Handle(Dialect, endpoint.Meta{
-			ID: "canSetPassword", Method: "GET", Path: "/api/v1/account/password/can-set",
-			Policy: endpoint.Session, Scope: account.ScopeRead, Limit: account.LimitRead,
-		}, emptyRequest.none, c.Me, newCanSetPasswordBody),
-	}
 }
 
 func (emptyRequest) none() core.None { return core.None{} }

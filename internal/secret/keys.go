@@ -103,6 +103,17 @@ func (k *Keys) LinkToken(challenge uuid.UUID) string {
 	return base64.RawURLEncoding.EncodeToString(mac(k.link, challenge.String()))
 }
 
+// TempToken derives the token that a client shows together with a challenge's code. It belongs to the challenge and to
+// the purpose, and is compared by TempTokenMatches: nothing of it is stored.
+func (k *Keys) TempToken(purpose account.Purpose, challenge uuid.UUID) string {
+	return base64.RawURLEncoding.EncodeToString(mac(k.link, "temp", string(purpose), challenge.String()))
+}
+
+// TempTokenMatches compares a token with a challenge's in constant time.
+func (k *Keys) TempTokenMatches(purpose account.Purpose, challenge uuid.UUID, token string) bool {
+	return subtle.ConstantTimeCompare([]byte(k.TempToken(purpose, challenge)), []byte(token)) == 1
+}
+
 // TokenHash is what the store keeps of a link, refresh or API token. It is looked up by this value, so equal tokens give
 // equal hashes.
 func (k *Keys) TokenHash(kind, token string) []byte {

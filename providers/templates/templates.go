@@ -30,6 +30,10 @@ const (
 	PasswordChanged = "password_changed"
 	PasswordAdded   = "password_added"
 	PasswordReset   = "password_reset"
+	// SecurityCode brings the code that an owner confirms a change with. It needs Code and Minutes; Name is optional.
+	SecurityCode = "security_code"
+	// PasswordChangedSMS tells an owner by SMS that the password is another. It needs nothing.
+	PasswordChangedSMS = "password_changed_sms"
 	// ChangeEmail brings code and link that prove the address an account is about to have. It needs Code, Minutes and a
 	// Link with a token.
 	ChangeEmail = "change_email"
@@ -98,6 +102,8 @@ var messages = []message{
 	load(PasswordChanged),
 	load(PasswordAdded),
 	load(PasswordReset),
+	load(SecurityCode, code, minutes),
+	loadText(PasswordChangedSMS),
 	load(ChangeEmail, code, minutes, link),
 	load(EmailChangeRequested, address),
 	load(EmailChanged, address),

@@ -27,7 +27,9 @@ var sample = templates.Data{
 }
 
 // textOnly are the messages that are no mails.
-func textOnly(name string) bool { return name == templates.PhoneCode }
+func textOnly(name string) bool {
+	return name == templates.PhoneCode || name == templates.PasswordChangedSMS
+}
 
 func TestPhoneCodeFitsOneSMS(t *testing.T) {
 	t.Parallel()

@@ -1,0 +1,46 @@
+package workflows
+
+import (
+	"strconv"
+	"strings"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"gatehouse/internal/durable"
+)
+
+// end closes the flow to whoever speaks to it from now on, and tells ops how it ended.
+func (p *passwordChange) end(ctx workflow.Context, outcome string) {
+	p.closed = true
+	p.stopSending()
+	p.stage = outcome
+	p.show(ctx)
+	p.note(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome), durable.NextActionAt.ValueUnset())
+}
+
+// note sets search attributes. They serve ops alone, so the flow goes on without them.
+func (p *passwordChange) note(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) {
+	if err := workflow.UpsertTypedSearchAttributes(ctx, attributes...); err != nil {
+		p.log.Warn("search attributes were not set", "error", durable.Describe(err))
+	}
+}
+
+// show writes what ops read in the UI: masked, encrypted at rest.
+func (p *passwordChange) show(ctx workflow.Context) {
+	var b strings.Builder
+	row := func(name, value string) { b.WriteString("| " + name + " | " + value + " |\n") }
+	b.WriteString("| | |\n|---|---|\n")
+	row("Stage", p.stage)
+	if p.codes > 0 {
+		row("Contact", p.code.Masked)
+		row("Codes made", strconv.Itoa(p.codes))
+		for _, channel := range p.channels {
+			row("Newest code by "+string(channel), p.delivery[channel])
+		}
+	}
+	if !p.closed && p.spent == nil && !p.expires.IsZero() {
+		row("Gives up", stamp(p.expires))
+	}
+	workflow.SetCurrentDetails(ctx, b.String())
+}
