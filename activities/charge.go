@@ -52,7 +52,7 @@ func (a *Activities) charge(ctx context.Context, in ChargeInput, t store.Payment
 		return payment.Outcome{State: payment.Succeeded}, nil
 	}
 	if t.Begun && t.Age >= a.Billing.LookUpAge {
-		found, err := a.Payments.Find(ctx, t.Key)
+		found, err := a.Payments.Find(ctx, t.Customer, t.Key)
 		if err == nil || !errors.Is(err, payment.ErrNotFound) {
 			return found, err
 		}

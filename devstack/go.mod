@@ -21,6 +21,8 @@ require (
 
 require github.com/boombuler/barcode v1.0.1-0.20190219062509-6c824513bacc // indirect
 
+require github.com/stripe/stripe-go/v85 v85.0.0 // indirect
+
 require (
 	cel.dev/expr v0.25.2 // indirect
 	cloud.google.com/go v0.123.0 // indirect

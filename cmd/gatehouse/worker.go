@@ -11,6 +11,7 @@ import (
 	"gatehouse/internal/ops"
 	"gatehouse/providers/inbox"
 	"gatehouse/providers/mail"
+	"gatehouse/providers/payment"
 	"gatehouse/providers/sms"
 	"gatehouse/worker"
 	"gatehouse/workflows"
@@ -41,11 +42,16 @@ func (p *process) runWorker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	payments, err := payment.New(payment.Settings(p.config.Payment), p.store, p.clock)
+	if err != nil {
+		return err
+	}
 	if err := p.prepareTemporal(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
 	steps := &activities.Activities{
-		Store: p.store, Keys: p.keys, Mail: sender, Phones: phones, Policy: p.config.Policy, Billing: p.config.Billing, Clock: p.clock, ConfirmURL: p.config.ConfirmURL,
+		Store: p.store, Keys: p.keys, Mail: sender, Phones: phones, Payments: payments, Policy: p.config.Policy,
+		Billing: p.config.Billing, Clock: p.clock, ConfirmURL: p.config.ConfirmURL,
 		ResetURL: p.config.ResetURL, UndoURL: p.config.ClosureUndoURL, Log: p.log,
 	}
 	ready := ops.All(map[string]ops.Check{"postgres": p.store.Ping, "temporal": p.flows.Healthy})

@@ -97,6 +97,8 @@ type Config struct {
 
 	// SMS is how messages to phones leave; without an account they go to the development inbox.
 	SMS SMS `envPrefix:"GATEHOUSE_"`
+	// Payment is how money comes in; without a key the sandbox pretends.
+	Payment Payment `envPrefix:"GATEHOUSE_"`
 	// Identity is the outside providers by which people sign in.
 	Identity Identity `envPrefix:"GATEHOUSE_"`
 
@@ -138,6 +140,18 @@ type SMS struct {
 	// TwilioWhatsAppContent is the approved template (HX...) of WhatsApp codes; its variable 1 is the code. Empty sends plain
 	// text, which WhatsApp takes from test senders only.
 	TwilioWhatsAppContent string `env:"TWILIO_WHATSAPP_CONTENT"`
+}
+
+// Payment is the payment provider.
+type Payment struct {
+	// StripeURL is the root of Stripe's REST API.
+	StripeURL string `env:"STRIPE_URL" envDefault:"https://api.stripe.com"`
+	// StripeSecretKey is your secret key at Stripe (sk_...), or a restricted one (rk_...) that may write customers, payment
+	// methods and payment intents. Empty means the sandbox, which knows Stripe's test payment methods and moves no money.
+	StripeSecretKey string `env:"STRIPE_SECRET_KEY"`
+	// StripeWebhookSecrets (whsec_...) sign what Stripe tells by itself; with commas between while one replaces another. Empty
+	// means that Stripe's messages are refused and outcomes are asked for alone.
+	StripeWebhookSecrets []string `env:"STRIPE_WEBHOOK_SECRETS"`
 }
 
 // Identity is the outside identity providers. One without a client id is refused with a clear error. Each is asked for its
@@ -230,6 +244,9 @@ func (c Config) validate() error {
 		if c.SMS.TwilioAccountSID == "" {
 			fault("GATEHOUSE_TWILIO_ACCOUNT_SID", "is not set; the development inbox is not for production")
 		}
+		if c.Payment.StripeSecretKey == "" {
+			fault("GATEHOUSE_STRIPE_SECRET_KEY", "is not set; the payment sandbox is not for production")
+		}
 		for setting, link := range map[string]string{
 			"GATEHOUSE_BASE_URL": c.BaseURL, "GATEHOUSE_CONFIRM_URL": c.ConfirmURL, "GATEHOUSE_CLOSURE_UNDO_URL": c.ClosureUndoURL,
 		} {
@@ -249,6 +266,7 @@ func (c Config) links() map[string]string {
 		"GATEHOUSE_LINK_REDIRECT_URL": c.LinkRedirectURL,
 		"GATEHOUSE_TEMPORAL_UI_URL":   c.TemporalUIURL,
 		"GATEHOUSE_TWILIO_URL":        c.SMS.TwilioURL,
+		"GATEHOUSE_STRIPE_URL":        c.Payment.StripeURL,
 		"GATEHOUSE_GOOGLE_ISSUER":     c.Identity.GoogleIssuer,
 		"GATEHOUSE_APPLE_ISSUER":      c.Identity.AppleIssuer,
 		"GATEHOUSE_GITHUB_API_URL":    c.Identity.GitHubAPIURL,

@@ -35,7 +35,7 @@ var production = map[string]string{
 	"GATEHOUSE_SECRET_KEY":  base64.StdEncoding.EncodeToString(make([]byte, 32)),
 	"GATEHOUSE_SIGNING_KEY": base64.StdEncoding.EncodeToString(make([]byte, 32)),
 	"GATEHOUSE_CODEC_KEYS":  base64.StdEncoding.EncodeToString([]byte("keyset")), "GATEHOUSE_SMTP_HOST": "smtp.example",
-	"GATEHOUSE_TWILIO_ACCOUNT_SID": "AC1",
+	"GATEHOUSE_TWILIO_ACCOUNT_SID": "AC1", "GATEHOUSE_STRIPE_SECRET_KEY": "sk_live_" + canary,
 }
 
 // load reads the settings in an environment that holds given alone, and changes on top of it.
@@ -129,6 +129,8 @@ func TestProductionRefusesWhatSuitsADevelopersMachine(t *testing.T) {
 		"GATEHOUSE_SECRET_KEY=":                       "GATEHOUSE_SECRET_KEY",
 		"GATEHOUSE_SMTP_HOST=":                        "GATEHOUSE_SMTP_HOST",
 		"GATEHOUSE_TWILIO_ACCOUNT_SID=":               "GATEHOUSE_TWILIO_ACCOUNT_SID",
+		"GATEHOUSE_STRIPE_SECRET_KEY=":                "GATEHOUSE_STRIPE_SECRET_KEY",
+		"GATEHOUSE_STRIPE_URL=api.stripe.com":         "GATEHOUSE_STRIPE_URL",
 		"GATEHOUSE_BASE_URL=http://accounts.example":  "GATEHOUSE_BASE_URL",
 		"GATEHOUSE_BASE_URL=HTTPX://accounts.example": "GATEHOUSE_BASE_URL",
 		"GATEHOUSE_BASE_URL=":                         "GATEHOUSE_BASE_URL", // the default is for a developer's machine

@@ -4,6 +4,7 @@ package payment
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,10 +13,16 @@ import (
 )
 
 // The errors of a Provider that are no outcome of a charge. Whatever else goes wrong leaves the outcome unknown: it may be
-// tried again with the same key while the provider remembers that, and must be looked up after (see Provider.Find).
+// tried again with the same key while the provider remembers that, and must be looked up after (see Provider.Find). An error
+// that providers.IsPermanent reports cannot be mended by trying again; nothing was charged then. No error names a person or a
+// secret.
 var (
 	// ErrNoSuchMethod means that the payment method does not exist or cannot be used by this payer.
 	ErrNoSuchMethod = errors.New("payment: no such method")
+	// ErrMethodDeclined means that the payer's bank does not let the method be kept. It is an ErrNoSuchMethod as well.
+	ErrMethodDeclined = fmt.Errorf("payment: the bank declined the method: %w", ErrNoSuchMethod)
+	// ErrKeyUsed means that the key named another charge before: Find tells what became of that.
+	ErrKeyUsed = errors.New("payment: the key was used for another charge")
 	// ErrNotFound means that the provider knows of no charge with this key.
 	ErrNotFound = errors.New("payment: no such charge")
 )
@@ -24,13 +31,15 @@ var (
 type Provider interface {
 	// Name is what is stored beside the ids of this provider.
 	Name() string
-	// Attach makes a method usable for later charges of one payer. Repeating it returns the same method.
+	// Attach makes a method usable for later charges of one payer. Repeating it returns the same method. It returns
+	// ErrNoSuchMethod or ErrMethodDeclined for a method that cannot be charged.
 	Attach(ctx context.Context, payer Payer, method string) (Method, error)
 	// Charge asks for money once per key: repeating a charge with its key returns the first outcome, for as long as the
-	// provider remembers keys (Stripe: 24 hours).
+	// provider remembers keys (Stripe: 24 hours). A method that is gone, or is somebody else's, is declined.
 	Charge(ctx context.Context, c Charge) (Outcome, error)
-	// Find returns the outcome of an earlier charge by its key, however long ago, or ErrNotFound.
-	Find(ctx context.Context, key string) (Outcome, error)
+	// Find returns the outcome of an earlier charge of a customer by its key, however long ago, or ErrNotFound. What was charged
+	// a moment ago is found as well.
+	Find(ctx context.Context, customer, key string) (Outcome, error)
 	// Charges calls yield with every charge that was made since a moment, oldest first, until it returns false.
 	Charges(ctx context.Context, since time.Time, yield func(Outcome) bool) error
 }
@@ -77,10 +86,11 @@ const (
 
 // Outcome is what a provider says of a charge.
 type Outcome struct {
-	// ID is the provider's id of the charge.
-	ID      string
-	Key     string
-	State   OutcomeState
+	// ID is the provider's id of the charge, empty for one that was declined before the provider made a record of it.
+	ID    string
+	Key   string
+	State OutcomeState
+	// Decline says why; it is set for declined charges.
 	Decline account.Decline
 	Amount  account.Money
 	At      time.Time
