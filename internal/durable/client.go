@@ -41,6 +41,7 @@ type Options struct {
 type Client struct {
 	temporal client.Client
 	timeout  time.Duration
+	lanes    lanes
 }
 
 // Dial returns a client that connects with its first call, so a Temporal that is down does not keep the API from
@@ -92,11 +93,16 @@ type Ask struct {
 }
 
 // Ask starts the flow unless it runs, and returns its answer to the update in out (nil to ignore it). Errors are those of
-// FromTemporal. A validator's refusal leaves the flow started; after account.ErrOutcomeUnknown the update may yet run, and
+// FromTemporal, and account.ErrBusy when too many others ask the same flow. A validator's refusal leaves the flow started; after account.ErrOutcomeUnknown the update may yet run, and
 // a repetition with the same UpdateID is safe.
 func (c *Client) Ask(ctx context.Context, a Ask, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
+	leave, err := c.lanes.enter(ctx, a.WorkflowID)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	start := c.temporal.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
 		ID:                       a.WorkflowID,
 		TaskQueue:                a.Queue,
@@ -155,10 +161,15 @@ type Tell struct {
 }
 
 // Tell returns the running flow's answer to the update in out (nil to ignore it), and ErrNoFlow when no such flow runs.
-// Other errors are those of FromTemporal.
+// Other errors are those of Ask.
 func (c *Client) Tell(ctx context.Context, t Tell, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
+	leave, err := c.lanes.enter(ctx, t.WorkflowID)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	handle, err := c.temporal.UpdateWorkflow(ctx, update(t.WorkflowID, t.Update, t.UpdateID, t.Arg))
 	return answer(ctx, handle, err, out)
 }
