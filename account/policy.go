@@ -159,6 +159,9 @@ func (p Policy) SendQuotas() []Quota {
 	return []Quota{{1, p.SendGap}, {p.SendsPerHour, time.Hour}, {p.SendsPerDay, 24 * time.Hour}}
 }
 
+// DeviceCodeLife is how long a login waits for its code: accepted at the last moment, the code lives once more as long.
+func (p Policy) DeviceCodeLife() time.Duration { return 2*p.CodeTTL + time.Minute }
+
 // PhoneRules say which numbers are taken.
 func (p Policy) PhoneRules() PhoneRules {
 	return PhoneRules{Countries: p.PhoneCountries, Strict: p.PhoneStrict}

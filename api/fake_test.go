@@ -44,8 +44,11 @@ type fakeCore struct {
 	limitFails error
 	claimFails error
 	principal  account.Principal
-	addresses  []netip.Addr
-	shown      []core.Credential
+	// step and stepToken are what every login owes.
+	step      account.SecondStep
+	stepToken string
+	addresses []netip.Addr
+	shown     []core.Credential
 
 	// spent are the nonces of assertions.
 	spent   map[string]bool
@@ -134,6 +137,7 @@ func (f *fakeCore) called() []call {
 func (f *fakeCore) signIn() core.SignIn {
 	return core.SignIn{
 		Principal: f.principal, AccessToken: "access", RefreshToken: "refresh", ExpiresAt: moment.Add(10 * time.Minute),
+		SecondStep: f.step, StepToken: f.stepToken,
 	}
 }
 

@@ -154,7 +154,8 @@ func (a *testApp) good(t *testing.T, o spectest.Operation, headers ...string) an
 }
 
 func pathOf(o spectest.Operation) string {
-	at := strings.NewReplacer("{username}", "john_doe", "{provider}", "google", "{id}", sessionID.String(), "{session_id}", sessionID.String(), "{sessionId}", sessionID.String()).Replace(o.Path)
+	at := strings.NewReplacer("{username}", "john_doe", "{provider}", "google", "{id}", sessionID.String(), "{session_id}", sessionID.String(),
+		"{sessionId}", sessionID.String(), "{deviceKeyId}", sessionID.String()).Replace(o.Path)
 	for _, p := range o.Parameters {
 		if p.Value.In == "query" && p.Value.Required {
 			at += "?" + p.Value.Name + "=" + fmt.Sprint(p.Value.Example)

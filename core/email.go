@@ -19,6 +19,10 @@ type SignIn struct {
 	AccessToken  string
 	ExpiresAt    time.Time
 	RefreshToken string
+	// SecondStep is what the login still owes: until then the session is pending, and its tokens are good for that alone.
+	SecondStep account.SecondStep
+	// StepToken names the login to VerifyDevice, where a code is due.
+	StepToken string
 }
 
 // CompleteSignup proves the code of a pending sign-up and makes the account, signed in (C06). It returns

@@ -20,6 +20,8 @@ type LoginInput struct {
 	Password   string
 	// WithRefresh asks for a short access token and a refresh token beside it (B01).
 	WithRefresh bool
+	// Device is what the request says of the device that it comes from.
+	Device ShownDevice
 	// IdentifierField is the canonical name of the identifier's field, for its faults; empty means email.
 	IdentifierField string
 }
@@ -32,7 +34,7 @@ func (in LoginInput) validate() error {
 	if in.Password == "" {
 		invalid = invalid.On("password", "is required")
 	}
-	return faults(invalid)
+	return faults(in.Device.judge(invalid))
 }
 
 // faults returns invalid when it names a field, and nil otherwise.
@@ -45,48 +47,30 @@ func faults(invalid *account.Error) error {
 
 // Login signs in by password. Unknown, passwordless, deactivated and wrong-password accounts get the same
 // account.ErrInvalidCredentials after the same work (security.md ENU-01); too many wrong passwords of one name give
-// account.ErrTooManyRequests, whether the name exists or not.
+// account.ErrTooManyRequests, whether the name exists or not. Where a second step is due the session is pending, and
+// account.ErrTooManyRequests also means that the account got too many codes.
 func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (SignIn, error) {
 	if err := in.validate(); err != nil {
 		return SignIn{}, err
 	}
-	email := account.NormalizeEmail(in.Identifier)
-	username, _ := account.ReadUsername(in.Identifier)
-	cred, err := c.Store.CredentialsOf(ctx, email, username)
-	if err != nil && !errors.Is(err, account.ErrNotFound) {
-		return SignIn{}, err
-	}
-	known := err == nil
-	throttle := c.throttle(email, username, cred, known)
 	from := origin(by, nil, nil, nil)
-	record := account.LoginRecord{AccountID: cred.AccountID, Method: "password", IP: from.IP, UserAgent: from.UserAgent}
-	match, err := c.Hasher.Verify(ctx, cred.PasswordHash, in.Password, func(ctx context.Context) error { return throttle.judge(ctx, c) })
-	switch {
-	case errors.Is(err, account.ErrTooManyRequests):
-		return SignIn{}, cmp.Or(c.refused(ctx, record, account.LoginThrottled), err)
-	case err != nil:
-		return SignIn{}, err
-	case throttle.waits:
-		return SignIn{}, cmp.Or(c.refused(ctx, record, account.LoginThrottled), c.loginFailed(ctx, throttle))
-	case !match:
-		return SignIn{}, cmp.Or(c.refused(ctx, record, account.LoginWrongPassword), c.loginFailed(ctx, throttle))
-	}
-	if err := c.Store.LoginSucceeded(ctx, throttle.keys); err != nil {
-		return SignIn{}, err
-	}
-	if err := c.renewHash(ctx, cred, in.Password); err != nil {
+	cred, err := c.proveLogin(ctx, from, in)
+	if err != nil {
 		return SignIn{}, err
 	}
 	n := store.NewSession{
-		ID: uuid.New(), AccountID: cred.AccountID, Method: record.Method, IP: from.IP, UserAgent: from.UserAgent,
-		TTL: c.Policy.SessionTTL, RefreshIdle: c.Policy.RefreshIdle,
+		ID: uuid.New(), AccountID: cred.AccountID, Method: loginByPassword, IP: from.IP, UserAgent: from.UserAgent,
+		TTL: c.Policy.SessionTTL, RefreshIdle: c.Policy.RefreshIdle, Client: in.Device.client(),
 	}
 	var refresh string
 	if in.WithRefresh {
-		refresh = secret.NewToken(refreshPrefix)
-		n.RefreshHash = c.Keys.TokenHash(refreshHash, refresh)
+		refresh = secret.NewToken(secret.RefreshTokenPrefix)
+		n.RefreshHash = c.Keys.RefreshHash(refresh)
 	}
-	session, err := c.Store.CreateSession(ctx, n)
+	session, step, err := c.Store.OpenSession(ctx, n, c.gate(in.Device, n.ID))
+	if errors.Is(err, account.ErrNotFound) {
+		return SignIn{}, account.ErrInvalidCredentials.Because(err) // it was closed this moment
+	}
 	if err != nil {
 		return SignIn{}, err
 	}
@@ -94,10 +78,52 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 		return SignIn{}, err
 	}
 	out, err := c.signIn(ctx, session.ID)
-	if err != nil || !in.WithRefresh {
-		return out, err
+	if err == nil && in.WithRefresh {
+		out, err = c.withRefresh(out, refresh)
 	}
-	return c.withRefresh(out, refresh)
+	if err != nil {
+		return SignIn{}, err
+	}
+	return c.challenge(ctx, out, step)
+}
+
+const loginByPassword = "password"
+
+// proveLogin compares the password and returns whose it is. A trusted device does not wait for what others have guessed
+// (security.md LOG-03).
+func (c *Core) proveLogin(ctx context.Context, from account.Origin, in LoginInput) (store.Credentials, error) {
+	email := account.NormalizeEmail(in.Identifier)
+	username, _ := account.ReadUsername(in.Identifier)
+	cred, err := c.Store.CredentialsOf(ctx, email, username)
+	if err != nil && !errors.Is(err, account.ErrNotFound) {
+		return cred, err
+	}
+	throttle := c.throttle(email, username, cred, err == nil)
+	if hash := c.deviceHash(in.Device); hash != nil {
+		// Asked for unknown accounts, too, which must take as long.
+		trusted, err := c.Store.TrustedDevice(ctx, cred.AccountID, hash)
+		if err == nil {
+			throttle = &loginThrottle{keys: [][]byte{c.Keys.Subject("login-device", trusted.ID.String())}}
+		} else if !errors.Is(err, account.ErrNotFound) {
+			return cred, err
+		}
+	}
+	record := account.LoginRecord{AccountID: cred.AccountID, Method: loginByPassword, IP: from.IP, UserAgent: from.UserAgent}
+	match, err := c.Hasher.Verify(ctx, cred.PasswordHash, in.Password, func(ctx context.Context) error { return throttle.judge(ctx, c) })
+	switch {
+	case errors.Is(err, account.ErrTooManyRequests):
+		return cred, cmp.Or(c.refused(ctx, record, account.LoginThrottled), err)
+	case err != nil:
+		return cred, err
+	case throttle.waits:
+		return cred, cmp.Or(c.refused(ctx, record, account.LoginThrottled), c.loginFailed(ctx, throttle))
+	case !match:
+		return cred, cmp.Or(c.refused(ctx, record, account.LoginWrongPassword), c.loginFailed(ctx, throttle))
+	}
+	if err := c.Store.LoginSucceeded(ctx, throttle.keys); err != nil {
+		return cred, err
+	}
+	return cred, c.renewHash(ctx, cred, in.Password)
 }
 
 // refused notes a refused attempt in the history of the account, and does the same work where there is none.
@@ -170,14 +196,19 @@ func (c *Core) renewHash(ctx context.Context, cred store.Credentials, password s
 }
 
 // signIn returns a session's principal with an access token that lives as long as the session (design D6). The same
-// session always gives the same token.
+// session always gives the same token: that of a pending one is good once its second step is done, and for nothing else
+// before or without it, because every request asks for the session.
 func (c *Core) signIn(ctx context.Context, session uuid.UUID) (SignIn, error) {
 	p, err := c.Store.PrincipalBySession(ctx, session)
 	if err != nil {
 		return SignIn{}, unauthorized(err)
 	}
-	token, err := c.Tokens.Sign(session, p.Account.ID, p.Session.CreatedAt, p.Session.ExpiresAt)
-	return SignIn{Principal: withMultipliers(p), AccessToken: token, ExpiresAt: p.Session.ExpiresAt}, err
+	expires := p.Session.ExpiresAt
+	if p.Session.State == account.SessionPending {
+		expires = p.Session.CreatedAt.Add(c.Policy.SessionTTL)
+	}
+	token, err := c.Tokens.Sign(session, p.Account.ID, p.Session.CreatedAt, expires)
+	return SignIn{Principal: withMultipliers(p), AccessToken: token, ExpiresAt: expires}, err
 }
 
 // Me returns the caller: the query that authenticated the request has read it all.

@@ -85,12 +85,9 @@ func (c *Core) VerifyMFA(ctx context.Context, by account.Caller, in VerifyMFAInp
 	}
 	var token string
 	if in.RememberDevice {
-		id := uuid.New()
-		token = c.Keys.DeviceToken(id)
-		use.Trust = &store.Trust{
-			ID: id, AccountID: owner, TokenHash: c.Keys.TokenHash("device", token), Client: by.Principal.Session.Client,
-			TTL: c.Policy.DeviceTTL, Most: c.Policy.TrustedDevices,
-		}
+		var trust store.Trust
+		trust, token = c.newTrust(owner, by.Principal.Session.Client)
+		use.Trust = &trust
 	}
 	shown, err := c.showFactor(ctx, use, in.Code)
 	if errors.Is(err, account.ErrInvalidCode) {
@@ -99,6 +96,7 @@ func (c *Core) VerifyMFA(ctx context.Context, by account.Caller, in VerifyMFAInp
 	out := MFAVerified{Valid: err == nil}
 	if err == nil && use.Trust != nil {
 		out.DeviceToken, out.ExpiresAt = token, &shown.Device.ExpiresAt
+		c.notify(ctx, owner, templates.DeviceAdded, shown.Device.ID.String())
 	}
 	return out, err
 }

@@ -25,6 +25,8 @@ type ProviderSignInInput struct {
 	Fingerprint   json.RawMessage
 	Attribution   map[string]string
 	AnonymousID   *string
+	// Device is what the request says of the device that the person uses.
+	Device ShownDevice
 }
 
 func (in ProviderSignInInput) validate() (email string, err error) {
@@ -45,13 +47,14 @@ func (in ProviderSignInInput) validate() (email string, err error) {
 	if fault := optionalTextFault(in.AvatarURL); fault != "" {
 		invalid = invalid.On("avatar_url", fault)
 	}
-	return email, faults(invalid)
+	return email, faults(in.Device.judge(invalid))
 }
 
 // ProviderSignIn signs in whom a service key vouches for (C17, design D11): the account linked to (provider, subject), or a
 // new one with a free address. Where RequireAssertion says so the request must be signed, and say that the address is proven.
 // It returns account.ErrForbidden for any other credential, account.ErrInvalidAssertion, account.ErrUnsupportedProvider,
-// account.ErrEmailNotVerified, and account.ErrAccountExists, with a mail to the owner, when the address has an account that
+// account.ErrEmailNotVerified, account.ErrTooManyRequests when a code is due and the account got too many, and
+// account.ErrAccountExists, with a mail to the owner, when the address has an account that
 // the provider does not open.
 func (c *Core) ProviderSignIn(ctx context.Context, by account.Caller, in ProviderSignInInput) (SignIn, error) {
 	if by.Principal == nil || !by.Principal.Service() {
@@ -74,7 +77,7 @@ func (c *Core) ProviderSignIn(ctx context.Context, by account.Caller, in Provide
 	}
 	from := origin(by, in.Fingerprint, in.Attribution, in.AnonymousID)
 	session := uuid.New()
-	owner, err := c.Store.SignInByProvider(ctx, store.ProviderSignIn{
+	owner, step, err := c.Store.SignInByProvider(ctx, store.ProviderSignIn{
 		Link: account.LinkedProvider{
 			Provider: provider, Subject: in.Subject, Type: "oauth", Email: &email, DisplayName: given(in.Name), AvatarURL: picture(in.AvatarURL),
 		},
@@ -82,7 +85,9 @@ func (c *Core) ProviderSignIn(ctx context.Context, by account.Caller, in Provide
 		Bonus: store.Bonus{Full: c.Policy.WelcomeBonus, Reduced: c.Policy.WelcomeBonusReduced},
 		Session: store.NewSession{
 			ID: session, Method: string(provider), IP: from.IP, UserAgent: from.UserAgent, TTL: c.Policy.SessionTTL,
+			Client: in.Device.client(),
 		},
+		Gate: c.gate(in.Device, session),
 	})
 	if errors.Is(err, account.ErrAccountExists) {
 		// Once a day at most, however often it is tried.
@@ -91,5 +96,9 @@ func (c *Core) ProviderSignIn(ctx context.Context, by account.Caller, in Provide
 	if err != nil {
 		return SignIn{}, err
 	}
-	return c.signIn(ctx, session)
+	out, err := c.signIn(ctx, session)
+	if err != nil {
+		return SignIn{}, err
+	}
+	return c.challenge(ctx, out, step)
 }

@@ -8,16 +8,13 @@ import (
 	"time"
 
 	"gatehouse/account"
+	"gatehouse/internal/secret"
 	"gatehouse/providers/templates"
 	"gatehouse/store"
 )
 
-const (
-	refreshPrefix = "ghr_"
-	refreshHash   = "refresh"
-	// maxRefreshToken is beyond every token of ours.
-	maxRefreshToken = 128
-)
+// maxToken is beyond every refresh or device token of ours.
+const maxToken = 128
 
 // RefreshInput trades a refresh token for a new pair of tokens.
 type RefreshInput struct {
@@ -35,12 +32,12 @@ func (c *Core) Refresh(ctx context.Context, _ account.Caller, in RefreshInput) (
 		return SignIn{}, account.ErrAmbiguousCredentials
 	}
 	token := cmp.Or(in.Token, in.Cookie)
-	if !strings.HasPrefix(token, refreshPrefix) || len(token) > maxRefreshToken {
+	if !strings.HasPrefix(token, secret.RefreshTokenPrefix) || len(token) > maxToken {
 		return SignIn{}, account.ErrInvalidToken
 	}
-	next := c.Keys.NextToken(refreshPrefix, token)
+	next := c.Keys.NextToken(secret.RefreshTokenPrefix, token)
 	rotated, err := c.Store.RotateRefresh(ctx, store.Rotation{
-		Hash: c.Keys.TokenHash(refreshHash, token), Successor: c.Keys.TokenHash(refreshHash, next),
+		Hash: c.Keys.RefreshHash(token), Successor: c.Keys.RefreshHash(next),
 		Grace: c.Policy.RefreshGrace, Idle: c.Policy.RefreshIdle,
 	})
 	if errors.Is(err, account.ErrNotFound) {

@@ -195,6 +195,7 @@ func (s *Store) Prove(ctx context.Context, id uuid.UUID, g Guess, proof Proof) e
 	text, err := json.Marshal(proofJSON{
 		IP: o.IP, UserAgent: o.UserAgent, Fingerprint: o.Fingerprint, Attribution: o.Attribution, AnonymousID: o.AnonymousID,
 		Parked: proof.PasswordHash, Use: proof.Use,
+		DeviceID: proof.Device.ID, DeviceName: proof.Device.Name, Platform: proof.Device.Platform,
 	})
 	if err != nil {
 		return err
@@ -230,6 +231,8 @@ type Proof struct {
 	PasswordHash string
 	// Use is what a code of account.PurposePasswordChange is spent on.
 	Use CodeUse
+	// Device is what the client calls its device, whose login this proves.
+	Device account.ClientDevice
 }
 
 // proofJSON is how a Proof is stored.
@@ -241,6 +244,9 @@ type proofJSON struct {
 	AnonymousID *string           `json:"anonymous_id,omitempty"`
 	Parked      string            `json:"parked,omitempty"`
 	Use         CodeUse           `json:"use,omitempty"`
+	DeviceID    string            `json:"device_id,omitempty"`
+	DeviceName  *string           `json:"device_name,omitempty"`
+	Platform    *string           `json:"platform,omitempty"`
 }
 
 // ChallengeResult is what consuming a challenge brought, kept so that the same step can be answered again.
@@ -251,6 +257,8 @@ type ChallengeResult struct {
 	// PasswordSet and HadPassword tell what became of the password, and whether there was one before.
 	PasswordSet bool `json:"password_set,omitempty"`
 	HadPassword bool `json:"had_password,omitempty"`
+	// DeviceID is the device that is trusted since.
+	DeviceID uuid.UUID `json:"device_id,omitzero"`
 }
 
 // consume takes a proven challenge out of the game inside the transaction of the change it allows. A challenge consumed
@@ -296,9 +304,12 @@ func (r challengeRow) proof() (Proof, error) {
 		return Proof{}, nil
 	}
 	err := json.Unmarshal(r.Proof, &p)
-	return Proof{PasswordHash: p.Parked, Use: p.Use, Origin: account.Origin{
-		IP: p.IP, UserAgent: p.UserAgent, Fingerprint: p.Fingerprint, Attribution: p.Attribution, AnonymousID: p.AnonymousID,
-	}}, err
+	return Proof{
+		PasswordHash: p.Parked, Use: p.Use, Device: account.ClientDevice{ID: p.DeviceID, Name: p.DeviceName, Platform: p.Platform},
+		Origin: account.Origin{
+			IP: p.IP, UserAgent: p.UserAgent, Fingerprint: p.Fingerprint, Attribution: p.Attribution, AnonymousID: p.AnonymousID,
+		},
+	}, err
 }
 
 // ChallengeExists reports whether a challenge was ever issued under an id.

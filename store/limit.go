@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -32,6 +33,20 @@ func (s *Store) TakeQuota(ctx context.Context, key []byte, quotas []account.Quot
 		return translate(err)
 	}
 	return s.quotaExceeded(ctx, key, quotas)
+}
+
+// TakeQuotaOnce is TakeQuota, and counts nothing when it has counted a hit for the same occasion before.
+func (s *Store) TakeQuotaOnce(ctx context.Context, occasion, key []byte, quotas []account.Quota) error {
+	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		err := tx.TakeQuota(ctx, occasion, []account.Quota{{Max: 1, Per: longestWindow(quotas)}})
+		if errors.Is(err, account.ErrTooManyRequests) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return tx.TakeQuota(ctx, key, quotas)
+	})
 }
 
 func (s *Store) quotaExceeded(ctx context.Context, key []byte, quotas []account.Quota) error {

@@ -20,30 +20,32 @@ type ProviderSignIn struct {
 	Bonus   Bonus
 	// Session is the session to make; its account is found here.
 	Session NewSession
+	// Gate decides whether the session of an account that is there already owes a second step. A sign-up owes none.
+	Gate Gate
 }
 
 // SignInByProvider opens the account that an outside account is linked to, or makes one with a free address, and returns the
-// account. The address alone opens nothing: one that has a verified account gives account.ErrAccountExists and that account's
-// id. It returns account.ErrEmailNotVerified for a new address that nobody vouches for, and account.ErrUnauthorized when the
-// account may not be used.
-func (s *Store) SignInByProvider(ctx context.Context, p ProviderSignIn) (uuid.UUID, error) {
-	id, err := s.signInByProvider(ctx, p)
+// account and what its session owes. The address alone opens nothing: one that has a verified account gives
+// account.ErrAccountExists and that account's id. It returns account.ErrEmailNotVerified for a new address that nobody
+// vouches for, and account.ErrUnauthorized when the account may not be used.
+func (s *Store) SignInByProvider(ctx context.Context, p ProviderSignIn) (uuid.UUID, account.SecondStep, error) {
+	id, step, err := s.signInByProvider(ctx, p)
 	if err != nil && account.AsError(err).Kind == account.Conflict {
 		return s.signInByProvider(ctx, p) // the same request may have made it at this moment
 	}
-	return id, err
+	return id, step, err
 }
 
-func (s *Store) signInByProvider(ctx context.Context, p ProviderSignIn) (uuid.UUID, error) {
-	var id uuid.UUID
-	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+func (s *Store) signInByProvider(ctx context.Context, p ProviderSignIn) (id uuid.UUID, step account.SecondStep, err error) {
+	err = s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		var usable bool
 		err := translate(tx.db.NewRaw(`
 			SELECT a.id, `+accountUsable+` FROM linked_providers l JOIN accounts a ON a.id = l.account_id
 			WHERE l.provider = ? AND l.provider_account_id = ? AND a.deleted_at IS NULL FOR UPDATE OF a`,
 			p.Link.Provider, p.Link.Subject).Scan(ctx, &id, &usable))
+		known := !errors.Is(err, account.ErrNotFound)
 		switch {
-		case errors.Is(err, account.ErrNotFound):
+		case !known:
 			err = tx.makeByProvider(ctx, p, &id)
 		case err == nil && !usable:
 			err = account.ErrUnauthorized
@@ -52,7 +54,12 @@ func (s *Store) signInByProvider(ctx context.Context, p ProviderSignIn) (uuid.UU
 			return err
 		}
 		p.Session.AccountID = id
-		if _, err := tx.CreateSession(ctx, p.Session); err != nil {
+		if known {
+			_, step, err = tx.OpenSession(ctx, p.Session, p.Gate)
+		} else {
+			_, err = tx.CreateSession(ctx, p.Session)
+		}
+		if err != nil {
 			return err
 		}
 		// An assertion is not enough for what an administrator may change (security.md section 6).
@@ -61,7 +68,7 @@ func (s *Store) signInByProvider(ctx context.Context, p ProviderSignIn) (uuid.UU
 			p.Session.ID).Exec(ctx)
 		return err
 	})
-	return id, translate(err)
+	return id, step, translate(err)
 }
 
 // makeByProvider makes the account, and sets id to it or to the one that has the address.

@@ -37,6 +37,9 @@ func Register(r worker.Registry) {
 	r.RegisterWorkflowWithOptions(EmailChange, workflow.RegisterOptions{
 		Name: EmailChangeWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
 	})
+	r.RegisterWorkflowWithOptions(DeviceVerification, workflow.RegisterOptions{
+		Name: DeviceVerificationWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
+	})
 	r.RegisterWorkflowWithOptions(SecurityNotice, workflow.RegisterOptions{
 		Name: SecurityNoticeWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
 	})

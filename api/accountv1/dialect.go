@@ -5,6 +5,7 @@ package accountv1
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"gatehouse/account"
 	"gatehouse/api/endpoint"
@@ -31,17 +32,19 @@ type envelope struct {
 // timeLayout is the document's time: UTC without a zone (contract X11).
 const timeLayout = "2006-01-02T15:04:05"
 
+func stamp(t time.Time) string { return t.UTC().Format(timeLayout) }
+
 func succeeded(r endpoint.Reply, data any) any {
 	return envelope{
 		Success: true, HTTPStatus: statusName(r.Status), Message: r.Message,
-		ActionTime: r.Time.UTC().Format(timeLayout), Data: data,
+		ActionTime: stamp(r.Time), Data: data,
 	}
 }
 
 // failed repeats the message as data, or tells each field's where fields are at fault.
 func failed(r endpoint.Reply, e *account.Error) any {
 	body := envelope{
-		HTTPStatus: statusName(r.Status), Message: e.Message, ActionTime: r.Time.UTC().Format(timeLayout), Data: e.Message,
+		HTTPStatus: statusName(r.Status), Message: e.Message, ActionTime: stamp(r.Time), Data: e.Message,
 	}
 	if fields := endpoint.FieldMessages(e); fields != nil {
 		body.Data = fields

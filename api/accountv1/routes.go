@@ -12,6 +12,7 @@ type Core interface {
 	passwordCore
 	emailCore
 	sessionCore
+	deviceCore
 	providerCore
 	securityCore
 	mfaCore
@@ -25,6 +26,7 @@ func Routes(c Core) []endpoint.Route {
 		passwordRoutes(c),
 		emailRoutes(c),
 		sessionRoutes(c),
+		deviceRoutes(c),
 		providerRoutes(c),
 		securityRoutes(c),
 		mfaRoutes(c),

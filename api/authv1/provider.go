@@ -227,11 +227,15 @@ type oauthSigninRequest struct {
 	DeviceFingerprint endpoint.Object  `json:"device_fingerprint"`
 	Attribution       endpoint.Strings `json:"attribution"`
 	AnonymousID       *string          `json:"anonymous_id"`
+
+	DeviceID    string `header:"X-Device-Id"`
+	DeviceToken string `header:"X-Device-Token"`
 }
 
 func (r oauthSigninRequest) input() core.ProviderSignInInput {
 	return core.ProviderSignInInput{
 		Email: r.Email, EmailVerified: r.EmailVerified, Name: r.Name, Provider: r.Provider, Subject: r.ProviderAccountID,
 		AvatarURL: r.AvatarURL, Fingerprint: r.DeviceFingerprint, Attribution: r.Attribution, AnonymousID: r.AnonymousID,
+		Device: core.ShownDevice{ID: r.DeviceID, Token: r.DeviceToken},
 	}
 }

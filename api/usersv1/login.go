@@ -11,25 +11,32 @@ import (
 type authenticateRequest struct {
 	Username string `json:"username"`
 	Password string `json:"password"`
+
+	DeviceID    string `header:"X-Device-Id"`
+	DeviceToken string `header:"X-Device-Token"`
 }
 
 func (r authenticateRequest) input() core.LoginInput {
 	return core.LoginInput{
 		Identifier: r.Username, IdentifierField: "username", Password: r.Password, WithRefresh: true,
+		Device: core.ShownDevice{ID: r.DeviceID, Token: r.DeviceToken},
 	}
 }
 
 type authenticatedBody struct {
-	UserID        uuid.UUID `json:"userId"`
-	Username      string    `json:"username"`
-	Email         *string   `json:"email"`
-	Token         string    `json:"token"`
-	AccessToken   string    `json:"accessToken"`
-	RefreshToken  string    `json:"refreshToken"`
-	Expires       string    `json:"expires"`
-	ExpiresAt     string    `json:"expiresAt"`
-	Roles         []string  `json:"roles"`
-	Subscription  planBody  `json:"subscription"`
+	UserID       uuid.UUID `json:"userId"`
+	Username     string    `json:"username"`
+	Email        *string   `json:"email"`
+	Token        string    `json:"token"`
+	AccessToken  string    `json:"accessToken"`
+	RefreshToken string    `json:"refreshToken"`
+	Expires      string    `json:"expires"`
+	ExpiresAt    string    `json:"expiresAt"`
+	Roles        []string  `json:"roles"`
+	Subscription planBody  `json:"subscription"`
+	// Both are there only while a second step is due (contract X13).
+	MFARequired   bool   `json:"mfaRequired,omitzero"`
+	StepToken     string `json:"deviceVerificationToken,omitzero"`
 	refreshCookie `json:"-"`
 }
 
@@ -46,6 +53,7 @@ func newAuthenticatedBody(s core.SignIn) any {
 		Token: s.AccessToken, AccessToken: s.AccessToken, RefreshToken: s.RefreshToken,
 		Expires: expires, ExpiresAt: expires, Roles: a.Roles, Subscription: newPlanBody(s.Principal.Subscription),
 		refreshCookie: newRefreshCookie(s),
+		MFARequired:   s.SecondStep != account.StepNone, StepToken: s.StepToken,
 	}
 }
 

@@ -58,6 +58,8 @@ type call struct {
 	// Token is a bearer token, Key an Idempotency-Key.
 	Token string
 	Key   string
+	// Header is more headers.
+	Header map[string]string
 }
 
 // answer is what the API said.
@@ -108,6 +110,9 @@ func (c *client) try(ctx context.Context, in call) (answer, error) {
 	}
 	if in.Key != "" {
 		request.Header.Set("Idempotency-Key", in.Key)
+	}
+	for name, value := range in.Header {
+		request.Header.Set(name, value)
 	}
 	got, err := c.http.Do(request)
 	if err != nil {

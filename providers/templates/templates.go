@@ -44,6 +44,10 @@ const (
 	LinkEmail = "link_email"
 	// EmailUnlinked tells a former address that it was taken from its account. Name is optional.
 	EmailUnlinked = "email_unlinked"
+	// DeviceCode brings the code that finishes a login. It needs Code and Minutes. DeviceAdded tells an owner that a device
+	// needs none from now on. Name is optional in both.
+	DeviceCode  = "device_code"
+	DeviceAdded = "device_added"
 	// SessionEnded tells an owner that a refresh token was used twice and its session ended. Name is optional.
 	SessionEnded = "session_ended"
 	// ProviderLinked and ProviderUnlinked tell an owner that an outside account may open theirs, or no longer. Name is
@@ -109,6 +113,8 @@ var messages = []message{
 	load(EmailChanged, address),
 	load(LinkEmail, code, minutes),
 	load(EmailUnlinked),
+	load(DeviceCode, code, minutes),
+	load(DeviceAdded),
 	load(SessionEnded),
 	load(ProviderLinked),
 	load(ProviderUnlinked),

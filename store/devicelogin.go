@@ -1,0 +1,115 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/account"
+)
+
+// PendingLogin is a session that awaits the code of its challenge, which has its id.
+type PendingLogin struct {
+	SessionID uuid.UUID
+	AccountID uuid.UUID
+}
+
+// LoginByStep returns the login that a token names, while its code may still finish it, or has done so under proofKey. It
+// returns account.ErrNotFound when there is none.
+func (s *Store) LoginByStep(ctx context.Context, stepHash []byte, proofKey string) (PendingLogin, error) {
+	var p PendingLogin
+	err := s.db.NewRaw(`
+		SELECT s.id, s.account_id FROM sessions s JOIN accounts a ON a.id = s.account_id
+		JOIN challenges ch ON ch.id = s.id AND ch.purpose = ?1 AND ch.superseded_at IS NULL AND ch.code_expires_at > now()
+		WHERE s.step_hash = ?0 AND `+sessionLive+` AND `+accountUsable+`
+			AND (s.state = 'pending' AND ch.consumed_at IS NULL OR ch.consumed_at IS NOT NULL AND ch.proof_key = ?2)`,
+		stepHash, account.PurposeDevice, nullable(proofKey)).Scan(ctx, &p.SessionID, &p.AccountID)
+	return p, translate(err)
+}
+
+// VerifiedDevice is what finishes a login by code.
+type VerifiedDevice struct {
+	// DeviceID is the id of the device to trust, TokenHash the hash of its token.
+	DeviceID  uuid.UUID
+	TokenHash []byte
+	// DeviceTTL is how long it is trusted, Most how many devices the account may have.
+	DeviceTTL time.Duration
+	Most      int
+	// RefreshHash is the hash of the refresh token that the session gets, in place of any other. It waits RefreshIdle.
+	RefreshHash []byte
+	RefreshIdle time.Duration
+	SessionTTL  time.Duration
+}
+
+var errNoLogin = errors.New("the login is not pending any more")
+
+// VerifyDevice consumes a proven challenge, makes the session of its login a full one with a refresh token, and trusts the
+// device that was named with the proof, in one transaction. Repeating it returns the same result. It returns
+// account.ErrInvalidCode when the challenge is not proven, or the login has ended.
+func (s *Store) VerifyDevice(ctx context.Context, challenge uuid.UUID, v VerifiedDevice) (ChallengeResult, error) {
+	var out ChallengeResult
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		row, done, err := tx.consume(ctx, challenge)
+		if err != nil {
+			return err
+		}
+		if done != nil {
+			out = *done
+			return nil
+		}
+		proof, err := row.proof()
+		if err != nil {
+			return err
+		}
+		if row.AccountID == nil || account.Purpose(row.Purpose) != account.PurposeDevice {
+			return account.ErrInvalidCode.Because(errNoLogin)
+		}
+		// An authenticator app that was set up meanwhile is the stronger step, and the one that is due.
+		var app bool
+		err = tx.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM totp_factors WHERE account_id = ? AND confirmed_at IS NOT NULL)`, *row.AccountID).
+			Scan(ctx, &app)
+		if err != nil {
+			return err
+		}
+		if app {
+			return account.ErrInvalidCode.Because(errNoLogin)
+		}
+		out = ChallengeResult{AccountID: *row.AccountID, SessionID: challenge, DeviceID: v.DeviceID}
+		err = tx.LiftSession(ctx, Lift{AccountID: out.AccountID, SessionID: out.SessionID, Method: "device_otp", TTL: v.SessionTTL})
+		if errors.Is(err, account.ErrNotFound) {
+			return account.ErrInvalidCode.Because(errNoLogin)
+		}
+		if err != nil {
+			return err
+		}
+		if err := tx.renewTokens(ctx, out.SessionID, v, proof.Device); err != nil {
+			return err
+		}
+		_, err = tx.TrustDevice(ctx, Trust{
+			ID: v.DeviceID, AccountID: out.AccountID, TokenHash: v.TokenHash, Client: proof.Device, TTL: v.DeviceTTL, Most: v.Most,
+		})
+		if err != nil {
+			return err
+		}
+		return tx.keepResult(ctx, challenge, out)
+	})
+	return out, translate(err)
+}
+
+// renewTokens gives a session its only refresh token, and the name of its device.
+func (s *Store) renewTokens(ctx context.Context, session uuid.UUID, v VerifiedDevice, client account.ClientDevice) error {
+	for _, statement := range []string{
+		`DELETE FROM refresh_tokens WHERE session_id = ?0`,
+		`INSERT INTO refresh_tokens (token_hash, session_id, expires_at)
+			SELECT ?1, id, least(expires_at, now() + ?2 * interval '1 second') FROM sessions WHERE id = ?0`,
+		`UPDATE sessions SET device_id = ?3, device_name = ?4, platform = ?5 WHERE id = ?0`,
+	} {
+		_, err := s.db.NewRaw(statement, session, v.RefreshHash, seconds(v.RefreshIdle), client.ID, client.Name, client.Platform).Exec(ctx)
+		if err != nil {
+			return translate(err)
+		}
+	}
+	return nil
+}
