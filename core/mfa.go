@@ -123,20 +123,12 @@ func (c *Core) showFactor(ctx context.Context, use store.FactorUse, code string)
 // compareFactor finds out what code is. Which of many right and wrong ones at the same moment counts, the store decides
 // when it uses one up or counts it: until then nothing is told about any of them.
 func (c *Core) compareFactor(ctx context.Context, use store.FactorUse, code string) (store.FactorUse, error) {
-	factor, err := c.Store.FactorOf(ctx, use.AccountID)
+	use, matches, err := c.compareStep(ctx, use, code)
 	if errors.Is(err, account.ErrNotFound) {
 		return use, account.ErrInvalidCode.Because(err)
 	}
-	if err != nil {
+	if err != nil || matches {
 		return use, err
-	}
-	key, err := c.Keys.OpenTOTP(use.AccountID, factor.Sealed)
-	if err != nil {
-		return use, err
-	}
-	if step, ok := secret.TOTPStep(key, code, c.Clock.Now()); ok {
-		use.Sealed, use.Step = factor.Sealed, step
-		return use, nil
 	}
 	hash := c.Keys.BackupCodeHash(use.AccountID, code)
 	found, err := c.Store.HasBackupCode(ctx, use.AccountID, hash)
@@ -147,10 +139,65 @@ func (c *Core) compareFactor(ctx context.Context, use store.FactorUse, code stri
 		use.BackupHash = hash
 		return use, nil
 	}
-	if err := c.Store.FactorFailed(ctx, use.AccountID, c.Policy.MFATries, c.Policy.MFALock); err != nil {
-		return use, err
+	return use, c.factorFailed(ctx, use.AccountID)
+}
+
+// compareStep finds out whether code is one of the authenticator app. It returns account.ErrNotFound when there is none that
+// use may be of, and account.ErrTooManyRequests while it waits.
+func (c *Core) compareStep(ctx context.Context, use store.FactorUse, code string) (store.FactorUse, bool, error) {
+	factor, err := c.Store.FactorOf(ctx, use.AccountID)
+	if err == nil && !factor.Confirmed && !use.Confirm {
+		err = account.ErrNotFound
 	}
-	return use, account.ErrInvalidCode
+	if err != nil {
+		return use, false, err
+	}
+	key, err := c.Keys.OpenTOTP(use.AccountID, factor.Sealed)
+	if err != nil {
+		return use, false, err
+	}
+	step, matches := secret.TOTPStep(key, code, c.Clock.Now())
+	if matches {
+		use.Sealed, use.Step = factor.Sealed, step
+	}
+	return use, matches, nil
+}
+
+// factorFailed counts a wrong code and returns account.ErrInvalidCode.
+func (c *Core) factorFailed(ctx context.Context, accountID uuid.UUID) error {
+	if err := c.Store.FactorFailed(ctx, accountID, c.Policy.MFATries, c.Policy.MFALock); err != nil {
+		return err
+	}
+	return account.ErrInvalidCode
+}
+
+// byApp uses up a code of the authenticator app in use. Where code is none of it, or there is no app, other may take it: a
+// code that is wrong for both is counted as a wrong one of both. It returns account.ErrInvalidOTP for a used code, and
+// account.ErrTooManyRequests for one that other refused while the app waits after wrong codes.
+func (c *Core) byApp(ctx context.Context, use store.FactorUse, code string, other func() error) error {
+	use, matches, err := c.compareStep(ctx, use, code)
+	if matches {
+		_, err := c.Store.ShowFactor(ctx, use)
+		if errors.Is(err, account.ErrInvalidCode) {
+			return account.ErrInvalidOTP.Because(err)
+		}
+		return unauthorized(err)
+	}
+	none, waits := errors.Is(err, account.ErrNotFound), errors.Is(err, account.ErrTooManyRequests)
+	if err != nil && !none && !waits {
+		return err
+	}
+	refused := other()
+	switch {
+	case none || !errors.Is(refused, account.ErrInvalidOTP):
+		return refused
+	case waits:
+		return err
+	}
+	if err := c.factorFailed(ctx, use.AccountID); !errors.Is(err, account.ErrInvalidCode) {
+		return err
+	}
+	return refused
 }
 
 // TwoFactorInput confirms a change of two-factor authentication by the account's password (D02, D03).

@@ -13,6 +13,7 @@ import (
 
 	"gatehouse/account"
 	"gatehouse/internal/secret"
+	"gatehouse/store"
 )
 
 // app is an authenticator app: it shows the code of a moment.
@@ -159,6 +160,50 @@ func TestTwoFactorSwitch(t *testing.T) {
 	require.False(t, got.Valid, "the backup codes went with the app")
 	_, err = w.SetupMFA(t.Context(), by, None{})
 	require.NoError(t, err)
+}
+
+func TestReauthenticateByApp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	in, setup := w.guarded(t, "ann@example.com")
+	by := w.caller(t, in.AccessToken)
+	owner, session, err := current(by)
+	require.NoError(t, err)
+	w.clock.ahead = time.Minute
+	var otherwise error = account.ErrInvalidOTP
+	show := func(code string) error {
+		use := store.FactorUse{AccountID: owner, Session: session, SessionTTL: time.Hour, Fresh: true}
+		return w.byApp(t.Context(), use, code, func() error { return otherwise })
+	}
+	code := w.app(t, setup.Secret, w.clock.Now())
+	require.NoError(t, show(code))
+	require.ErrorIs(t, show(code), account.ErrInvalidOTP, "used")
+	otherwise = nil
+	for range 10 {
+		require.NoError(t, show("000000"), "a code of the other kind, which costs the app nothing")
+	}
+	otherwise = account.ErrInvalidOTP
+	for range 5 {
+		require.ErrorIs(t, show("000000"), account.ErrInvalidOTP)
+	}
+	w.clock.ahead = 2 * time.Minute
+	require.ErrorIs(t, show(w.app(t, setup.Secret, w.clock.Now())), account.ErrTooManyRequests, "it guards the app like B11")
+	otherwise = nil
+	require.NoError(t, show("000000"), "the other kind goes on")
+	otherwise = account.ErrUnavailable
+	require.ErrorIs(t, show("000000"), account.ErrUnavailable)
+
+	// An app that waits for its first code proves nothing here.
+	w.member(t, "bob@example.com")
+	_, bob := w.login(t, "bob@example.com")
+	waiting, err := w.SetupMFA(t.Context(), bob, None{})
+	require.NoError(t, err)
+	owner, session, err = current(bob)
+	require.NoError(t, err)
+	otherwise = account.ErrInvalidOTP
+	for range 6 {
+		require.ErrorIs(t, show(w.app(t, waiting.Secret, w.clock.Now())), account.ErrInvalidOTP)
+	}
 }
 
 func TestMFA03_Race_OneOfAHundred(t *testing.T) {

@@ -8,8 +8,9 @@ import (
 )
 
 // requireFresh guards a change of sign-in methods (design D13): the session must have authenticated within
-// Policy.StepUpAge, and shown the second factor where the account has one. An API key needs account.ScopeSecurity instead, which only a fresh session can give. It returns
-// account.ErrReauthenticationRequired, account.ErrInsufficientScope, and account.ErrUnauthorized without a caller.
+// Policy.StepUpAge, and shown the second factor where the account has one. An API key needs account.ScopeSecurity instead,
+// which only a fresh session can give. It returns account.ErrReauthenticationRequired, account.ErrInsufficientScope, and
+// account.ErrUnauthorized without a caller.
 func (c *Core) requireFresh(by account.Caller) error {
 	p := by.Principal
 	switch {
@@ -89,7 +90,8 @@ func (c *Core) byOwner(ctx context.Context, by account.Caller, proof OwnerProof,
 }
 
 // Reauthenticate makes the caller's session as fresh as a new login (design D13, conventions 10), so that it may change
-// sign-in methods for a while. Its errors are those of the proof.
+// sign-in methods for a while. A code of the account's authenticator app will do as well as one of SendPasswordCode, and is
+// the second factor, too; so is a code to the email where that is the factor. Its errors are those of the proof.
 func (c *Core) Reauthenticate(ctx context.Context, by account.Caller, in OwnerProof) (None, error) {
 	owner, session, err := current(by)
 	if err != nil {
@@ -98,7 +100,14 @@ func (c *Core) Reauthenticate(ctx context.Context, by account.Caller, in OwnerPr
 	if err := faults(in.judge(account.ErrInvalid)); err != nil {
 		return None{}, err
 	}
-	return None{}, c.byOwner(ctx, by, in, store.UseReauthenticate, func() error {
-		return unauthorized(c.Store.Reauthenticated(ctx, owner, session))
-	})
+	proof := func() error {
+		return c.byOwner(ctx, by, in, store.UseReauthenticate, func() error {
+			return unauthorized(c.Store.Reauthenticated(ctx, owner, session))
+		})
+	}
+	if in.Password != "" {
+		return None{}, proof()
+	}
+	use := store.FactorUse{AccountID: owner, Session: session, SessionTTL: c.Policy.SessionTTL, Fresh: true}
+	return None{}, c.byApp(ctx, use, in.OTP, proof)
 }

@@ -89,6 +89,8 @@ type FactorUse struct {
 	BackupHash []byte
 	// Confirm lets the code be the first one of a pending app.
 	Confirm bool
+	// Fresh makes it a new authentication of the session, too.
+	Fresh bool
 	// Trust is the device to be remembered, nil for none.
 	Trust *Trust
 }
@@ -137,8 +139,16 @@ func (s *Store) ShowFactor(ctx context.Context, u FactorUse) (FactorShown, error
 			}
 		}
 		lift := Lift{AccountID: u.AccountID, SessionID: u.Session, Method: u.method(), TTL: u.SessionTTL}
-		if err := tx.LiftSession(ctx, lift); err != nil || u.Trust == nil {
+		if err := tx.LiftSession(ctx, lift); err != nil {
 			return err
+		}
+		if u.Fresh {
+			if err := tx.Reauthenticated(ctx, u.AccountID, u.Session); err != nil {
+				return err
+			}
+		}
+		if u.Trust == nil {
+			return nil
 		}
 		out.Device, err = tx.TrustDevice(ctx, *u.Trust)
 		return err
@@ -223,11 +233,12 @@ func (s *Store) EnableTwoFactor(ctx context.Context, accountID, session uuid.UUI
 		if err := tx.setTwoFactor(ctx, accountID, true); err != nil {
 			return err
 		}
+		if err := tx.Reauthenticated(ctx, accountID, session); err != nil {
+			return err
+		}
 		// Within its term the session may undo what it did itself.
-		res, err := tx.db.NewRaw(`
-			UPDATE sessions s SET factor_at = now(), auth_time = now() WHERE id = ? AND account_id = ? AND `+sessionLive,
-			session, accountID).Exec(ctx)
-		return touched(res, err)
+		_, err = tx.db.NewRaw(`UPDATE sessions SET factor_at = now() WHERE id = ?`, session).Exec(ctx)
+		return err
 	})
 }
 
@@ -264,5 +275,16 @@ func (s *Store) keepFactor(ctx context.Context, accountID uuid.UUID) error {
 	if err == nil && mailed {
 		return account.ErrNoSecondFactor
 	}
+	return translate(err)
+}
+
+// showedMail notes that a session has shown the second factor of its account, if that is codes to the mailbox that it has
+// just shown a code from.
+func (s *Store) showedMail(ctx context.Context, accountID, session uuid.UUID, mailbox string) error {
+	_, err := s.db.NewRaw(`
+		UPDATE sessions SET factor_at = now()
+		FROM accounts a WHERE sessions.id = ?1 AND a.id = ?0 AND a.email = ?2 AND NOT EXISTS (
+			SELECT 1 FROM totp_factors f WHERE f.account_id = a.id AND f.confirmed_at IS NOT NULL)`,
+		accountID, session, mailbox).Exec(ctx)
 	return translate(err)
 }

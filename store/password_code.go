@@ -127,6 +127,7 @@ func (s *Store) spendPasswordCode(ctx context.Context, row challengeRow) (Challe
 	case UseSignOutAll:
 		_, err = s.RevokeSessions(ctx, owner, uuid.Nil, "revoked_all")
 	case UseReauthenticate:
+		err = s.showedMail(ctx, owner, session, row.Destination)
 	default:
 		err = account.ErrNotFound
 	}

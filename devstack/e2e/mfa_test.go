@@ -27,6 +27,8 @@ func TestMFA(t *testing.T) {
 	for name, play := range map[string]func(*testing.T, *system){
 		"B10_B11_Enrolment":                enrolment,
 		"D01_D02_D03_Switch":               twoFactorSwitch,
+		"D13_ReauthenticateByApp":          reauthenticateByApp,
+		"D13_ReauthenticateByMail":         reauthenticateByMail,
 		"MFA-03_OneOfAHundred":             sameFactorCode,
 		"MFA-03_StepsIncrease":             oldFactorCodes,
 		"MFA-04_FiveWrongCodes":            wrongFactorCodes,
@@ -300,4 +302,51 @@ func guessAtDisable(t *testing.T, s *system) {
 	s.refused(t, http.StatusForbidden, "reauthentication_required", call{
 		Path: pathAPIKeys, Token: a.token, Body: fields{"name": "k", "scopes": []string{"account:security"}},
 	})
+}
+
+// staleSession lets everything that a session has shown be long ago.
+func (s *system) staleSession(t *testing.T, email string) {
+	t.Helper()
+	s.db.change(t, `UPDATE sessions SET factor_at = now() - interval '11 minutes', auth_time = now() - interval '11 minutes'
+		WHERE account_id = (SELECT id FROM accounts WHERE email = $1)`, email)
+}
+
+// wantsStrongKey asks for what only a fresh session gets.
+func wantsStrongKey(token string) call {
+	return call{Path: pathAPIKeys, Token: token, Body: fields{"name": "k", "scopes": []string{"account:security"}}}
+}
+
+func reauthenticateByApp(t *testing.T, s *system) {
+	a := s.enrolled(t)
+	show := func(proof fields) answer { return s.send(t, call{Path: pathReauthenticate, Token: a.token, Body: proof}) }
+	s.staleSession(t, a.email)
+	require.Equal(t, "Reauthenticated successfully", show(fields{"password": password}).said(t, http.StatusOK))
+	s.refused(t, http.StatusForbidden, "reauthentication_required", wantsStrongKey(a.token))
+	code := a.code(t, 0)
+	require.Equal(t, "Reauthenticated successfully", show(fields{"otp": code}).said(t, http.StatusOK))
+	s.want(t, http.StatusCreated, wantsStrongKey(a.token))
+	require.Equal(t, "OTP is incorrect", show(fields{"otp": code}).said(t, http.StatusForbidden), "used")
+
+	// Guesses here and in B11 are counted together.
+	for range 3 {
+		require.Equal(t, "OTP is incorrect", show(fields{"otp": "000000"}).said(t, http.StatusForbidden))
+	}
+	require.False(t, s.valid(t, a.token, "000000"))
+	require.False(t, s.valid(t, a.token, "000000"))
+	show(fields{"otp": a.code(t, 1)}).said(t, http.StatusTooManyRequests)
+	s.refused(t, http.StatusTooManyRequests, "too_many_requests", verify(a.token, a.code(t, 1)))
+}
+
+func reauthenticateByMail(t *testing.T, s *system) {
+	email := newEmail()
+	token := s.signUp(t, email)
+	s.want(t, http.StatusOK, call{Path: pathTwoFactorOn, Token: token, Body: fields{"password": password}})
+	s.staleSession(t, email)
+	s.want(t, http.StatusOK, call{Path: pathReauthenticate, Token: token, Body: fields{"password": password}})
+	s.refused(t, http.StatusForbidden, "reauthentication_required", wantsStrongKey(token))
+	_, code := s.newOTP(t, token, email, 1)
+	s.want(t, http.StatusOK, call{Path: pathReauthenticate, Token: token, Body: fields{"otp": code}})
+	s.want(t, http.StatusCreated, wantsStrongKey(token))
+	got := s.send(t, call{Path: pathTwoFactorOff, Token: token, Body: fields{"password": password}})
+	require.Equal(t, "Two-factor authentication disabled successfully", got.said(t, http.StatusOK))
 }
