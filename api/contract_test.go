@@ -67,10 +67,14 @@ func requireSecurity(t *testing.T, name string, r endpoint.Route, o spectest.Ope
 			want = append(want, "apiKey")
 		}
 	}
+	if r.Policy == endpoint.Optional && r.Service {
+		want = append(want, "serviceKey")
+	}
+	require.Equal(t, r.Policy == endpoint.Optional, optional(o), name)
 	require.ElementsMatch(t, want, schemes, name)
 	_, unauthorized := o.Responses.Map()["401"]
 	judges := slices.Contains([]string{"login", "authenticate", "refreshToken", "signInByGoogle"}, o.OperationID)
-	require.Equal(t, r.Policy != endpoint.Public || judges, unauthorized, name)
+	require.Equal(t, r.Policy == endpoint.Session || r.Policy == endpoint.SecondStep || judges, unauthorized, name)
 }
 
 func TestOperationIDsAreUniqueWithinAFile(t *testing.T) {

@@ -154,7 +154,7 @@ func (a *testApp) good(t *testing.T, o spectest.Operation, headers ...string) an
 }
 
 func pathOf(o spectest.Operation) string {
-	at := strings.NewReplacer("{username}", "john_doe", "{provider}", "google", "{id}", sessionID.String(), "{session_id}", sessionID.String(),
+	at := strings.NewReplacer("{username}", "john_doe", "{provider}", "google", "{email}", "user@example.com", "{token}", "firebase-token-123", "{id}", sessionID.String(), "{session_id}", sessionID.String(),
 		"{sessionId}", sessionID.String(), "{deviceKeyId}", sessionID.String()).Replace(o.Path)
 	for _, p := range o.Parameters {
 		if p.Value.In == "query" && p.Value.Required {

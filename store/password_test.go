@@ -230,6 +230,7 @@ func TestPRE01_ResetOfAnUnverifiedAccountLeavesNothingOfItsMaker(t *testing.T) {
 	squatter := w.newcomer(t, ada, named("squatter"), fingerprinted(`{"canvas":"x"}`), func(a *account.SignupAttempt) { a.MarketingOptIn = true })
 	w.exec(t, `UPDATE accounts SET full_name = 'Eve', avatar_url = 'https://evil.example/a.png', anonymous_id = 'x', user_type = 'x'`)
 	w.exec(t, `UPDATE settings SET language = 'xx', notify_sms = true`)
+	w.exec(t, `INSERT INTO data_providers (account_id, name, enabled) VALUES ($1, 'evil', true)`, squatter.AccountID)
 	confirm := w.sent(t, account.PurposeEmail, ada, &squatter.AccountID)
 	w.park(t, account.SignupByCode, ada)
 	link := w.resetLink(t, ada, squatter.AccountID)
@@ -246,6 +247,7 @@ func TestPRE01_ResetOfAnUnverifiedAccountLeavesNothingOfItsMaker(t *testing.T) {
 	require.Equal(t, "squatter", *p.Account.Username, "the name stays: its owner can change it")
 	require.Equal(t, account.Profile{}, p.Account.Profile)
 	require.Equal(t, 1, w.count(t, "settings WHERE language = 'en' AND NOT notify_sms"))
+	require.Zero(t, w.count(t, "data_providers"))
 	require.Equal(t, 1, w.count(t, `accounts WHERE anonymous_id IS NULL AND fingerprint IS NULL AND fingerprint_hash IS NULL
 		AND attribution IS NULL AND NOT marketing_opt_in`))
 	_, _, err = w.ChallengeByLink(t.Context(), account.PurposeEmail, linkHash(confirm.ID), "")

@@ -29,16 +29,18 @@ type boundField struct {
 	name   string
 	// canonical is the name under which a fault is known to the layers below.
 	canonical string
-	set       setter
+	set       filler
 }
 
-func bindingOf[Req any]() binding {
-	t := reflect.TypeFor[Req]()
+// sources are the tags of a request's fields, and the parts of a request that they name.
+var sources = []string{"json", "path", "query", "header", "cookie"}
+
+func bindingOf(t reflect.Type, sources ...string) binding {
 	b := binding{members: map[string]int{}}
 	for i := range t.NumField() {
 		f := t.Field(i)
 		field := boundField{index: i}
-		for _, source := range []string{"json", "path", "query", "header", "cookie"} {
+		for _, source := range sources {
 			if tag, ok := f.Tag.Lookup(source); ok {
 				field.source, field.name = source, tag
 			}
@@ -47,7 +49,7 @@ func bindingOf[Req any]() binding {
 		if field.source == "header" || field.source == "cookie" {
 			field.canonical = field.name
 		}
-		field.set = setters[f.Type]
+		field.set = fillerOf(f.Type)
 		if field.set == nil || field.source == "" || (field.source != "json" && parsers[f.Type] == nil) {
 			panic(fmt.Sprintf("endpoint: cannot bind field %s of %s", f.Name, t))
 		}
@@ -62,7 +64,7 @@ func bindingOf[Req any]() binding {
 // bind fills the struct that req points to. It reports everything at fault at once.
 func (b binding) bind(c *fiber.Ctx, req any) error {
 	target := reflect.ValueOf(req).Elem()
-	faults := make([]string, len(b.fields))
+	faults := make([][]account.Field, len(b.fields))
 	if err := b.bindBody(c, target, faults); err != nil {
 		return err
 	}
@@ -75,20 +77,18 @@ func (b binding) bind(c *fiber.Ctx, req any) error {
 		case fault != "" && f.source == "path":
 			return account.ErrNotFound
 		case fault != "":
-			faults[i] = fault
+			faults[i] = itself(fault)
 		case present:
-			faults[i] = parsers[target.Field(f.index).Type()](target.Field(f.index), value)
+			faults[i] = itself(parsers[target.Field(f.index).Type()](target.Field(f.index), value))
 		}
 	}
 	return b.invalid(faults)
 }
 
-func (b binding) invalid(faults []string) error {
+func (b binding) invalid(faults [][]account.Field) error {
 	invalid := account.ErrInvalid
-	for i, fault := range faults {
-		if fault != "" {
-			invalid = invalid.On(b.fields[i].canonical, fault)
-		}
+	for _, f := range b.named(faults) {
+		invalid = invalid.On(f.Name, f.Message)
 	}
 	if len(invalid.Fields) == 0 {
 		return nil
@@ -96,7 +96,16 @@ func (b binding) invalid(faults []string) error {
 	return invalid
 }
 
-func (b binding) bindBody(c *fiber.Ctx, target reflect.Value, faults []string) error {
+// named are the faults of all fields, in the order of the struct, under their names.
+func (b binding) named(faults [][]account.Field) []account.Field {
+	var all []account.Field
+	for i, f := range b.fields {
+		all = append(all, under(f.canonical, faults[i])...)
+	}
+	return all
+}
+
+func (b binding) bindBody(c *fiber.Ctx, target reflect.Value, faults [][]account.Field) error {
 	// Not c.Body: it would inflate what Content-Encoding claims to be compressed, without a bound.
 	body := c.Request().Body()
 	if len(bytes.TrimSpace(body)) == 0 {
@@ -105,7 +114,12 @@ func (b binding) bindBody(c *fiber.Ctx, target reflect.Value, faults []string) e
 	if !jsonMedia(c) {
 		return account.ErrUnsupportedMedia
 	}
-	return readObject(body, func(name string, value jsontext.Value) error {
+	return readObject(body, b.member(target, faults))
+}
+
+// member fills the field of target that a member of an object is for.
+func (b binding) member(target reflect.Value, faults [][]account.Field) func(name string, value jsontext.Value) error {
+	return func(name string, value jsontext.Value) error {
 		i, known := b.members[name]
 		switch {
 		case !known:
@@ -116,7 +130,7 @@ func (b binding) bindBody(c *fiber.Ctx, target reflect.Value, faults []string) e
 			faults[i] = b.fields[i].set(target.Field(b.fields[i].index), value)
 		}
 		return nil
-	})
+	}
 }
 
 func jsonMedia(c *fiber.Ctx) bool {

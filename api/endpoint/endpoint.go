@@ -5,6 +5,7 @@ package endpoint
 import (
 	"context"
 	"net/http"
+	"reflect"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -18,6 +19,9 @@ type Policy int
 const (
 	// Public routes judge no credential, not even one that is sent (contract X05).
 	Public Policy = iota
+	// Optional routes serve anybody, and those better whose credential is good: a Session's, or a service key where Meta
+	// says so. One that is not good counts as none.
+	Optional
 	// Session routes need a credential whose second step, if one was due, is done.
 	Session
 	// SecondStep routes serve pending sessions too.
@@ -100,7 +104,7 @@ func Handle[Req, In, Out any](
 	for _, o := range options {
 		o(&r)
 	}
-	binding := bindingOf[Req]()
+	binding := bindingOf(reflect.TypeFor[Req](), sources...)
 	r.serve = func(c *fiber.Ctx) error {
 		var req Req
 		if err := binding.bind(c, &req); err != nil {

@@ -18,7 +18,7 @@ type Authenticator interface {
 }
 
 // Authenticate judges the credential (401), then the session's state and the key's scope (403), as the route's policy
-// says. Public routes judge nothing.
+// says. Public routes judge nothing, Optional ones judge and refuse nobody.
 func Authenticate(route endpoint.Route, who Authenticator) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		state := endpoint.StateOf(c)
@@ -26,21 +26,35 @@ func Authenticate(route endpoint.Route, who Authenticator) fiber.Handler {
 		if route.Policy == endpoint.Public {
 			return c.Next()
 		}
-		shown, err := credential(c, route.Dialect.AllowKeys)
+		optional := route.Policy == endpoint.Optional
+		shown, err := credential(c, route.Dialect.AllowKeys || optional && route.Service)
 		if err != nil {
-			return route.Fail(c, err)
+			return refuse(c, route, err)
+		}
+		if optional && shown.Bearer == "" && shown.APIKey == "" {
+			return c.Next()
 		}
 		shown.IP, shown.UserAgent = state.Caller.IP, state.Caller.UserAgent
 		principal, err := who.Authenticate(c.UserContext(), shown)
 		if err != nil {
-			return route.Fail(c, err)
+			return refuse(c, route, err)
 		}
 		state.Caller.Principal, state.Caller.KeyHeader = &principal, shown.Bearer == ""
 		if err := admit(principal, route); err != nil {
-			return route.Fail(c, err)
+			return refuse(c, route, err)
 		}
 		return c.Next()
 	}
+}
+
+// refuse goes on without a credential where none is needed, unless nobody could judge it.
+func refuse(c *fiber.Ctx, route endpoint.Route, err error) error {
+	kind := account.AsError(err).Kind
+	if route.Policy != endpoint.Optional || kind != account.Unauthenticated && kind != account.Forbidden {
+		return route.Fail(c, err)
+	}
+	endpoint.StateOf(c).Caller.Principal = nil
+	return c.Next()
 }
 
 func admit(p account.Principal, route endpoint.Route) error {
@@ -52,6 +66,8 @@ func admit(p account.Principal, route endpoint.Route) error {
 		if !route.Service {
 			return account.ErrInsufficientScope
 		}
+	case p.APIKey != nil && !route.Dialect.AllowKeys:
+		return account.ErrUnauthorized
 	case !p.Can(route.Scope):
 		return account.ErrInsufficientScope
 	}

@@ -32,7 +32,7 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(
-		apiCommand(), workerCommand(), migrateCommand(), keysCommand(), flowsCommand(), configCommand(), healthcheckCommand(),
+		apiCommand(), workerCommand(), migrateCommand(), keysCommand(), membershipsCommand(), flowsCommand(), configCommand(), healthcheckCommand(),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {

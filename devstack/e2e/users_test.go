@@ -32,6 +32,10 @@ func TestUsers(t *testing.T) {
 		"JWT-05_WhatIsNoRefreshToken":          refreshConfusion,
 		"B05_B06_X28_LinksWorkInBothDocuments": resetByDocumentB,
 		"B07_ChangePassword":                   changePasswordB,
+		"B13_B14_Settings":                     userSettings,
+		"B15_B16_DataProviders":                dataProviders,
+		"B17_Memberships":                      memberships,
+		"AUT-01_SettingsTakeWhatTheyAreFor":    settingsMassAssignment,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
