@@ -119,7 +119,7 @@ func memberships(t *testing.T, s *system) {
 		require.Equal(t, all, named(path, "X-API-Key", key), path)
 		require.Equal(t, open, named(path, "Authorization", "Bearer "+bob), "another account")
 		require.Equal(t, open, named(path, "X-API-Key", accountKey), "an account's key is no credential here")
-		require.Equal(t, open, named(path, "Authorization", "Bearer "+key))
+		require.Equal(t, all, named(path, "Authorization", "Bearer "+key), path)
 		require.Equal(t, open, named(path, "Authorization", "nonsense"))
 	}
 	require.Empty(t, named(pathMemberships(newEmail())))
