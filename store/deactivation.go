@@ -48,11 +48,11 @@ func (s *Store) ReactivateAccount(ctx context.Context, accountID uuid.UUID) (ver
 	return verified, err
 }
 
-// DeactivatedAccount returns the deactivated account with an email or id, or account.ErrNotFound.
-func (s *Store) DeactivatedAccount(ctx context.Context, email, id string) (uuid.UUID, error) {
+// DeactivatedAccount returns the deactivated account that has a name as its email or its id, or account.ErrNotFound.
+func (s *Store) DeactivatedAccount(ctx context.Context, name string) (uuid.UUID, error) {
 	var found uuid.UUID
 	err := s.db.NewRaw(`
-		SELECT id FROM accounts WHERE (email = ? OR id::text = ?) AND deactivated_at IS NOT NULL AND deleted_at IS NULL`, email, id).
+		SELECT id FROM accounts WHERE (email = ?0 OR id::text = ?0) AND deactivated_at IS NOT NULL AND deleted_at IS NULL`, name).
 		Scan(ctx, &found)
 	return found, translate(err)
 }

@@ -33,6 +33,7 @@ func command() *cobra.Command {
 	}
 	root.AddCommand(
 		apiCommand(), workerCommand(), migrateCommand(), keysCommand(), membershipsCommand(), flowsCommand(), configCommand(), healthcheckCommand(),
+		apiCommand(), workerCommand(), migrateCommand(), keysCommand(), accountsCommand(), flowsCommand(), configCommand(), healthcheckCommand(),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
