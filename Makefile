@@ -56,11 +56,11 @@ build-dev: ## Build bin/gatehouse-dev alone: the embedded stack of `make run`
 ##@ Test
 
 .PHONY: test
-test: build-gatehouse $(TOOLS)/gotestsum ## Run every test, installing PostgreSQL if it is missing (RACE=1, RUN=regexp, COUNT=n)
+test: build-gatehouse $(TOOLS)/gotestsum $(TOOLS)/stripe-mock ## Run every test, installing PostgreSQL if it is missing (RACE=1, RUN=regexp, COUNT=n)
 	@GO="$(GO)" GOTESTSUM="$(CURDIR)/$(TOOLS)/gotestsum" scripts/test all $(TEST_FLAGS)
 
 .PHONY: test-unit
-test-unit: $(TOOLS)/gotestsum ## Run the tests of the product: everything but the end-to-end tests (PKG=./store/...)
+test-unit: $(TOOLS)/gotestsum $(TOOLS)/stripe-mock ## Run the tests of the product: everything but the end-to-end tests (PKG=./store/...)
 	@GO="$(GO)" GOTESTSUM="$(CURDIR)/$(TOOLS)/gotestsum" PKG="$(PKG)" scripts/test unit $(TEST_FLAGS)
 
 .PHONY: test-e2e
@@ -119,3 +119,6 @@ $(TOOLS)/gotestsum: tools/go.mod
 
 $(TOOLS)/workflowcheck: tools/go.mod
 	@$(BUILD_TOOL) -o $@ go.temporal.io/sdk/contrib/tools/workflowcheck
+
+$(TOOLS)/stripe-mock: tools/go.mod
+	@$(BUILD_TOOL) -o $@ github.com/stripe/stripe-mock

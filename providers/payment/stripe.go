@@ -42,16 +42,16 @@ func openStripe(settings Settings, clock account.Clock) (Provider, error) {
 		return nil, errors.New("GATEHOUSE_STRIPE_URL is not an http or https address")
 	}
 	config := &stripe.BackendConfig{
-		URL: stripe.String(strings.TrimSuffix(base.String(), "/")),
+		URL: new(strings.TrimSuffix(base.String(), "/")),
 		HTTPClient: &http.Client{
 			Timeout: stripeTimeout,
 			// The key goes to no other address than the one that was set.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		// Who calls retries, and counts it. Logs are ours: Stripe's words may quote what was asked for.
-		MaxNetworkRetries: stripe.Int64(0),
+		MaxNetworkRetries: new(int64(0)),
 		LeveledLogger:     &stripe.LeveledLogger{Level: stripe.LevelNull},
-		EnableTelemetry:   stripe.Bool(false),
+		EnableTelemetry:   new(false),
 	}
 	backend := stripe.GetBackendWithConfig(stripe.APIBackend, config)
 	backends := &stripe.Backends{API: backend, Connect: backend, Uploads: backend, MeterEvents: backend}
@@ -144,10 +144,10 @@ func (s *stripeAPI) Charge(ctx context.Context, c Charge) (Outcome, error) {
 		Currency:      &c.Amount.Currency,
 		Customer:      &c.Customer,
 		PaymentMethod: &c.MethodID,
-		OffSession:    stripe.Bool(true),
-		Confirm:       stripe.Bool(true),
+		OffSession:    new(true),
+		Confirm:       new(true),
 		AutomaticPaymentMethods: &stripe.PaymentIntentCreateAutomaticPaymentMethodsParams{
-			Enabled: stripe.Bool(true), AllowRedirects: stripe.String("never"),
+			Enabled: new(true), AllowRedirects: new("never"),
 		},
 		Metadata: map[string]string{metaKey: c.Key, metaInvoice: c.InvoiceID},
 	}
@@ -208,7 +208,7 @@ func (s *stripeAPI) Find(ctx context.Context, customer, key string) (Outcome, er
 		return Outcome{}, ErrNotFound
 	}
 	params := &stripe.PaymentIntentListParams{Customer: &customer}
-	params.Limit = stripe.Int64(listPage)
+	params.Limit = new(int64(listPage))
 	var best Outcome
 	weight := map[OutcomeState]int{Declined: 1, Processing: 2, Succeeded: 3}
 	for intent, err := range s.client.V1PaymentIntents.List(ctx, params).All(ctx) {
@@ -235,7 +235,7 @@ func (s *stripeAPI) Charges(ctx context.Context, since time.Time, yield func(Out
 		params := &stripe.PaymentIntentListParams{
 			CreatedRange: &stripe.RangeQueryParams{GreaterThanOrEqual: from.Unix(), LesserThan: to.Unix()},
 		}
-		params.Limit = stripe.Int64(listPage)
+		params.Limit = new(int64(listPage))
 		var found []Outcome
 		for intent, err := range s.client.V1PaymentIntents.List(ctx, params).All(ctx) {
 			if err != nil {

@@ -18,7 +18,7 @@ import (
 
 // The credentials that the server knows.
 const (
-	SecretKey     = "sk_test_canary"    //nolint:gosec // a made-up one, to be looked for in logs
+	SecretKey     = "sk_test_canary"
 	WebhookSecret = "whsec_test_canary" //nolint:gosec // a made-up one, to be looked for in logs
 )
 
