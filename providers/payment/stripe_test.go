@@ -120,6 +120,25 @@ func TestStripe_AnAnswerThatComesTwiceIsNoOtherChargesAnswer(t *testing.T) {
 	require.Equal(t, want, server.Charged())
 }
 
+func TestStripe_AnotherChargesAnswerIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	provider, server := openStripe(t)
+	m := attach(t, provider, "pm_card_visa")
+	for _, decline := range []string{"", "insufficient_funds"} {
+		server.Next(paymenttest.Fault{Decline: decline}, paymenttest.Fault{Stale: true})
+		_, err := provider.Charge(t.Context(), charge(m))
+		require.NoError(t, err)
+		c := charge(m)
+		_, err = provider.Charge(t.Context(), c)
+		require.EqualError(t, err, "stripe: the answer is about something else")
+		require.False(t, providers.IsPermanent(err))
+		out, err := provider.Find(t.Context(), c.Customer, c.Key)
+		require.NoError(t, err)
+		require.Equal(t, payment.Succeeded, out.State)
+		require.Equal(t, 1, server.Charged()[c.Key])
+	}
+}
+
 // Stripe repeats a failure for as long as it remembers the key; what was charged all the same is found.
 func TestStripe_AFailureThatChargedIsFound(t *testing.T) {
 	t.Parallel()

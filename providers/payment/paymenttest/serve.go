@@ -43,6 +43,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	said := s.once(r, fault)
+	if isCharge(r) {
+		said = s.swap(said, fault.Stale)
+	}
 	fault.reach()
 	switch {
 	case fault.Moment == After:
@@ -74,6 +77,18 @@ func (s *Server) faultFor(r *http.Request) Fault {
 		return fault
 	}
 	return Fault{}
+}
+
+// swap remembers the answer to a charge, and returns it or the one before it.
+func (s *Server) swap(said answer, stale bool) answer {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	former := s.former
+	s.former = said
+	if stale {
+		return former
+	}
+	return said
 }
 
 func (f Fault) reach() {

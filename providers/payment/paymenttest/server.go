@@ -65,6 +65,8 @@ type Fault struct {
 	Decline string
 	// Processing leaves the outcome of a charge open for so long.
 	Processing time.Duration
+	// Stale does what was asked for, and answers what the charge before was answered.
+	Stale bool
 	// Raw answers with Status and a body that is no JSON.
 	Raw bool
 	// Reached is closed when the fault strikes, if it is not nil: after what was asked for was done, if it is.
@@ -86,6 +88,7 @@ type Server struct {
 	entries   []Entry
 	requests  int
 	next      []Fault
+	former    answer
 	always    *Fault
 }
 
