@@ -109,6 +109,7 @@ type stage struct {
 	erase       func(activities.ClosureInput) (activities.Left, error)
 	closureMail func(activities.ClosureMailInput) (activities.Delivered, error)
 	reset       resetSteps
+	code        codeSteps
 	move        func(activities.EmailChangeInput) (activities.IssuedEmailChange, error)
 	moved       func(activities.ChallengeInput) (activities.EmailChanged, error)
 	told        func(activities.EmailChangeMailInput) (activities.Delivered, error)
@@ -185,6 +186,7 @@ func (s *stage) goWell() {
 		return activities.Delivered{State: activities.DeliverySent}, nil
 	}
 	s.reset = s.resetsWell()
+	s.code = s.codesWell()
 	s.move = func(in activities.EmailChangeInput) (activities.IssuedEmailChange, error) {
 		issued, err := code(in.ChangeID, linkTTL)
 		return activities.IssuedEmailChange{Code: issued}, err

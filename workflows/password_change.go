@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -284,7 +283,10 @@ func (p *passwordChange) notice(ctx workflow.Context) error {
 		})
 	}
 	for _, n := range notices {
-		id := strings.Join([]string{"notice", p.proof.ChallengeID.String(), n.Template}, "/")
+		id := "notice/" + p.proof.ChallengeID.String()
+		if n.Channel != "" {
+			id += "/" + string(n.Channel)
+		}
 		child := workflow.WithChildOptions(ctx, noticeOptions(id, p.owner, n.Template))
 		err := workflow.ExecuteChildWorkflow(child, SecurityNotice, n).GetChildWorkflowExecution().Get(ctx, nil)
 		if temporal.IsCanceledError(err) {

@@ -47,6 +47,8 @@ type script struct {
 
 	issueReset func(activities.IssueResetInput) (activities.IssuedCode, error)
 	sendReset  func(context.Context, activities.ChallengeInput) (activities.Delivered, error)
+	issueCode  func(activities.IssuePasswordCodeInput) (activities.IssuedCode, error)
+	spend      func() (activities.Spent, error)
 	// finishLink ends a link of an outside account.
 	finishLink func() error
 }
