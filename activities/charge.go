@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/activity"
 
 	"gatehouse/account"
+	"gatehouse/providers"
 	"gatehouse/providers/payment"
 	"gatehouse/providers/templates"
 	"gatehouse/store"
@@ -40,7 +41,7 @@ func (a *Activities) ChargeInvoice(ctx context.Context, in ChargeInput) (Subscri
 	switch {
 	case err != nil:
 		a.Log.WarnContext(ctx, "a charge has no outcome yet", "invoice", in.InvoiceID, "attempt", in.Attempt, "error", err)
-		return SubscriptionState{}, account.ErrUnavailable.Because(err)
+		return SubscriptionState{}, account.ErrUnavailable.Because(err).After(max(time.Second, providers.RetryAfter(err)))
 	case outcome.State == payment.Processing:
 		return SubscriptionState{}, account.ErrUnavailable.After(again)
 	}

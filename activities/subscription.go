@@ -77,7 +77,8 @@ type AttachedMethod struct {
 
 // AttachMethod makes a payment method usable for later charges, and binds it to the account that shows it first. It returns
 // account.ErrNotFound when it belongs to another account, before the provider is asked (PAY-09), account.ErrInvalid when the
-// provider does not know it, and account.ErrUnavailable when it cannot be reached.
+// provider does not know it, account.ErrPaymentDeclined when the bank does not let it be kept, and account.ErrUnavailable when
+// the provider cannot be reached.
 func (a *Activities) AttachMethod(ctx context.Context, in AttachMethodInput) (AttachedMethod, error) {
 	customer, err := a.Store.PayerOf(ctx, a.Payments.Name(), in.MethodID, in.AccountID)
 	if err != nil {
@@ -89,6 +90,8 @@ func (a *Activities) AttachMethod(ctx context.Context, in AttachMethodInput) (At
 	}
 	method, err := a.Payments.Attach(ctx, payment.Payer{AccountID: in.AccountID, Customer: customer, Email: to.Email}, in.MethodID)
 	switch {
+	case errors.Is(err, payment.ErrMethodDeclined):
+		return AttachedMethod{}, account.ErrPaymentDeclined.Because(err)
 	case errors.Is(err, payment.ErrNoSuchMethod):
 		return AttachedMethod{}, account.ErrInvalid.On("payment_method_id", "is not a payment method that can be charged").Because(err)
 	case err != nil:

@@ -34,8 +34,8 @@ type Provider interface {
 	// Attach makes a method usable for later charges of one payer. Repeating it returns the same method. It returns
 	// ErrNoSuchMethod or ErrMethodDeclined for a method that cannot be charged.
 	Attach(ctx context.Context, payer Payer, method string) (Method, error)
-	// Charge asks for money once per key: repeating a charge with its key returns the first outcome, for as long as the
-	// provider remembers keys (Stripe: 24 hours). A method that is gone, or is somebody else's, is declined.
+	// Charge asks for money once per key: repeating a charge with its key returns what became of the first one, for as long
+	// as the provider remembers keys (Stripe: 24 hours). A method that is gone, or is somebody else's, is declined.
 	Charge(ctx context.Context, c Charge) (Outcome, error)
 	// Find returns the outcome of an earlier charge of a customer by its key, however long ago, or ErrNotFound. What was charged
 	// a moment ago is found as well.

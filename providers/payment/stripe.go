@@ -156,6 +156,14 @@ func (s *stripeAPI) Charge(ctx context.Context, c Charge) (Outcome, error) {
 	if err != nil {
 		return s.chargeFailure(ctx, c, err)
 	}
+	out, err := ours(c, intent)
+	if err != nil || out.State != Processing {
+		return out, err
+	}
+	// The answer to a repetition is the first one, word by word: what has become of it since is to be asked.
+	if intent, err = s.client.V1PaymentIntents.Retrieve(ctx, out.ID, nil); err != nil {
+		return Outcome{}, stripeFailure(ctx, err)
+	}
 	return ours(c, intent)
 }
 

@@ -105,10 +105,17 @@ func settlesLater(t *testing.T, v Vendor) {
 	out, err := v.Provider.Charge(t.Context(), c)
 	require.NoError(t, err)
 	require.Equal(t, payment.Processing, out.State)
+	again, err := v.Provider.Charge(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, out.ID, again.ID)
 	require.Eventually(t, func() bool {
 		found, err := v.Provider.Find(t.Context(), c.Customer, c.Key)
 		return err == nil && found.State == payment.Succeeded && found.ID == out.ID
 	}, 10*time.Second, 50*time.Millisecond)
+	again, err = v.Provider.Charge(t.Context(), c)
+	require.NoError(t, err)
+	v.paid(t, c, again)
+	require.Equal(t, map[string]int{c.Key: 1}, v.Charged())
 }
 
 func listed(t *testing.T, v Vendor) {

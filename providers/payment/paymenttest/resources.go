@@ -176,6 +176,15 @@ func (s *Server) charge(form url.Values, fault Fault) answer {
 	return answer{http.StatusOK, s.intentBody(i)}
 }
 
+func (s *Server) showIntent(id string) answer {
+	for _, i := range s.intents {
+		if i.id == id {
+			return answer{http.StatusOK, s.intentBody(i)}
+		}
+	}
+	return missing(http.StatusNotFound, "intent", id)
+}
+
 // list shows intents, the newest first.
 func (s *Server) list(form url.Values) answer {
 	from, _ := strconv.ParseInt(form.Get("created[gte]"), 10, 64)

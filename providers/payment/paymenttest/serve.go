@@ -140,6 +140,8 @@ func (s *Server) handle(r *http.Request, fault Fault) answer {
 		return s.charge(r.PostForm, fault)
 	case resource == "payment_intents" && len(path) == 1 && r.Method == http.MethodGet:
 		return s.list(r.Form)
+	case resource == "payment_intents" && len(path) == 2 && r.Method == http.MethodGet:
+		return s.showIntent(path[1])
 	}
 	return refusal(http.StatusNotFound, "invalid_request_error", "", "", "Unrecognized request URL")
 }
