@@ -110,6 +110,7 @@ type stage struct {
 	closureMail func(activities.ClosureMailInput) (activities.Delivered, error)
 	reset       resetSteps
 	code        codeSteps
+	device      deviceSteps
 	move        func(activities.EmailChangeInput) (activities.IssuedEmailChange, error)
 	moved       func(activities.ChallengeInput) (activities.EmailChanged, error)
 	told        func(activities.EmailChangeMailInput) (activities.Delivered, error)
@@ -187,6 +188,7 @@ func (s *stage) goWell() {
 	}
 	s.reset = s.resetsWell()
 	s.code = s.codesWell()
+	s.device = s.verifiesWell()
 	s.move = func(in activities.EmailChangeInput) (activities.IssuedEmailChange, error) {
 		issued, err := code(in.ChangeID, linkTTL)
 		return activities.IssuedEmailChange{Code: issued}, err

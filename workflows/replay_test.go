@@ -64,6 +64,12 @@ var endings = map[string]string{
 	"password-change-expired":     "expired",
 	"password-change-refused":     "refused",
 	"password-change-canceled":    "canceled",
+	"device-completed":            "completed",
+	"device-waits-its-turn":       "completed",
+	"device-update-lost":          "completed",
+	"device-expired":              "expired",
+	"device-refused":              "refused",
+	"device-canceled":             "canceled",
 	"provider-link-completed":     "completed",
 	"provider-link-expired":       "expired",
 	"provider-link-refused":       "refused",
@@ -192,7 +198,8 @@ func TestHistory_SearchAttributesAtTheEnd(t *testing.T) {
 			require.Empty(t, last["NextActionAt"], "a flow that has ended does nothing next")
 			withAccount := outcome == "completed" || strings.Contains(name, "purged") || strings.Contains(name, "taken") ||
 				strings.HasPrefix(name, "security-") || strings.HasPrefix(name, "password-") && name != "password-reset-refused" ||
-				strings.HasPrefix(name, "phone-") || strings.HasPrefix(name, "closure-") || strings.HasPrefix(name, "email-") || strings.HasPrefix(name, "provider-")
+				strings.HasPrefix(name, "phone-") || strings.HasPrefix(name, "closure-") || strings.HasPrefix(name, "email-") || strings.HasPrefix(name, "provider-") ||
+				strings.HasPrefix(name, "device-")
 			require.Equal(t, withAccount, last["AccountID"] != "")
 		})
 	}
@@ -235,6 +242,7 @@ func TestHistory_NothingInTheClear(t *testing.T) {
 				"provider_linked", "Link an",
 				"account_closed", "account_erased", "Closure of", "erase unless",
 				"change_email", "email_changed", "Change of email",
+				"device_code", "device_added", "Login of",
 			} {
 				require.NotContains(t, string(raw), clear)
 				require.NotContains(t, string(binary), clear)

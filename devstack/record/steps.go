@@ -45,10 +45,12 @@ type script struct {
 	reopen   func() (activities.Reopened, error)
 	mail     func() (activities.Delivered, error)
 
-	issueReset func(activities.IssueResetInput) (activities.IssuedCode, error)
-	sendReset  func(context.Context, activities.ChallengeInput) (activities.Delivered, error)
-	issueCode  func(activities.IssuePasswordCodeInput) (activities.IssuedCode, error)
-	spend      func() (activities.Spent, error)
+	issueReset  func(activities.IssueResetInput) (activities.IssuedCode, error)
+	sendReset   func(context.Context, activities.ChallengeInput) (activities.Delivered, error)
+	issueCode   func(activities.IssuePasswordCodeInput) (activities.IssuedCode, error)
+	spend       func() (activities.Spent, error)
+	issueDevice func(activities.LoginInput) (activities.IssuedCode, error)
+	sendDevice  func() (activities.Queued, error)
 	// finishLink ends a link of an outside account.
 	finishLink func() error
 }
