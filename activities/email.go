@@ -17,10 +17,12 @@ type EmailChangeInput struct {
 	ChangeID uuid.UUID
 }
 
-// IssuedEmailChange is a change of email that waits for its proof. Taken ones have no code: nothing can prove them.
+// IssuedEmailChange is a change of email that waits for its proof. Nothing can prove a taken one: no code of it is sent.
 type IssuedEmailChange struct {
 	Code  IssuedCode
 	Taken bool
+	// Linking changes are proven by a code alone.
+	Linking bool `json:",omitzero"`
 }
 
 // IssueEmailChange makes the challenge, with a code and a link, that proves the address an account is about to have. It
@@ -33,17 +35,26 @@ func (a *Activities) IssueEmailChange(ctx context.Context, in EmailChangeInput) 
 	if e.Closed {
 		return IssuedEmailChange{}, account.ErrInvalidCode.Because(errors.New("a newer change has replaced this one"))
 	}
-	if e.Taken {
+	if e.Taken && !e.Linking {
 		return IssuedEmailChange{
 			Code: IssuedCode{ChallengeID: e.ID, Masked: account.MaskEmail(e.NewEmail), FlowExpiresAt: e.ExpiresAt}, Taken: true,
 		}, nil
 	}
-	ch, err := a.Store.IssueChallenge(ctx, store.NewChallenge{
+	n := store.NewChallenge{
 		ID: e.ID, Purpose: account.PurposeEmailChange, Subject: a.Keys.Subject(string(account.PurposeEmailChange), e.NewEmail),
 		AccountID: &e.AccountID, Channel: account.ChannelEmail, Destination: e.NewEmail, CodeTTL: a.Policy.CodeTTL, LinkTTL: a.Policy.LinkTTL,
-	})
-	return IssuedEmailChange{Code: issued(ch, e.ExpiresAt)}, err
+	}
+	if e.Linking {
+		// Whoever proves it is signed in: the account is known, and the address need not be.
+		n.Purpose, n.Subject = account.PurposeEmailLink, a.Keys.Subject(string(account.PurposeEmailLink), e.AccountID.String())
+		n.LinkTTL = 0
+	}
+	ch, err := a.Store.IssueChallenge(ctx, n)
+	return IssuedEmailChange{Code: issued(ch, e.ExpiresAt), Taken: e.Taken, Linking: e.Linking}, err
 }
+
+// noCode is what no client can enter: it is too short.
+const noCode = "taken"
 
 // EmailChanged is the account whose address was changed.
 type EmailChanged struct {
@@ -95,10 +106,26 @@ func (a *Activities) SendEmailChangeMail(ctx context.Context, in EmailChangeMail
 		return Delivered{State: DeliveryExpired}, nil // the account had no address
 	}
 	if e.Taken && !in.Old {
+		if err := a.seemToSend(ctx, e); err != nil {
+			return Delivered{}, err
+		}
 		out.data = templates.Data{} // a stranger's names are nothing to the owner of the address
 	}
 	state, err := a.send(ctx, out)
 	return Delivered{State: state}, err
+}
+
+// seemToSend gives the challenge of a taken address a code that nobody can enter, at the moment when another one gets its
+// own: wrong codes are then answered alike, and tell nobody that the address is taken.
+func (a *Activities) seemToSend(ctx context.Context, e account.EmailChange) error {
+	if !e.Linking {
+		return nil
+	}
+	_, err := a.Store.StoreCode(ctx, e.ID, a.Keys.CodeHash(e.ID, noCode), nil)
+	if errors.Is(err, account.ErrNotFound) {
+		err = nil // it is over already
+	}
+	return err
 }
 
 // ForgetEmailChange removes a change of email that is over, with its code and link.

@@ -109,3 +109,74 @@ func TestChangedEmail_LostToAnother(t *testing.T) {
 	_, err = run[activities.EmailChanged](b, b.ChangeEmail, activities.ChallengeInput{ChallengeID: change})
 	require.ErrorIs(t, err, account.ErrInvalidCode)
 }
+
+// linking is moving, and then a link of the same address from within the account.
+func (b *bench) linking(t *testing.T, taken bool) uuid.UUID {
+	t.Helper()
+	owner, _ := b.moving(t, false)
+	e := account.EmailChange{ID: uuid.New(), AccountID: owner, NewEmail: adasNext, Taken: taken, Linking: true}
+	require.NoError(t, b.Store.OpenEmailChange(t.Context(), e, time.Hour))
+	return e.ID
+}
+
+func TestLinkedEmail(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	change := b.linking(t, false)
+	issued := twice[activities.IssuedEmailChange](t, b, b.IssueEmailChange, activities.EmailChangeInput{ChangeID: change})
+	require.True(t, issued.Linking)
+	require.False(t, issued.Taken)
+	_, err := run[activities.Delivered](b, b.SendCode, activities.SendCodeInput{ChallengeID: change, Template: "link_email"})
+	require.NoError(t, err)
+	messages := b.post.messages()
+	code := messages[len(messages)-1]
+	require.Equal(t, adasNext, code.To)
+	require.Len(t, code.Code, account.CodeLength)
+	require.NotContains(t, code.Text, "https://", "the code alone proves it")
+}
+
+// A taken address seems to get a code, which nobody can enter.
+func TestLinkedEmail_Taken(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	change := b.linking(t, true)
+	issued := twice[activities.IssuedEmailChange](t, b, b.IssueEmailChange, activities.EmailChangeInput{ChangeID: change})
+	require.Equal(t, []bool{true, true}, []bool{issued.Linking, issued.Taken})
+	mail := activities.EmailChangeMailInput{ChangeID: change, Template: "signup_exists"}
+	require.Equal(t, activities.DeliverySent, twice[activities.Delivered](t, b, b.SendEmailChangeMail, mail).State)
+	live, err := b.Store.EmailChange(t.Context(), change)
+	require.NoError(t, err)
+	counted, err := b.Store.CountGuess(t.Context(), store.Guess{
+		Purpose: account.PurposeEmailLink, Subject: b.Keys.Subject("email_link", live.AccountID.String()), Tries: 5, Lease: time.Minute,
+	})
+	require.NoError(t, err, "there is a code to guess")
+	require.False(t, b.Keys.CodeMatches(change, b.Keys.Code(change), counted.CodeHash))
+	_, err = run[activities.Delivered](b, b.SendCode, activities.SendCodeInput{ChallengeID: change, Template: "link_email"})
+	require.NoError(t, err)
+	b.prove(t, change)
+	_, err = run[activities.EmailChanged](b, b.ChangeEmail, activities.ChallengeInput{ChallengeID: change})
+	require.ErrorIs(t, err, account.ErrInvalidCode, "and nothing would come of it")
+}
+
+// The address that was taken away is told; an account without one has nobody to tell.
+func TestUnlinkedEmail(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	owner, _ := b.moving(t, false)
+	_, err := b.Store.LinkProvider(t.Context(), owner, account.LinkedProvider{Provider: account.ProviderGoogle, Subject: "1", Type: "oauth"})
+	require.NoError(t, err)
+	change := uuid.New()
+	require.NoError(t, b.Store.UnlinkEmail(t.Context(), change, owner, time.Hour))
+	before := len(b.post.messages())
+	mail := activities.EmailChangeMailInput{ChangeID: change, Template: "email_unlinked", Old: true}
+	require.Equal(t, activities.DeliverySent, twice[activities.Delivered](t, b, b.SendEmailChangeMail, mail).State)
+	told := b.post.messages()[before:]
+	require.Len(t, told, 1)
+	require.Equal(t, ada, told[0].To)
+
+	link := account.EmailChange{ID: uuid.New(), AccountID: owner, NewEmail: adasNext, Linking: true}
+	require.NoError(t, b.Store.OpenEmailChange(t.Context(), link, time.Hour))
+	mail = activities.EmailChangeMailInput{ChangeID: link.ID, Template: "email_change_requested", Old: true}
+	require.Equal(t, activities.DeliveryExpired, twice[activities.Delivered](t, b, b.SendEmailChangeMail, mail).State)
+	require.Len(t, b.post.messages(), before+1)
+}

@@ -39,6 +39,19 @@ func TestUnlinkOAuth(t *testing.T) {
 	require.Equal(t, core.UnlinkByNameInput{Provider: "Apple"}, app.core.called()[0].in)
 }
 
+func TestLinkEmail(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	got := app.send(t, "POST", "/api/v1/account/link/email/initiate", `{"email":"john@example.com"}`, bearer, "Bearer "+goodToken)
+	enveloped(t, got, 200, "OK", "Verification code sent", `{"tempToken":"temp","maskedValue":"jo***@example.com","expiresIn":600,
+		"linked":false,"message":"Verification code sent to jo***@example.com"}`)
+	require.Equal(t, core.LinkEmailInput{Email: "john@example.com"}, app.core.called()[0].in)
+
+	got = app.send(t, "POST", "/api/v1/account/link/email/verify", `{"tempToken":"temp","otp":"482910"}`, bearer, "Bearer "+goodToken)
+	enveloped(t, got, 200, "OK", "Email linked successfully", `{"linked":true,"message":"Email linked successfully"}`)
+	require.Equal(t, core.VerifyEmailLinkInput{TempToken: "temp", OTP: "482910"}, app.core.called()[1].in)
+}
+
 func TestUnlinkEmail(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
@@ -64,6 +77,9 @@ func TestAccountLinks_Refused(t *testing.T) {
 			"Sign in again to do this.",
 		},
 		{"DELETE", "/oauth/google", "", account.ErrLastProvider, 400, "BAD_REQUEST", "Cannot unlink last auth provider"},
+		{"POST", "/email/initiate", `{"email":"a@example.com"}`, account.ErrEmailExists, 400, "BAD_REQUEST", "Email already in use"},
+		{"POST", "/email/verify", `{"tempToken":"x","otp":"482910"}`, account.ErrInvalidOTP, 403, "FORBIDDEN", "OTP is incorrect"},
+		{"POST", "/email/verify", `{"tempToken":"x","otp":"482910"}`, account.ErrInvalidToken, 400, "BAD_REQUEST", "Invalid or expired token"},
 		{"DELETE", "/email", "", account.ErrLastProvider, 400, "BAD_REQUEST", "Cannot unlink last auth provider"},
 		{"DELETE", "/email", "", account.ErrNotFound, 400, "BAD_REQUEST", "No email is linked"},
 		{"DELETE", "/email", "", account.ErrEmailNotVerified, 403, "FORBIDDEN", "Verify your email address first."},

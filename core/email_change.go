@@ -47,51 +47,66 @@ func (c *Core) UpdateProfile(ctx context.Context, by account.Caller, in UpdatePr
 	}
 	present := by.Principal.Account.Email
 	if email != "" && (present == nil || *present != email) {
-		if err := c.requestEmailChange(ctx, by, email); err != nil {
+		if _, err := c.requestEmailChange(ctx, by, email, false); err != nil {
 			return account.Principal{}, err
 		}
 	}
 	return c.changeProfile(ctx, by, account.ProfileChange{FullName: trimmed(in.Name)})
 }
 
-func (c *Core) requestEmailChange(ctx context.Context, by account.Caller, email string) error {
+// requestEmailChange parks a change of the caller's email and has the new address asked for its proof. A repetition returns
+// the change that it joins.
+func (c *Core) requestEmailChange(ctx context.Context, by account.Caller, email string, linking bool) (account.EmailChange, error) {
+	var none account.EmailChange
 	if err := c.requireVerified(by); err != nil {
-		return err
+		return none, err
 	}
 	if err := c.requireFresh(by); err != nil {
-		return err
+		return none, err
 	}
 	owner, err := c.Store.OwnerOf(ctx, email)
 	if err != nil && !errors.Is(err, account.ErrNotFound) {
-		return err
+		return none, err
 	}
 	taken := err == nil && owner.Verified
 	if taken && c.Policy.Enumeration == account.EnumerationDocumented {
-		return account.ErrEmailExists
+		return none, account.ErrEmailExists
 	}
 	id := by.Principal.Account.ID
-	joined, err := c.chargeEmailChange(ctx, by, id, email)
+	change := account.EmailChange{ID: challengeID(by), AccountID: id, NewEmail: email, Taken: taken, Linking: linking}
+	joined, err := c.chargeEmailChange(ctx, by, change)
 	if err != nil {
-		return err
+		return none, err
 	}
 	if joined != nil {
 		// Should its first request have died on the way, it goes on now.
-		return again(c.openEmailChange(ctx, *joined))
+		return *joined, again(c.openEmailChange(ctx, *joined))
 	}
-	change := account.EmailChange{ID: challengeID(by), AccountID: id, NewEmail: email, Taken: taken}
-	if err := c.Store.OpenEmailChange(ctx, change, c.Policy.LinkTTL+c.Policy.CodeTTL); err != nil {
-		return unauthorized(err) // it was closed this moment
+	if err := c.Store.OpenEmailChange(ctx, change, c.emailChangeLife(change)); err != nil {
+		return none, unauthorized(err) // it was closed this moment
 	}
-	return again(c.openEmailChange(ctx, change))
+	return change, again(c.openEmailChange(ctx, change))
+}
+
+// emailChangeLife is how long a change can be proven: its proof lives from the moment when it is sent, which may take a while.
+func (c *Core) emailChangeLife(e account.EmailChange) time.Duration {
+	if e.Linking {
+		return 2 * c.Policy.CodeTTL
+	}
+	return c.Policy.LinkTTL + c.Policy.CodeTTL
 }
 
 // chargeEmailChange counts the mail to the new address, by address and by account. A repetition within the gap between two
 // codes joins the change that is pending.
-func (c *Core) chargeEmailChange(ctx context.Context, by account.Caller, id uuid.UUID, email string) (joined *account.EmailChange, err error) {
-	repeated, err := c.chargeSend(ctx, by, account.PurposeEmailChange, email)
+func (c *Core) chargeEmailChange(ctx context.Context, by account.Caller, e account.EmailChange) (joined *account.EmailChange, err error) {
+	purpose := account.PurposeEmailChange
+	if e.Linking {
+		purpose = account.PurposeEmailLink
+	}
+	repeated, err := c.chargeSend(ctx, by, purpose, e.NewEmail)
 	if errors.Is(err, account.ErrTooManyRequests) {
-		open, missing := c.Store.OpenEmailChangeOf(ctx, id)
-		if missing == nil && open.NewEmail == email {
+		open, missing := c.Store.OpenEmailChangeOf(ctx, e.AccountID)
+		if missing == nil && open.NewEmail == e.NewEmail && open.Linking == e.Linking {
 			return &open, nil
 		}
 		return nil, err
@@ -99,7 +114,7 @@ func (c *Core) chargeEmailChange(ctx context.Context, by account.Caller, id uuid
 	if err != nil || repeated {
 		return nil, err
 	}
-	key := c.Keys.Subject("send/email_change/account", id.String())
+	key := c.Keys.Subject("send/email_change/account", e.AccountID.String())
 	return nil, c.Store.TakeQuota(ctx, key, []account.Quota{
 		{Max: c.Policy.SendsPerHour, Per: time.Hour}, {Max: c.Policy.SendsPerDay, Per: 24 * time.Hour},
 	})
@@ -107,24 +122,32 @@ func (c *Core) chargeEmailChange(ctx context.Context, by account.Caller, id uuid
 
 func (c *Core) openEmailChange(ctx context.Context, e account.EmailChange) error {
 	request := workflows.EmailChangeRequest{ChangeID: e.ID}
-	life := c.Policy.LinkTTL + c.Policy.CodeTTL
-	return c.Flows.Ask(ctx, durable.Ask{
+	ask := durable.Ask{
 		WorkflowID: emailChangeFlow(e.AccountID), Workflow: workflows.EmailChangeWorkflow, Queue: durable.QueueFlows,
 		Input:  workflows.EmailChangeInput{AccountID: e.AccountID, Request: request},
 		Update: workflows.EmailChangeOpen, Arg: request,
 		Summary: "Change of email to " + account.MaskEmail(e.NewEmail), Details: "Asked for by its owner.",
-		Attributes: []temporal.SearchAttributeUpdate{
-			durable.FlowKind.ValueSet("email_change"), durable.FlowStage.ValueSet("awaiting_proof"),
-			durable.AccountID.ValueSet(e.AccountID.String()), durable.NextActionAt.ValueSet(c.Clock.Now().Add(life)),
-		},
 		// A guard against flows that no worker ever serves. Ten requests a day can keep one open for long.
 		ExecutionTimeout: emailChangeGuard,
-	}, nil)
+	}
+	kind := "email_change"
+	if e.Linking {
+		kind = "email_link"
+		ask.WorkflowID, ask.Workflow = emailLinkFlow(e.AccountID), workflows.EmailLinkWorkflow
+		ask.Summary = "Link of the email " + account.MaskEmail(e.NewEmail)
+	}
+	ask.Attributes = []temporal.SearchAttributeUpdate{
+		durable.FlowKind.ValueSet(kind), durable.FlowStage.ValueSet("awaiting_proof"),
+		durable.AccountID.ValueSet(e.AccountID.String()), durable.NextActionAt.ValueSet(c.Clock.Now().Add(c.emailChangeLife(e))),
+	}
+	return c.Flows.Ask(ctx, ask, nil)
 }
 
 const emailChangeGuard = 30 * 24 * time.Hour
 
 func emailChangeFlow(id uuid.UUID) string { return "email_change/" + id.String() }
+
+func emailLinkFlow(id uuid.UUID) string { return "email_link/" + id.String() }
 
 // verifyEmailChange proves the address that an account is about to have by code (C31). It returns account.ErrNotFound when
 // no change awaits a code for the address.

@@ -228,26 +228,35 @@ func (c *Core) ChangePasswordByCode(ctx context.Context, by account.Caller, in C
 		return PasswordSet{}, err
 	}
 	guess := c.passwordGuess(by, owner, session)
+	if err := c.checkTempToken(ctx, guess, owner, in.TempToken); err != nil {
+		return PasswordSet{}, err
+	}
+	return c.setPasswordByCode(ctx, by, in.OTP, in.New)
+}
+
+// checkTempToken compares the token that came with a code, which is about to be guessed: it must be that of the newest code of
+// the account, and of the session where the code counts for one alone. It returns account.ErrInvalidToken for another one.
+func (c *Core) checkTempToken(ctx context.Context, guess store.Guess, owner uuid.UUID, token string) error {
 	ours, err := c.Store.OwnProof(ctx, guess)
 	if errors.Is(err, account.ErrNotFound) {
 		var live account.Challenge
-		live, err = c.Store.LiveChallenge(ctx, account.PurposePasswordChange, guess.Subject)
-		if err == nil && (live.SessionID == nil || *live.SessionID != session) {
+		live, err = c.Store.LiveChallenge(ctx, guess.Purpose, guess.Subject)
+		if err == nil && guess.SessionID != nil && (live.SessionID == nil || *live.SessionID != *guess.SessionID) {
 			err = account.ErrNotFound
 		}
 		ours.ID = live.ID
 	}
 	if err != nil && !errors.Is(err, account.ErrNotFound) {
-		return PasswordSet{}, err
+		return err
 	}
-	if err != nil || !c.Keys.TempTokenMatches(account.PurposePasswordChange, ours.ID, in.TempToken) {
-		// A wrong token is a guess, too: it must not be a free way to try codes of others (security.md OTP-07).
-		if err := c.Store.TakeQuota(ctx, c.Keys.Subject("guess/"+string(guess.Purpose), owner.String()), c.Policy.GuessQuotas()); err != nil {
-			return PasswordSet{}, err
-		}
-		return PasswordSet{}, account.ErrInvalidToken.Because(err)
+	if err == nil && c.Keys.TempTokenMatches(guess.Purpose, ours.ID, token) {
+		return nil
 	}
-	return c.setPasswordByCode(ctx, by, in.OTP, in.New)
+	// A wrong token is a guess, too: it must not be a free way to try codes of others (security.md OTP-07).
+	if err := c.Store.TakeQuota(ctx, c.Keys.Subject("guess/"+string(guess.Purpose), owner.String()), c.Policy.GuessQuotas()); err != nil {
+		return err
+	}
+	return account.ErrInvalidToken.Because(err)
 }
 
 func (c *Core) setPasswordByCode(ctx context.Context, by account.Caller, otp, password string) (PasswordSet, error) {

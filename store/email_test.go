@@ -285,3 +285,42 @@ func TestRace_OAU11_UnlinkAnything_LeavesOneWayIn(t *testing.T) {
 			SELECT (SELECT count(*) FROM linked_providers)::int + (email IS NOT NULL AND password_hash IS NOT NULL)::int FROM accounts`))
 	}
 }
+
+// linking is moving for a link from within the account (D23).
+func (w world) linking(t *testing.T, accountID uuid.UUID, to string) account.EmailChange {
+	t.Helper()
+	e := account.EmailChange{ID: uuid.New(), AccountID: accountID, NewEmail: to, Linking: true}
+	require.NoError(t, w.OpenEmailChange(t.Context(), e, 2*codeTTL))
+	_, err := w.IssueChallenge(t.Context(), store.NewChallenge{
+		ID: e.ID, Purpose: account.PurposeEmailLink, Subject: subject(account.PurposeEmailLink, accountID.String()), AccountID: &accountID,
+		Channel: account.ChannelEmail, Destination: to, CodeTTL: codeTTL,
+	})
+	require.NoError(t, err)
+	_, err = w.StoreCode(t.Context(), e.ID, codeHash(e.ID), nil)
+	require.NoError(t, err)
+	return e
+}
+
+// Changes of both kinds replace each other.
+func TestLinkingEmail(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	signed := w.member(t, oldMail)
+	prove := func(e account.EmailChange) error {
+		return w.Prove(t.Context(), e.ID, guessOf(account.PurposeEmailLink, e.AccountID.String(), ""), store.Proof{})
+	}
+	stale := w.linking(t, signed.AccountID, "first@example.com")
+	moved := w.moving(t, signed.AccountID, "second@example.com")
+	require.ErrorIs(t, prove(stale), account.ErrNotFound)
+	e := w.linking(t, signed.AccountID, newMail)
+	require.ErrorIs(t, w.Prove(t.Context(), moved.ID, guessOf(account.PurposeEmailChange, moved.NewEmail, ""), store.Proof{}), account.ErrNotFound)
+	open, err := w.OpenEmailChangeOf(t.Context(), signed.AccountID)
+	require.NoError(t, err)
+	require.True(t, open.Linking)
+	require.Equal(t, e.ID, open.ID)
+	require.NoError(t, prove(e))
+	_, err = w.ChangeEmail(t.Context(), e.ID)
+	require.NoError(t, err)
+	require.Equal(t, newMail, *w.account(t, signed.SessionID).Email)
+	require.NotNil(t, one[*time.Time](t, w, `SELECT email_changed_at FROM accounts WHERE id = $1`, signed.AccountID))
+}

@@ -210,3 +210,66 @@ func TestEmailChange_CanceledByOps(t *testing.T) {
 	require.Empty(t, s.times("ForgetEmailChange"))
 	s.requireMoved("canceled")
 }
+
+// linkUp plays the link of an email to its end.
+func (s *stage) linkUp() error {
+	s.t.Helper()
+	s.move = func(in activities.EmailChangeInput) (activities.IssuedEmailChange, error) {
+		now := s.env.Now()
+		return activities.IssuedEmailChange{Linking: true, Code: activities.IssuedCode{
+			ChallengeID: in.ChangeID, Masked: masked, SendBy: now.Add(codeTTL), CodeExpiresAt: now.Add(codeTTL), FlowExpiresAt: now.Add(2 * codeTTL),
+		}}, nil
+	}
+	s.env.ExecuteWorkflow(workflows.EmailLinkWorkflow, workflows.EmailChangeInput{
+		AccountID: owner, Request: workflows.EmailChangeRequest{ChangeID: firstMove},
+	})
+	require.True(s.t, s.env.IsWorkflowCompleted(), "the flow ended")
+	return s.env.GetWorkflowError()
+}
+
+func TestEmailLink_Proven(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	letters := s.letters()
+	var sent []string
+	s.send = func(in activities.SendCodeInput) (activities.Delivered, error) {
+		sent = append(sent, in.Template)
+		return activities.Delivered{State: activities.DeliverySent}, nil
+	}
+	proof := s.proveMove(codeTTL, firstMove)
+	require.NoError(t, s.linkUp())
+	require.NoError(t, proof.err)
+	require.Equal(t, owner, proof.done.AccountID)
+	require.Equal(t, []string{"link_email"}, sent)
+	require.Equal(t, []string{"email_change_requested to the old", "email_changed to the new", "email_changed to the old"}, letters())
+	require.Equal(t, "completed", s.attributes()["FlowOutcome"])
+}
+
+func TestEmailLink_Unproven(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	late := s.proveMove(2*codeTTL+time.Minute, firstMove)
+	require.NoError(t, s.linkUp())
+	require.False(t, late.answered, "the flow has ended")
+	require.Equal(t, []time.Duration{2 * codeTTL}, s.times("ForgetEmailChange"))
+	require.Equal(t, "expired", s.attributes()["FlowOutcome"])
+}
+
+func TestEmailLink_ReplacedByAnother(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.askMove(5*time.Minute, secondMove)
+	stale, proof := s.proveMove(6*time.Minute, firstMove), s.proveMove(20*time.Minute, secondMove)
+	require.NoError(t, s.linkUp())
+	require.ErrorIs(t, stale.err, account.ErrInvalidCode, "the newest only")
+	require.NoError(t, proof.err, "each link has its own time")
+	require.Equal(t, "completed", s.attributes()["FlowOutcome"])
+}
+
+func TestEmailLink_CanceledByOps(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.at(time.Minute, s.env.CancelWorkflow)
+	require.True(t, temporal.IsCanceledError(s.linkUp()))
+	require.Equal(t, "canceled", s.attributes()["FlowOutcome"])
+}

@@ -40,6 +40,9 @@ func Register(r worker.Registry) {
 	r.RegisterWorkflowWithOptions(DeviceVerification, workflow.RegisterOptions{
 		Name: DeviceVerificationWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
 	})
+	r.RegisterWorkflowWithOptions(EmailLink, workflow.RegisterOptions{
+		Name: EmailLinkWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
+	})
 	r.RegisterWorkflowWithOptions(SecurityNotice, workflow.RegisterOptions{
 		Name: SecurityNoticeWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
 	})

@@ -77,7 +77,14 @@ var endings = map[string]string{
 	"email-change-expired":        "expired",
 	"email-change-replaced":       "completed",
 	"email-change-canceled":       "canceled",
+	"email-link-completed":        "completed",
+	"email-link-expired":          "expired",
+	"email-link-taken":            "expired",
+	"email-link-replaced":         "completed",
+	"email-link-update-lost":      "completed",
+	"email-link-canceled":         "canceled",
 	"security-notice-completed":   "completed",
+	"security-notice-unlinked":    "completed",
 	"security-notice-failed":      "failed",
 	"phone-completed":             "completed",
 	"phone-by-whatsapp":           "completed",
@@ -214,6 +221,9 @@ func kindOf(name string) string {
 	case "provider":
 		return "provider_link"
 	case "email":
+		if strings.HasPrefix(name, "email-link") {
+			return "email_link"
+		}
 		return "email_change"
 	}
 	return noun
@@ -241,7 +251,7 @@ func TestHistory_NothingInTheClear(t *testing.T) {
 				"password_changed", "phone_code", "phone_verified", "Verification of", "Notice to", "password_reset", "Password reset for",
 				"provider_linked", "Link an",
 				"account_closed", "account_erased", "Closure of", "erase unless",
-				"change_email", "email_changed", "Change of email",
+				"change_email", "email_changed", "Change of email", "link_email", "email_unlinked", "Link of the",
 				"device_code", "device_added", "Login of",
 			} {
 				require.NotContains(t, string(raw), clear)

@@ -81,7 +81,7 @@ func play(ctx context.Context, r *recorder, only string) error {
 			ShutdownTimeout: time.Second,
 		})
 	}()
-	for _, s := range slices.Concat(scenarios, deviceScenarios, passwordScenarios, passwordChangeScenarios, closureScenarios) {
+	for _, s := range slices.Concat(scenarios, deviceScenarios, passwordScenarios, passwordChangeScenarios, closureScenarios, emailLinkScenarios) {
 		if !strings.Contains(s.name, only) {
 			continue
 		}

@@ -51,6 +51,8 @@ type script struct {
 	spend       func() (activities.Spent, error)
 	issueDevice func(activities.LoginInput) (activities.IssuedCode, error)
 	sendDevice  func() (activities.Queued, error)
+	// linking and taken are the kind of every change of email.
+	linking, taken bool
 	// finishLink ends a link of an outside account.
 	finishLink func() error
 }
@@ -120,8 +122,9 @@ func (s *steps) SendMail(context.Context, activities.SendMailInput) (activities.
 }
 
 func (s *steps) IssueEmailChange(_ context.Context, in activities.EmailChangeInput) (activities.IssuedEmailChange, error) {
-	code, err := s.script().issue(activities.IssueSignupCodeInput{ChallengeID: in.ChangeID})
-	return activities.IssuedEmailChange{Code: code}, err
+	now := s.script()
+	code, err := now.issue(activities.IssueSignupCodeInput{ChallengeID: in.ChangeID})
+	return activities.IssuedEmailChange{Code: code, Linking: now.linking, Taken: now.taken}, err
 }
 
 func (s *steps) ChangeEmail(context.Context, activities.ChallengeInput) (activities.EmailChanged, error) {
