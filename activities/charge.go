@@ -76,7 +76,7 @@ func (a *Activities) charge(ctx context.Context, in ChargeInput, t store.Payment
 }
 
 func (a *Activities) settle(ctx context.Context, in ChargeInput, o payment.Outcome) (SubscriptionState, error) {
-	now := a.Clock.Now()
+	now := stored(a.Clock.Now())
 	settlement := store.Settlement{InvoiceID: in.InvoiceID, Attempt: in.Attempt, ProviderID: o.ID}
 	if o.State == payment.Declined {
 		settlement.Decline = &o.Decline

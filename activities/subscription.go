@@ -58,6 +58,9 @@ func (a *Activities) state(ctx context.Context, c account.SubscriptionChange, er
 	return out, nil
 }
 
+// stored is a moment as Postgres keeps it: an answer and its repetition are equal.
+func stored(t time.Time) time.Time { return t.Truncate(time.Microsecond) }
+
 // LoadSubscription returns where a subscription stands. It returns account.ErrNotFound when there is none.
 func (a *Activities) LoadSubscription(ctx context.Context, in SubscriptionInput) (SubscriptionState, error) {
 	s, err := a.Store.Subscription(ctx, in.SubscriptionID)
@@ -133,7 +136,7 @@ func (a *Activities) OpenSubscription(ctx context.Context, in OpenSubscriptionIn
 	}
 	s, err := a.Store.OpenSubscription(ctx, account.NewSubscription{
 		ID: in.SubscriptionID, AccountID: in.AccountID, Generation: in.Generation, Plan: plan, MethodID: in.MethodID, Trial: true,
-	}, in.At)
+	}, stored(in.At))
 	if errors.Is(err, account.ErrNotFound) {
 		return SubscriptionState{}, account.ErrUnauthorized.Because(err)
 	}
@@ -184,6 +187,7 @@ func (a *Activities) ChangeSubscription(ctx context.Context, in SubscriptionComm
 			return SubscriptionState{}, err
 		}
 	}
+	in.At = stored(in.At)
 	change, err := a.Store.ChangeSubscription(ctx, in.SubscriptionID, in.Key, in.At, func(s account.Subscription) (account.SubscriptionChange, error) {
 		return a.apply(s, in, plan)
 	})

@@ -44,29 +44,8 @@ func TestConformance_Sandbox(t *testing.T) {
 	t.Parallel()
 	paymenttest.Conform(t, func(t *testing.T) paymenttest.Vendor {
 		t.Helper()
-		provider, books := openSandbox(t)
-		script := func(f account.SandboxFault) {
-			f.Times = 1
-			require.NoError(t, books.ScriptSandbox(t.Context(), f))
-		}
-		return paymenttest.Vendor{
-			Provider: provider, Now: account.SystemClock{}.Now,
-			Charged: func() map[string]int {
-				counts := map[string]int{}
-				require.NoError(t, provider.Charges(t.Context(), time.Time{}, func(o payment.Outcome) bool {
-					if o.State == payment.Succeeded {
-						counts[o.Key]++
-					}
-					return true
-				}))
-				return counts
-			},
-			Down:       func() { script(account.SandboxFault{Kind: account.SandboxDown}) },
-			Lost:       func() { script(account.SandboxFault{Kind: account.SandboxLost}) },
-			Hang:       func() { script(account.SandboxFault{Kind: account.SandboxSlow, Delay: time.Hour}) },
-			Decline:    func(code string) { script(account.SandboxFault{Kind: account.SandboxDecline, Code: code}) },
-			Processing: func(d time.Duration) { script(account.SandboxFault{Kind: account.SandboxProcessing, Delay: d}) },
-		}
+		_, books := openSandbox(t)
+		return paymenttest.Sandbox(t, books)
 	})
 }
 

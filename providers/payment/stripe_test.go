@@ -18,28 +18,17 @@ import (
 
 func openStripe(t *testing.T) (payment.Provider, *paymenttest.Server) {
 	t.Helper()
-	server := paymenttest.Start(t)
-	provider, err := payment.New(server.Settings(), nil, server)
-	require.NoError(t, err)
-	require.Equal(t, "stripe", provider.Name())
-	return provider, server
+	vendor, server := paymenttest.Stripe(t)
+	require.Equal(t, "stripe", vendor.Provider.Name())
+	return vendor.Provider, server
 }
 
 func TestConformance_Stripe(t *testing.T) {
 	t.Parallel()
 	paymenttest.Conform(t, func(t *testing.T) paymenttest.Vendor {
 		t.Helper()
-		provider, server := openStripe(t)
-		return paymenttest.Vendor{
-			Provider: provider, Charged: server.Charged, Now: server.Now,
-			Down:       func() { server.Next(paymenttest.Fault{Moment: paymenttest.Before}) },
-			Lost:       func() { server.Next(paymenttest.Fault{Moment: paymenttest.After}) },
-			Hang:       func() { server.Next(paymenttest.Fault{Moment: paymenttest.Never}) },
-			Decline:    func(code string) { server.Next(paymenttest.Fault{Decline: code}) },
-			Processing: func(d time.Duration) { server.Next(paymenttest.Fault{Processing: d}) },
-			Later:      func() { server.Advance(25 * time.Hour) },
-			Secrets:    []string{paymenttest.SecretKey},
-		}
+		vendor, _ := paymenttest.Stripe(t)
+		return vendor
 	})
 }
 

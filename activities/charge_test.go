@@ -1,0 +1,263 @@
+package activities_test
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/account"
+	"gatehouse/activities"
+	"gatehouse/providers/payment/paymenttest"
+)
+
+const starterPlan = "price_1RG2s1CxLzg0ytJK5K3V7hz6"
+
+// till is a bench with a provider and one subscription whose first invoice is open.
+type till struct {
+	*bench
+	paymenttest.Vendor
+	owner uuid.UUID
+	state activities.SubscriptionState
+}
+
+// everyProvider plays a story with the sandbox, and with Stripe before its stand-in.
+func everyProvider(t *testing.T, story func(t *testing.T, s *till)) {
+	t.Helper()
+	t.Run("sandbox", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t)
+		story(t, opened(t, b, paymenttest.Sandbox(t, b.Store)))
+	})
+	t.Run("stripe", func(t *testing.T) {
+		t.Parallel()
+		vendor, _ := paymenttest.Stripe(t)
+		story(t, opened(t, newBench(t), vendor))
+	})
+}
+
+func opened(t *testing.T, b *bench, v paymenttest.Vendor) *till {
+	t.Helper()
+	b.Payments, b.Clock = v.Provider, account.SystemClock{}
+	b.Billing = account.BillingRules{
+		IncompleteTTL: 23 * time.Hour, Dunning: []time.Duration{24 * time.Hour}, DunningEnd: account.SubscriptionCanceled, LookUpAge: 23 * time.Hour,
+	}
+	s := &till{bench: b, Vendor: v, owner: b.signedUp(t).AccountID}
+	method, err := run[activities.AttachedMethod](b, b.AttachMethod, activities.AttachMethodInput{AccountID: s.owner, MethodID: "pm_card_visa"})
+	require.NoError(t, err)
+	s.state = twice[activities.SubscriptionState](t, b, b.OpenSubscription, activities.OpenSubscriptionInput{
+		SubscriptionID: "sub_1", AccountID: s.owner, Generation: 1, PlanID: starterPlan, MethodID: method.MethodID, At: b.Clock.Now(),
+	})
+	require.Equal(t, account.SubscriptionIncomplete, s.state.Subscription.Status)
+	return s
+}
+
+func (s *till) due() activities.ChargeInput {
+	i := s.state.Subscription.Invoice
+	return activities.ChargeInput{SubscriptionID: i.SubscriptionID, InvoiceID: i.ID, Attempt: i.Attempt}
+}
+
+// charge asks for what is due, and keeps what that has left.
+func (s *till) charge() error {
+	state, err := run[activities.SubscriptionState](s.bench, s.ChargeInvoice, s.due())
+	if err == nil {
+		s.state = state
+	}
+	return err
+}
+
+func (s *till) unknown(t *testing.T, err error) {
+	t.Helper()
+	require.ErrorIs(t, err, account.ErrUnavailable)
+	now, err := s.Store.Subscription(t.Context(), "sub_1")
+	require.NoError(t, err)
+	require.Equal(t, s.state.Subscription.Version, now.Version, "what is not known changes nothing")
+}
+
+// renewed pays the first invoice, and opens the next one.
+func (s *till) renewed(t *testing.T) {
+	t.Helper()
+	require.NoError(t, s.charge())
+	state, err := run[activities.SubscriptionState](s.bench, s.ChangeSubscription, activities.SubscriptionCommand{
+		SubscriptionID: "sub_1", Kind: activities.CommandRenew, Key: "renew", At: s.state.Subscription.PeriodEnd,
+	})
+	require.NoError(t, err)
+	s.state = state
+}
+
+func TestCharge_PaysOnceHoweverOftenItRuns(t *testing.T) {
+	t.Parallel()
+	everyProvider(t, func(t *testing.T, s *till) {
+		t.Helper()
+		due := s.due()
+		state := twice[activities.SubscriptionState](t, s.bench, s.ChargeInvoice, due)
+		require.Equal(t, "paid", state.Event)
+		require.Equal(t, account.SubscriptionActive, state.Subscription.Status)
+		require.Equal(t, map[string]int{due.InvoiceID + "/1": 1}, s.Charged())
+	})
+}
+
+func TestCharge_ManyAtOncePayOnce(t *testing.T) {
+	t.Parallel()
+	everyProvider(t, func(t *testing.T, s *till) {
+		t.Helper()
+		due := s.due()
+		var group sync.WaitGroup
+		for range 100 {
+			group.Go(func() {
+				state, err := s.ChargeInvoice(t.Context(), due)
+				for errors.Is(err, account.ErrUnavailable) { // a hundred wait for one row longer than a statement may
+					state, err = s.ChargeInvoice(t.Context(), due)
+				}
+				if err != nil || state.Subscription.Status != account.SubscriptionActive {
+					t.Errorf("%v: %v", state.Subscription.Status, err)
+				}
+			})
+		}
+		group.Wait()
+		require.Equal(t, map[string]int{due.InvoiceID + "/1": 1}, s.Charged())
+		now, err := s.Store.Subscription(t.Context(), "sub_1")
+		require.NoError(t, err)
+		require.Equal(t, int64(2), now.Version)
+	})
+}
+
+// F-25: the provider charges and never says so. The repetition has the same key.
+func TestCharge_F25_AnAnswerThatIsLostChargesOnce(t *testing.T) {
+	t.Parallel()
+	everyProvider(t, func(t *testing.T, s *till) {
+		t.Helper()
+		due := s.due()
+		s.Down()
+		s.unknown(t, s.charge())
+		require.Empty(t, s.Charged())
+		s.Lost()
+		s.unknown(t, s.charge())
+		require.NoError(t, s.charge())
+		require.Equal(t, account.SubscriptionActive, s.state.Subscription.Status)
+		require.Equal(t, map[string]int{due.InvoiceID + "/1": 1}, s.Charged())
+	})
+}
+
+// F-26: the provider was away for so long that it has forgotten the key.
+func TestCharge_F26_WhatMayBeForgottenIsLookedUpFirst(t *testing.T) {
+	t.Parallel()
+	everyProvider(t, func(t *testing.T, s *till) {
+		t.Helper()
+		s.renewed(t)
+		heard := s.due()
+		s.Lost()
+		s.unknown(t, s.charge())
+		if s.Later != nil {
+			s.Later()
+		}
+		s.Billing.LookUpAge = 0
+		require.NoError(t, s.charge())
+		require.Equal(t, account.SubscriptionActive, s.state.Subscription.Status)
+		require.Nil(t, s.state.Subscription.Invoice)
+		require.Equal(t, 1, s.Charged()[heard.InvoiceID+"/1"])
+	})
+}
+
+func TestCharge_F26_WhatNeverGotThereIsStillOwed(t *testing.T) {
+	t.Parallel()
+	everyProvider(t, func(t *testing.T, s *till) {
+		t.Helper()
+		s.renewed(t)
+		unheard := s.due()
+		s.Down()
+		s.unknown(t, s.charge())
+		s.Billing.LookUpAge = 0
+		require.NoError(t, s.charge())
+		require.Equal(t, "paid", s.state.Event)
+		require.Equal(t, 1, s.Charged()[unheard.InvoiceID+"/1"])
+	})
+}
+
+func TestCharge_AFirstPaymentThatNeverGotThereIsNotMadeADayLate(t *testing.T) {
+	t.Parallel()
+	everyProvider(t, func(t *testing.T, s *till) {
+		t.Helper()
+		s.Down()
+		s.unknown(t, s.charge())
+		s.Billing.LookUpAge = 0
+		require.NoError(t, s.charge())
+		require.Equal(t, "payment_declined", s.state.Event)
+		require.Equal(t, account.SubscriptionIncomplete, s.state.Subscription.Status)
+		require.Empty(t, s.Charged())
+	})
+}
+
+func TestCharge_DeclinesLeadWhereTheyShould(t *testing.T) {
+	t.Parallel()
+	for code, retried := range map[string]bool{"insufficient_funds": true, "stolen_card": false, "authentication_required": false} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			everyProvider(t, func(t *testing.T, s *till) {
+				t.Helper()
+				s.renewed(t)
+				invoice := s.due().InvoiceID
+				s.Decline(code)
+				require.NoError(t, s.charge())
+				require.Equal(t, account.SubscriptionPastDue, s.state.Subscription.Status)
+				require.Equal(t, retried, s.state.Subscription.RetryAt != nil)
+				require.NoError(t, s.charge(), "the next attempt has a key of its own")
+				require.Equal(t, account.SubscriptionActive, s.state.Subscription.Status)
+				charged := s.Charged()
+				require.Equal(t, 1, charged[invoice+"/2"])
+				require.Zero(t, charged[invoice+"/1"])
+			})
+		})
+	}
+}
+
+func TestCharge_AnOpenOutcomeIsAskedForLater(t *testing.T) {
+	t.Parallel()
+	everyProvider(t, func(t *testing.T, s *till) {
+		t.Helper()
+		due := s.due()
+		s.Processing(time.Second)
+		err := s.charge()
+		s.unknown(t, err)
+		require.Equal(t, 10*time.Second, account.AsError(err).RetryAfter)
+		require.Eventually(t, func() bool { return s.charge() == nil }, 10*time.Second, 50*time.Millisecond)
+		require.Equal(t, account.SubscriptionActive, s.state.Subscription.Status)
+		require.Equal(t, map[string]int{due.InvoiceID + "/1": 1}, s.Charged())
+	})
+}
+
+func TestCharge_TheProviderSaysWhenToComeBack(t *testing.T) {
+	t.Parallel()
+	vendor, server := paymenttest.Stripe(t)
+	s := opened(t, newBench(t), vendor)
+	server.Next(paymenttest.Fault{Status: 429, RetryAfter: 90})
+	err := s.charge()
+	s.unknown(t, err)
+	require.Equal(t, 90*time.Second, account.AsError(err).RetryAfter)
+}
+
+// PAY-09: the method of somebody else is refused before the provider hears of it.
+func TestPAY09_AttachMethod_SomebodyElsesIsNone(t *testing.T) {
+	t.Parallel()
+	vendor, server := paymenttest.Stripe(t)
+	s := opened(t, newBench(t), vendor)
+	asked := server.Requests()
+	_, err := run[activities.AttachedMethod](s.bench, s.AttachMethod,
+		activities.AttachMethodInput{AccountID: uuid.New(), MethodID: s.state.Subscription.MethodID})
+	require.ErrorIs(t, err, account.ErrNotFound)
+	require.Equal(t, asked, server.Requests())
+
+	again := twice[activities.AttachedMethod](t, s.bench, s.AttachMethod,
+		activities.AttachMethodInput{AccountID: s.owner, MethodID: s.state.Subscription.MethodID})
+	require.Equal(t, s.state.Subscription.MethodID, again.MethodID)
+	for id, want := range map[string]*account.Error{"pm_none": account.ErrInvalid, "pm_card_chargeDeclined": account.ErrPaymentDeclined} {
+		_, err = run[activities.AttachedMethod](s.bench, s.AttachMethod, activities.AttachMethodInput{AccountID: s.owner, MethodID: id})
+		require.ErrorIs(t, err, want, id)
+	}
+	server.Always(&paymenttest.Fault{Status: 503})
+	_, err = run[activities.AttachedMethod](s.bench, s.AttachMethod, activities.AttachMethodInput{AccountID: s.owner, MethodID: "pm_card_amex"})
+	require.ErrorIs(t, err, account.ErrUnavailable)
+}
