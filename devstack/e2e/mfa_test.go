@@ -318,7 +318,9 @@ func wantsStrongKey(token string) call {
 
 func reauthenticateByApp(t *testing.T, s *system) {
 	a := s.enrolled(t)
-	show := func(proof fields) answer { return s.send(t, call{Path: pathReauthenticate, Token: a.token, Body: proof}) }
+	show := func(proof fields) answer {
+		return s.send(t, call{Path: pathReauthenticate, Token: a.token, Body: proof})
+	}
 	s.staleSession(t, a.email)
 	require.Equal(t, "Reauthenticated successfully", show(fields{"password": password}).said(t, http.StatusOK))
 	s.refused(t, http.StatusForbidden, "reauthentication_required", wantsStrongKey(a.token))
