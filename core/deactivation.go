@@ -8,6 +8,7 @@ import (
 
 	"gatehouse/account"
 	"gatehouse/providers/templates"
+	"gatehouse/store"
 )
 
 // DeactivateInput locks the caller's account (D04). An account without a password needs none.
@@ -48,21 +49,17 @@ func (c *Core) Deactivate(ctx context.Context, by account.Caller, in DeactivateI
 	} else if err := c.requireFresh(by); err != nil {
 		return None{}, err
 	}
-	if err := c.Store.DeactivateAccount(ctx, a.ID, in.Reason); err != nil {
-		return None{}, unauthorized(err)
-	}
-	if a.EmailVerified {
-		c.notify(ctx, a.ID, templates.AccountDeactivated, uuid.NewString())
-	}
-	return None{}, nil
+	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+		return c.toVerified(a, templates.AccountDeactivated), tx.DeactivateAccount(ctx, a.ID, in.Reason)
+	})
+	return None{}, unauthorized(err)
 }
 
 // Reactivate opens a deactivated account again, for operators. Its owner has to sign in anew, and is told. It returns
 // account.ErrNotFound for an account that is not deactivated.
 func (c *Core) Reactivate(ctx context.Context, accountID uuid.UUID) error {
-	verified, err := c.Store.ReactivateAccount(ctx, accountID)
-	if err == nil && verified {
-		c.notify(ctx, accountID, templates.AccountReactivated, uuid.NewString())
-	}
-	return err
+	return c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+		verified, err := tx.ReactivateAccount(ctx, accountID)
+		return c.toVerified(account.Account{ID: accountID, EmailVerified: verified}, templates.AccountReactivated), err
+	})
 }

@@ -10,8 +10,11 @@ import (
 	"gatehouse/account"
 	"gatehouse/providers/templates"
 	"gatehouse/store"
-	"gatehouse/workflows"
 )
+
+// formerEmailLife is how long an address that was taken away is kept for the notice that goes there: a mail is tried for a
+// day, once Temporal takes it.
+const formerEmailLife = 48 * time.Hour
 
 // LinkEmailInput asks for another email, or for one where there is none (D23).
 type LinkEmailInput struct {
@@ -106,9 +109,9 @@ func (c *Core) UnlinkEmail(ctx context.Context, by account.Caller, _ None) (None
 		return None{}, err
 	}
 	id, change := by.Principal.Account.ID, uuid.New()
-	if err := c.Store.UnlinkEmail(ctx, change, id, noticeLife); err != nil {
-		return None{}, err
-	}
-	c.startNotice(ctx, workflows.SecurityNoticeInput{AccountID: id, Template: templates.EmailUnlinked, EmailChange: change}, change.String())
-	return None{}, nil
+	return None{}, c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+		n := c.notice(id, templates.EmailUnlinked, change.String())
+		n.EmailChange = change
+		return told{n}, tx.UnlinkEmail(ctx, change, id, formerEmailLife)
+	})
 }

@@ -96,7 +96,6 @@ func (c *Core) VerifyMFA(ctx context.Context, by account.Caller, in VerifyMFAInp
 	out := MFAVerified{Valid: err == nil}
 	if err == nil && use.Trust != nil {
 		out.DeviceToken, out.ExpiresAt = token, &shown.Device.ExpiresAt
-		c.notify(ctx, owner, templates.DeviceAdded, shown.Device.ID.String())
 	}
 	return out, err
 }
@@ -107,17 +106,23 @@ func (c *Core) showFactor(ctx context.Context, use store.FactorUse, code string)
 	if err != nil {
 		return store.FactorShown{}, err
 	}
-	shown, err := c.Store.ShowFactor(ctx, use)
-	if err != nil {
-		return shown, unauthorized(err)
-	}
-	switch {
-	case shown.Enabled:
-		c.notify(ctx, use.AccountID, templates.TwoFactorEnabled, uuid.NewString())
-	case use.BackupHash != nil:
-		c.notify(ctx, use.AccountID, templates.BackupCodeUsed, uuid.NewString())
-	}
-	return shown, nil
+	var shown store.FactorShown
+	err = c.commit(ctx, func(ctx context.Context, tx *store.Store) (owed told, err error) {
+		if shown, err = tx.ShowFactor(ctx, use); err != nil {
+			return nil, err
+		}
+		switch {
+		case shown.Enabled:
+			owed = append(owed, c.notice(use.AccountID, templates.TwoFactorEnabled, uuid.NewString()))
+		case use.BackupHash != nil:
+			owed = append(owed, c.notice(use.AccountID, templates.BackupCodeUsed, uuid.NewString()))
+		}
+		if use.Trust != nil {
+			owed = append(owed, c.notice(use.AccountID, templates.DeviceAdded, shown.Device.ID.String()))
+		}
+		return owed, nil
+	})
+	return shown, unauthorized(err)
 }
 
 // compareFactor finds out what code is. Which of many right and wrong ones at the same moment counts, the store decides
@@ -229,11 +234,10 @@ func (c *Core) EnableTwoFactor(ctx context.Context, by account.Caller, in TwoFac
 	if _, err := c.provePassword(ctx, by, in.Password); err != nil {
 		return None{}, err
 	}
-	if err := c.Store.EnableTwoFactor(ctx, owner, session); err != nil {
-		return None{}, unauthorized(err)
-	}
-	c.notify(ctx, owner, templates.TwoFactorEnabled, uuid.NewString())
-	return None{}, nil
+	err = c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+		return told{c.notice(owner, templates.TwoFactorEnabled, uuid.NewString())}, tx.EnableTwoFactor(ctx, owner, session)
+	})
+	return None{}, unauthorized(err)
 }
 
 // DisableTwoFactor turns two-factor authentication off and forgets the authenticator app, its backup codes and every
@@ -256,9 +260,8 @@ func (c *Core) DisableTwoFactor(ctx context.Context, by account.Caller, in TwoFa
 	if err := c.requireFactor(by); err != nil {
 		return None{}, err
 	}
-	if err := c.Store.DisableTwoFactor(ctx, owner); err != nil {
-		return None{}, unauthorized(err)
-	}
-	c.notify(ctx, owner, templates.TwoFactorDisabled, uuid.NewString())
-	return None{}, nil
+	err = c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+		return told{c.notice(owner, templates.TwoFactorDisabled, uuid.NewString())}, tx.DisableTwoFactor(ctx, owner)
+	})
+	return None{}, unauthorized(err)
 }

@@ -78,12 +78,11 @@ func (c *Core) changePassword(ctx context.Context, by account.Caller, current, n
 	if s := by.Principal.Session; s != nil {
 		change.Keep = &s.ID
 	}
-	err = c.Store.ChangePassword(ctx, change)
+	err = c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+		return c.toVerified(a, templates.PasswordChanged), tx.ChangePassword(ctx, change)
+	})
 	if errors.Is(err, account.ErrNotFound) {
 		return account.ErrInvalidPassword.Because(err) // another request was faster
-	}
-	if err == nil && a.EmailVerified {
-		c.notify(ctx, a.ID, templates.PasswordChanged, uuid.NewString())
 	}
 	return err
 }
@@ -163,11 +162,9 @@ func (c *Core) addPassword(ctx context.Context, by account.Caller, password stri
 	if err != nil {
 		return err
 	}
-	if err := c.Store.AddPassword(ctx, a.ID, hash); err != nil {
-		return err
-	}
-	c.notify(ctx, a.ID, templates.PasswordAdded, uuid.NewString())
-	return nil
+	return c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+		return c.toVerified(a, templates.PasswordAdded), tx.AddPassword(ctx, a.ID, hash)
+	})
 }
 
 // ForgotPasswordInput asks for a link that sets a new password (C07, B05).

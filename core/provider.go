@@ -8,9 +8,12 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
+
 	"gatehouse/account"
 	"gatehouse/providers/identity"
 	"gatehouse/providers/templates"
+	"gatehouse/store"
 )
 
 // LinkedAccounts is how an account can be opened (C09).
@@ -145,11 +148,13 @@ func (c *Core) bindProvider(
 	link.Subject, link.Type, link.Email = who.Subject, "oauth", shown(account.NormalizeEmail(who.Email))
 	link.DisplayName, link.AvatarURL = shown(who.Name), picture(&who.AvatarURL)
 	id := by.Principal.Account.ID
-	link, err := c.Store.LinkProvider(ctx, id, link)
+	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (_ told, err error) {
+		link, err = tx.LinkProvider(ctx, id, link)
+		return told{c.notice(id, templates.ProviderLinked, uuid.NewString())}, err
+	})
 	if err != nil {
 		return account.LinkedProvider{}, unauthorized(err)
 	}
-	c.notify(ctx, id, templates.ProviderLinked, string(link.Provider)+"/"+link.CreatedAt.Format(time.RFC3339Nano))
 	return link, nil
 }
 
@@ -221,10 +226,10 @@ func (c *Core) DisconnectProvider(ctx context.Context, by account.Caller, in Dis
 		return RemainingMethods{}, account.ErrNotFound
 	}
 	id := by.Principal.Account.ID
-	remaining, err := c.Store.UnlinkProvider(ctx, id, provider)
-	if err != nil {
-		return RemainingMethods{}, err
-	}
-	c.notify(ctx, id, templates.ProviderUnlinked, string(provider)+"/"+c.Clock.Now().Format(time.RFC3339Nano))
-	return RemainingMethods{Count: remaining}, nil
+	var remaining int
+	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (_ told, err error) {
+		remaining, err = tx.UnlinkProvider(ctx, id, provider)
+		return told{c.notice(id, templates.ProviderUnlinked, uuid.NewString())}, err
+	})
+	return RemainingMethods{Count: remaining}, err
 }

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -91,7 +92,8 @@ func (c *Core) ProviderSignIn(ctx context.Context, by account.Caller, in Provide
 	})
 	if errors.Is(err, account.ErrAccountExists) {
 		// Once a day at most, however often it is tried.
-		c.notify(ctx, owner, templates.ProviderRefused, string(provider)+"/"+c.Clock.Now().Format(time.DateOnly))
+		failed := c.notify(ctx, owner, templates.ProviderRefused, string(provider)+"/"+c.Clock.Now().Format(time.DateOnly))
+		err = cmp.Or(failed, err)
 	}
 	if err != nil {
 		return SignIn{}, err

@@ -36,9 +36,16 @@ func (c *Core) Refresh(ctx context.Context, _ account.Caller, in RefreshInput) (
 		return SignIn{}, account.ErrInvalidToken
 	}
 	next := c.Keys.NextToken(secret.RefreshTokenPrefix, token)
-	rotated, err := c.Store.RotateRefresh(ctx, store.Rotation{
-		Hash: c.Keys.RefreshHash(token), Successor: c.Keys.RefreshHash(next),
-		Grace: c.Policy.RefreshGrace, Idle: c.Policy.RefreshIdle,
+	var rotated store.Rotated
+	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (_ told, err error) {
+		rotated, err = tx.RotateRefresh(ctx, store.Rotation{
+			Hash: c.Keys.RefreshHash(token), Successor: c.Keys.RefreshHash(next),
+			Grace: c.Policy.RefreshGrace, Idle: c.Policy.RefreshIdle,
+		})
+		if err != nil || !rotated.Reused {
+			return nil, err
+		}
+		return told{c.notice(rotated.AccountID, templates.SessionEnded, rotated.SessionID.String())}, nil
 	})
 	if errors.Is(err, account.ErrNotFound) {
 		return SignIn{}, account.ErrInvalidToken.Because(err)
@@ -47,7 +54,6 @@ func (c *Core) Refresh(ctx context.Context, _ account.Caller, in RefreshInput) (
 		return SignIn{}, err
 	}
 	if rotated.Reused {
-		c.notify(ctx, rotated.AccountID, templates.SessionEnded, rotated.SessionID.String())
 		return SignIn{}, account.ErrInvalidToken
 	}
 	out, err := c.signIn(ctx, rotated.SessionID)

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
-
 	"gatehouse/account"
 	"gatehouse/providers/templates"
 	"gatehouse/store"
@@ -105,14 +103,15 @@ func (c *Core) ChangeUsername(ctx context.Context, by account.Caller, in ChangeU
 		return UsernameChange{}, account.ErrInvalid.On("username", fault)
 	}
 	a := by.Principal.Account
-	old, err := c.Store.ChangeUsername(ctx, store.UsernameChange{
-		AccountID: a.ID, Username: username, Limit: c.Policy.UsernameQuota(), Hold: c.Policy.UsernameHold,
+	var old *string
+	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (_ told, err error) {
+		old, err = tx.ChangeUsername(ctx, store.UsernameChange{
+			AccountID: a.ID, Username: username, Limit: c.Policy.UsernameQuota(), Hold: c.Policy.UsernameHold,
+		})
+		return c.toVerified(a, templates.UsernameChanged), err
 	})
 	if err != nil {
 		return UsernameChange{}, unauthorized(err)
-	}
-	if a.EmailVerified {
-		c.notify(ctx, a.ID, templates.UsernameChanged, uuid.NewString())
 	}
 	return UsernameChange{Old: old, New: username}, nil
 }

@@ -80,6 +80,19 @@ func (in SecurityNoticeInput) send(ctx workflow.Context) workflow.Future {
 	return workflow.ExecuteActivity(ctx, a.SendMail, input)
 }
 
+// StartNotice is how a notice that is owed is started, from outside of any flow.
+func StartNotice(n account.Notice) durable.Start {
+	return durable.Start{
+		WorkflowID: n.ID, Workflow: SecurityNoticeWorkflow, Queue: durable.QueueFlows,
+		Input:   SecurityNoticeInput{AccountID: n.AccountID, Template: n.Template, EmailChange: n.EmailChange},
+		Summary: NoticeSummary(n.Template),
+		Attributes: []temporal.SearchAttributeUpdate{
+			durable.FlowKind.ValueSet("notice"), durable.FlowStage.ValueSet("sending"), durable.AccountID.ValueSet(n.AccountID.String()),
+		},
+		ExecutionTimeout: noticeLife,
+	}
+}
+
 // noticeOptions start a SecurityNotice from within a flow, which it outlives.
 func noticeOptions(id string, accountID uuid.UUID, template string) workflow.ChildWorkflowOptions {
 	return workflow.ChildWorkflowOptions{

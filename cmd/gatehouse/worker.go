@@ -17,7 +17,10 @@ import (
 	"gatehouse/workflows"
 )
 
-const sweepEvery = time.Minute
+const (
+	sweepEvery  = time.Minute
+	noticeEvery = 10 * time.Second
+)
 
 func workerCommand() *cobra.Command {
 	return &cobra.Command{
@@ -65,6 +68,12 @@ func (p *process) runWorker(ctx context.Context) error {
 	group.Go(func() error {
 		worker.Sweep(ctx, sweepEvery, func(ctx context.Context) error {
 			return p.store.Sweep(ctx, p.config.Policy.UnverifiedTTL)
+		}, p.log)
+		return nil
+	})
+	group.Go(func() error {
+		worker.Sweep(ctx, noticeEvery, func(ctx context.Context) error {
+			return worker.StartNotices(ctx, p.store, p.flows)
 		}, p.log)
 		return nil
 	})

@@ -1,0 +1,13 @@
+package account
+
+import "github.com/google/uuid"
+
+// Notice is a mail that tells an owner what became of their account.
+type Notice struct {
+	// ID is that of its flow, the same for the same change: one mail is sent however often it is owed.
+	ID        string
+	AccountID uuid.UUID
+	Template  string
+	// EmailChange has the mail go to the address that the account had before that change; the zero id does not.
+	EmailChange uuid.UUID
+}
