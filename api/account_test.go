@@ -31,15 +31,18 @@ func accountRows() map[string]accountRow {
 	return map[string]accountRow{
 		"D05": {
 			"POST", "/password/change", `{"currentPassword":"a","otp":"o",` + newPass + `}`, nil,
-			core.ReplacePasswordInput{Current: "a", OTP: "o", NewPassword: pair}, "Password changed", changed,
+			core.ReplacePasswordInput{Current: "a", OTP: "o", NewPassword: pair},
+			"Password changed", changed,
 		},
 		"D06": {
-			"POST", "/password/change-with-otp/send-otp", `{"channel":"SMS"}`, nil, core.SendPasswordCodeInput{Channel: "SMS"},
+			"POST", "/password/change-with-otp/send-otp", `{"channel":"SMS"}`, nil,
+			core.SendPasswordCodeInput{Channel: "SMS"},
 			"OTP sent", `{"tempToken":"t","maskedValue":"+254***7890","expiresIn":600}`,
 		},
 		"D07": {
 			"POST", "/password/change-with-otp/verify", `{"tempToken":"t","otp":"o",` + newPass + `}`, nil,
-			core.ChangePasswordByCodeInput{TempToken: "t", OTP: "o", NewPassword: pair}, "Password changed successfully", changed,
+			core.ChangePasswordByCodeInput{TempToken: "t", OTP: "o", NewPassword: pair},
+			"Password changed successfully", changed,
 		},
 		"D09": {
 			"POST", "/password/set", `{` + newPass + `}`, nil, pair, "Password set successfully",
@@ -51,7 +54,8 @@ func accountRows() map[string]accountRow {
 		"D16": {"POST", "/sessions/sign-out", ``, mark, core.SignOutInput{SessionID: &id}, "Signed out successfully", `null`},
 		"D17": {
 			"POST", "/sessions/sign-out-others", `{"password":"p","otp":"o"}`, mark,
-			core.SignOutOthersInput{SessionID: &id, OwnerProof: proof}, "Signed out of other devices", `null`,
+			core.SignOutOthersInput{SessionID: &id, OwnerProof: proof},
+			"Signed out of other devices", `null`,
 		},
 		"D18": {"POST", "/sessions/sign-out-all", `{"password":"p","otp":"o"}`, nil, proof, "Signed out of all devices", `null`},
 		"D19": {"DELETE", "/sessions/" + id, ``, nil, core.SessionInput{ID: id}, "Session revoked", `null`},

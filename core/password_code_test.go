@@ -1,7 +1,6 @@
 package core
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -247,5 +246,5 @@ func TestSignOuts(t *testing.T) {
 	w.requireDead(t, mine.AccessToken)
 	w.caller(t, theirs.AccessToken)
 	_, err = w.Reauthenticate(t.Context(), by, good)
-	require.True(t, errors.Is(err, account.ErrUnauthorized), "an ended session stays ended: %v", err)
+	require.ErrorIs(t, err, account.ErrUnauthorized, "an ended session stays ended")
 }

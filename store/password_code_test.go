@@ -117,7 +117,8 @@ func TestSpendPasswordCode_OnEveryOtherUse(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, store.ChallengeResult{AccountID: me.AccountID, HadPassword: true}, got)
 			}
-			require.Equal(t, left, [2]bool{w.live(t, mine), w.live(t, other)})
+			alive := [2]bool{w.live(t, mine), w.live(t, other)}
+			require.Equal(t, left, alive)
 			require.True(t, w.live(t, stranger.SessionID))
 			require.Equal(t, "hash of "+ada, w.passwordOf(t, me.AccountID))
 			require.Equal(t, 1, w.count(t, "sessions WHERE id = $1 AND auth_time > now() - interval '1 minute'", mine))

@@ -226,7 +226,7 @@ func (p *passwordChange) startSending(ctx workflow.Context, channels []account.C
 	sending, cancel := workflow.WithCancel(ctx)
 	p.stopSend = cancel
 	p.codes++
-	p.channels, p.delivery = channels, map[account.Channel]string{}
+	p.channels, p.delivery = channels, make(map[account.Channel]string, len(channels))
 	for _, channel := range channels {
 		p.delivery[channel] = "on its way"
 		code := p.code

@@ -155,10 +155,22 @@ func TestSession_SES05_EndedUnderLoad(t *testing.T) {
 		"C27": func(id string) call {
 			return call{Method: http.MethodDelete, Path: pathSessions + "/" + id, Token: own}
 		},
+		"D05": func(string) call {
+			return call{Path: pathReplacePassword, Token: own, Body: fields{
+				"currentPassword": password, "newPassword": password, "confirmPassword": password,
+			}}
+		},
+		"D19": func(id string) call {
+			return call{Method: http.MethodDelete, Path: pathAccountSessions + "/" + id, Token: own}
+		},
 	} {
 		endUnderLoad(t, a, b, name, a.login(t, email), end)
 	}
+	endUnderLoad(t, a, b, "D18", a.login(t, email), func(string) call {
+		return call{Path: pathSignOutAll, Token: b.login(t, email), Body: fields{"password": password}}
+	})
 	// Last, because it ends the caller's own session too.
+	own = a.login(t, email)
 	endUnderLoad(t, a, b, "C25", own, func(string) call {
 		return call{Method: http.MethodDelete, Path: pathSessions, Token: b.login(t, email)}
 	})
