@@ -34,6 +34,7 @@ func TestDevices(t *testing.T) {
 	s := startSystem(t, quickSends...)
 	for name, play := range map[string]func(*testing.T, *system){
 		"X13_EveryLogin":                         everyLogin,
+		"X13_SignInByProvider":                   providerSignInOwes,
 		"D20_VerifyDevice":                       verifyDevice,
 		"D20_SameKeyGetsTheSameAnswer":           verifyDeviceRepeated,
 		"D21_D22_ListAndRevoke":                  listAndRevoke,
@@ -382,4 +383,25 @@ func TestDevices_ACodeWaitsItsTurn(t *testing.T) {
 	time.Sleep(4 * time.Second) // the gap, so that the hour's bound is what refuses
 	got := s.want(t, http.StatusTooManyRequests, entering(email, password, "X-Device-Id", "a"))
 	require.NotEmpty(t, got.Header.Get("Retry-After"))
+}
+
+// providerSignInOwes is X13 on C17: an account that is there already owes the step, a sign-up none.
+func providerSignInOwes(t *testing.T, s *system) {
+	service := strings.TrimSpace(s.stack.Command(t, nil, "keys", "create", "--service", "--name", "devices"))
+	email := newEmail()
+	try := func(headers map[string]string) map[string]any {
+		return s.want(t, http.StatusOK, call{Path: pathOAuthSignin, Token: service, Header: headers, Body: fields{
+			"email": email, "provider": "google", "provider_account_id": email, "name": "Ann",
+		}}).object(t)
+	}
+	require.NotContains(t, try(map[string]string{"X-Device-Id": "a"}), "mfa_required")
+	second := try(map[string]string{"X-Device-Id": "a"})
+	require.Equal(t, true, second["mfa_required"])
+	pending, _ := second["session_token"].(string)
+	s.want(t, http.StatusForbidden, call{Path: pathMe, Token: pending})
+	dvt, _ := second["device_verification_token"].(string)
+	data := s.finish(t, email, dvt, "a").object(t)["data"].(map[string]any)
+	s.want(t, http.StatusOK, call{Path: pathMe, Token: pending})
+	require.NotContains(t, try(map[string]string{"X-Device-Token": fmt.Sprint(data["deviceToken"])}), "mfa_required")
+	require.Equal(t, true, try(nil)["mfa_required"])
 }
