@@ -36,7 +36,7 @@ func (a *Activities) IssueDeviceCode(ctx context.Context, in LoginInput) (Issued
 type Queued struct {
 	Delivered
 	// Wait is how long it has to, 0 when it was tried.
-	Wait time.Duration `json:",omitzero"`
+	Wait time.Duration
 }
 
 // SendDeviceCode mails the code of a login once the bounds on sending allow it; they count it once, however often it is

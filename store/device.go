@@ -134,6 +134,7 @@ func (s *Store) OpenSession(ctx context.Context, n NewSession, g Gate) (account.
 			return err
 		}
 		switch step {
+		case account.StepNone:
 		case account.StepDevice:
 			n.Pending, n.StepHash = g.CodeLife, g.StepHash
 		case account.StepFactor:

@@ -235,8 +235,13 @@ func pendingReachesNothing(t *testing.T, s *system) {
 	login := s.enter(t, email, "X-Device-Id", "a")
 	token := login.text(t, "accessToken")
 	for _, in := range []call{
-		{Path: pathMe}, {Path: pathSessions}, {Path: pathDetails}, {Path: pathDevices}, {Path: "/api/v1/account/security-info"},
-		{Method: http.MethodDelete, Path: pathSessions}, change("", password, newPassword),
+		{Path: pathMe},
+		{Path: pathSessions},
+		{Path: pathDetails},
+		{Path: pathDevices},
+		{Path: "/api/v1/account/security-info"},
+		{Method: http.MethodDelete, Path: pathSessions},
+		change("", password, newPassword),
 		{Method: http.MethodDelete, Path: "/api/v1/auth/account", Body: fields{"password": password}},
 	} {
 		in.Token = token
