@@ -1,0 +1,139 @@
+package activities_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/account"
+	"gatehouse/activities"
+	"gatehouse/providers/templates"
+	"gatehouse/store"
+)
+
+// member is a verified account, with its welcome bonus.
+func (b *bench) member(t *testing.T) activities.SignedUp {
+	t.Helper()
+	_, challenge := b.pending(t)
+	_, err := b.sendCode(challenge)
+	require.NoError(t, err)
+	b.prove(t, challenge)
+	signed, err := run[activities.SignedUp](b, b.CompleteSignup, activities.ChallengeInput{ChallengeID: challenge})
+	require.NoError(t, err)
+	return signed
+}
+
+// mailed sends a mail about a closure and returns what went out, if anything did.
+func (b *bench) mailed(t *testing.T, closure uuid.UUID, template string) (activities.DeliveryState, string) {
+	t.Helper()
+	before := len(b.post.messages())
+	sent := twice[activities.Delivered](t, b, b.SendClosureMail, activities.ClosureMailInput{ClosureID: closure, Template: template})
+	out := b.post.messages()[before:]
+	require.LessOrEqual(t, len(out), 1, "a repeated step sends once")
+	if len(out) == 0 {
+		return sent.State, ""
+	}
+	require.Equal(t, ada, out[0].To)
+	return sent.State, out[0].Text
+}
+
+func TestClosureUndone(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.Policy.ClosureGrace, b.UndoURL = 50*time.Hour+time.Minute, "https://gatehouse.example/undo"
+	owner := b.member(t)
+	in := activities.ClosureInput{AccountID: owner.AccountID, ClosureID: uuid.New()}
+	closed := twice[activities.Closed](t, b, b.CloseAccount, in)
+	require.WithinDuration(t, time.Now().Add(b.Policy.ClosureGrace), closed.EraseAt, time.Minute)
+	_, err := run[activities.Closed](b, b.CloseAccount, activities.ClosureInput{AccountID: owner.AccountID, ClosureID: uuid.New()})
+	require.ErrorIs(t, err, account.ErrUnauthorized, "closed already, by another")
+	_, err = b.Store.PrincipalBySession(t.Context(), owner.SessionID)
+	require.ErrorIs(t, err, account.ErrNotFound)
+
+	state, text := b.mailed(t, in.ClosureID, templates.AccountClosed)
+	require.Equal(t, activities.DeliverySent, state)
+	require.Contains(t, text, "51 hours", "never less than it works")
+	_, token, found := strings.Cut(text, "https://gatehouse.example/undo?token=")
+	require.True(t, found, text)
+	token, _, _ = strings.Cut(token, "\n")
+	undone, err := b.Store.ClosureByToken(t.Context(), b.Keys.TokenHash("undo", token))
+	require.NoError(t, err, "the mailed link is the closure's")
+	require.Equal(t, in.ClosureID, undone.ID)
+
+	left, err := run[activities.Left](b, b.EraseAccount, in)
+	require.NoError(t, err)
+	require.InDelta(t, 50, left.Wait.Hours(), 1, "nothing is erased before its time")
+	twice[activities.Reopened](t, b, b.ReopenAccount, in)
+	_, err = b.Store.OwnerOf(t.Context(), ada)
+	require.NoError(t, err)
+	state, text = b.mailed(t, in.ClosureID, templates.AccountErased)
+	require.Equal(t, activities.DeliveryExpired, state)
+	require.Empty(t, text, "an open account is not told that it is erased")
+	require.Zero(t, twice[activities.Left](t, b, b.EraseAccount, in).Wait)
+	_, err = b.Store.OwnerOf(t.Context(), ada)
+	require.NoError(t, err, "an undone closure erases nothing")
+}
+
+func TestClosureErased(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.UndoURL = "https://gatehouse.example/undo" // and no grace at all
+	owner := b.member(t)
+	in := activities.ClosureInput{AccountID: owner.AccountID, ClosureID: uuid.New()}
+	twice[activities.Closed](t, b, b.CloseAccount, in)
+	state, _ := b.mailed(t, in.ClosureID, templates.AccountClosed)
+	require.Equal(t, activities.DeliveryExpired, state, "a link that no longer works is not sent")
+	_, err := run[activities.Reopened](b, b.ReopenAccount, in)
+	require.ErrorIs(t, err, account.ErrInvalidToken, "too late")
+	state, text := b.mailed(t, in.ClosureID, templates.AccountErased)
+	require.Equal(t, activities.DeliverySent, state)
+	require.NotContains(t, text, "token=")
+	require.Zero(t, twice[activities.Left](t, b, b.EraseAccount, in).Wait)
+	_, err = b.Store.RecipientOf(t.Context(), owner.AccountID)
+	require.ErrorIs(t, err, account.ErrNotFound)
+	_, err = run[activities.Reopened](b, b.ReopenAccount, in)
+	require.ErrorIs(t, err, account.ErrInvalidToken)
+	_, err = run[activities.Reopened](b, b.ReopenAccount, activities.ClosureInput{AccountID: owner.AccountID, ClosureID: uuid.New()})
+	require.ErrorIs(t, err, account.ErrInvalidToken, "nobody knows such a closure")
+}
+
+// What somebody else took meanwhile stays theirs; nobody who never proved an address is written to.
+func TestClosureOfATakenOrUnprovenAddress(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.Policy.ClosureGrace, b.UndoURL = time.Hour, "https://gatehouse.example/undo"
+	owner := b.member(t)
+	in := activities.ClosureInput{AccountID: owner.AccountID, ClosureID: uuid.New()}
+	twice[activities.Closed](t, b, b.CloseAccount, in)
+	newcomer, err := b.Store.Register(t.Context(), store.Registration{Attempt: b.park(t, account.SignupByRegister, ada, time.Hour), SessionTTL: time.Hour})
+	require.NoError(t, err)
+	_, err = run[activities.Reopened](b, b.ReopenAccount, in)
+	require.ErrorIs(t, err, account.ErrEmailExists)
+
+	theirs := activities.ClosureInput{AccountID: newcomer.AccountID, ClosureID: uuid.New()}
+	twice[activities.Closed](t, b, b.CloseAccount, theirs)
+	for _, template := range []string{templates.AccountClosed, templates.AccountErased} {
+		state, text := b.mailed(t, theirs.ClosureID, template)
+		require.Equal(t, activities.DeliveryExpired, state)
+		require.Empty(t, text)
+	}
+	twice[activities.Reopened](t, b, b.ReopenAccount, in)
+}
+
+func TestClosureMailIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.Policy.ClosureGrace, b.UndoURL = time.Hour, "https://gatehouse.example/undo"
+	in := activities.ClosureInput{AccountID: b.member(t).AccountID, ClosureID: uuid.New()}
+	twice[activities.Closed](t, b, b.CloseAccount, in)
+	b.post.fault = func() error { return account.ErrUnavailable }
+	_, err := run[activities.Delivered](b, b.SendClosureMail, activities.ClosureMailInput{ClosureID: in.ClosureID, Template: templates.AccountClosed})
+	require.ErrorIs(t, err, account.ErrUnavailable)
+	b.post.fault = nil
+	state, text := b.mailed(t, in.ClosureID, templates.AccountClosed)
+	require.Equal(t, activities.DeliverySent, state)
+	require.Contains(t, text, "1 hour")
+}
