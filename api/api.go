@@ -115,6 +115,9 @@ func (a *App) mount(c Core) error {
 		return err
 	}
 	a.routes = slices.Concat(authv1.Routes(c), usersv1.Routes(c), accountv1.Routes(c))
+	if len(a.config.Payment.StripeWebhookSecrets) > 0 {
+		a.routes = append(a.routes, site.PaymentNoticeRoute(c))
+	}
 	if a.config.DevInbox() {
 		pages = append(pages, site.InboxPage())
 		a.routes = append(a.routes, site.InboxRoute(c))

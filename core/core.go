@@ -13,6 +13,7 @@ import (
 	"gatehouse/internal/durable"
 	"gatehouse/internal/secret"
 	"gatehouse/providers/identity"
+	"gatehouse/providers/payment"
 	"gatehouse/store"
 )
 
@@ -26,6 +27,8 @@ type Deps struct {
 	Tokens  *secret.AccessTokens
 	// Identity are the outside identity providers.
 	Identity *identity.Providers
+	// PaymentNotices reads what the payment provider tells by itself.
+	PaymentNotices *payment.Webhook
 	// LinkRedirect is where they send people back to.
 	LinkRedirect string
 	// RequireAssertion wants requests of service keys to be signed.

@@ -47,3 +47,12 @@ func (s *Store) PayerOf(ctx context.Context, provider, method string, accountID 
 	}
 	return customer, translate(err)
 }
+
+// AwaitedCharge returns the subscription whose charge has this key, or account.ErrNotFound unless that charge was begun at least
+// so long ago and has no outcome yet.
+func (s *Store) AwaitedCharge(ctx context.Context, key string, age time.Duration) (subscription string, err error) {
+	err = s.db.NewRaw(`
+		SELECT i.subscription_id FROM payment_attempts t JOIN invoices i ON i.id = t.invoice_id
+		WHERE t.key = ? AND t.state = 'pending' AND t.created_at <= now() - ? * interval '1 second'`, key, seconds(age)).Scan(ctx, &subscription)
+	return subscription, translate(err)
+}

@@ -347,3 +347,23 @@ func TestInvoicesOf(t *testing.T) {
 	require.Len(t, all, 1)
 	require.Equal(t, s.Plan, all[0].Plan)
 }
+
+func TestAwaitedCharge(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.subscribed(t, "ann@example.com")
+	attempt, err := w.BeginAttempt(t.Context(), "stripe", s.Invoice.ID, 1)
+	require.NoError(t, err)
+	_, err = w.AwaitedCharge(t.Context(), attempt.Key, time.Minute)
+	require.ErrorIs(t, err, account.ErrNotFound, "too young")
+	w.exec(t, `UPDATE payment_attempts SET created_at = now() - interval '61 seconds'`)
+	subscription, err := w.AwaitedCharge(t.Context(), attempt.Key, time.Minute)
+	require.NoError(t, err)
+	require.Equal(t, s.ID, subscription)
+	_, err = w.AwaitedCharge(t.Context(), s.Invoice.ID+"/2", time.Minute)
+	require.ErrorIs(t, err, account.ErrNotFound)
+	_, err = w.settled(t.Context(), s, nil, noon)
+	require.NoError(t, err)
+	_, err = w.AwaitedCharge(t.Context(), attempt.Key, time.Minute)
+	require.ErrorIs(t, err, account.ErrNotFound, "its outcome is known")
+}

@@ -19,9 +19,15 @@ const (
 	SubscriptionWorkflow = "Subscription"
 	// SubscriptionOpen waits a moment for the first charge. No argument, result activities.SubscriptionState.
 	SubscriptionOpen = "open"
+	// SubscriptionLook asks for the outcome of the charge under way at once: the provider may know it by now. No argument, no
+	// result.
+	SubscriptionLook = "look"
 	// SubscriptionEnd is a signal: the account is closed, the subscription ends as soon as no charge is under way.
 	SubscriptionEnd = "end"
 )
+
+// SubscriptionWorkflowID is the id of the flow of a subscription, whose own id is opaque.
+func SubscriptionWorkflowID(subscription string) string { return "sub/" + subscription }
 
 // SubscriptionFlow is the input of Subscription. Without an Opening the subscription exists already.
 type SubscriptionFlow struct {
@@ -71,6 +77,8 @@ type subscription struct {
 	now     activities.SubscriptionState
 	// charging is set while a charge has no outcome: nothing else may happen to the open invoice.
 	charging bool
+	// look ends the wait for the next attempt to learn its outcome.
+	look func()
 	// ending is set when the account is closed, closed when the run takes no more requests.
 	ending, closed bool
 	// mails counts those on their way.
@@ -87,6 +95,12 @@ func (s *subscription) setup(ctx workflow.Context) error {
 	s.start = workflow.Now(ctx)
 	err := workflow.SetUpdateHandlerWithOptions(ctx, SubscriptionOpen, s.answerOpen, workflow.UpdateHandlerOptions{
 		Validator: func() error { return s.validate("") }, Description: "Create the subscription, and wait a moment for its first charge",
+	})
+	if err != nil {
+		return err
+	}
+	err = workflow.SetUpdateHandlerWithOptions(ctx, SubscriptionLook, s.answerLook, workflow.UpdateHandlerOptions{
+		Validator: func() error { return s.validate("") }, Description: "Ask for the outcome of the charge at once",
 	})
 	if err != nil {
 		return err
@@ -278,11 +292,15 @@ func (s *subscription) step(kind string) string {
 // charge asks for the money of the open invoice, for as long as it takes to know the outcome. Requests come in meanwhile.
 func (s *subscription) charge(ctx workflow.Context) error {
 	invoice := s.now.Subscription.Invoice
-	s.charging = true
-	defer func() { s.charging = false }()
+	waiting, cancel := workflow.WithCancel(ctx)
+	s.charging, s.look = true, cancel
+	defer func() {
+		s.charging, s.look = false, nil
+		cancel()
+	}()
 	s.show(ctx)
 	var state activities.SubscriptionState
-	err := workflow.ExecuteActivity(withCharge(ctx, invoice.ID), a.ChargeInvoice, activities.ChargeInput{
+	err := workflow.ExecuteActivity(withCharge(waiting, invoice.ID), a.ChargeInvoice, activities.ChargeInput{
 		SubscriptionID: s.flow.SubscriptionID, InvoiceID: invoice.ID, Attempt: invoice.Attempt,
 	}).Get(ctx, &state)
 	switch {
@@ -290,7 +308,7 @@ func (s *subscription) charge(ctx workflow.Context) error {
 		s.took(ctx, state, true)
 		return nil
 	case temporal.IsCanceledError(err):
-		return err
+		return ctx.Err() // nil when only the wait was ended: the loop asks again
 	default:
 		// A provider that is away for a day leaves one line a day. Whatever else it is, the books say what is owed.
 		s.log.Error("a charge has no outcome", "invoice", invoice.ID, "error", durable.Describe(err))

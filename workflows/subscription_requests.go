@@ -53,6 +53,15 @@ func (s *subscription) answerOpen(ctx workflow.Context) (activities.Subscription
 	return s.afterCharge(ctx)
 }
 
+// answerLook ends the wait between two attempts to learn the outcome of a charge. Asking twice at once does no harm: both have
+// the same key.
+func (s *subscription) answerLook(workflow.Context) error {
+	if s.look != nil {
+		s.look()
+	}
+	return nil
+}
+
 // answer does what a request asks for, and waits a moment for the charge that it causes.
 func (s *subscription) answer(
 	ctx workflow.Context, kind activities.SubscriptionCommandKind, r SubscriptionRequest,

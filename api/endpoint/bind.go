@@ -21,6 +21,8 @@ type binding struct {
 	// members finds the index of a body field by its exact wire name: Go's case folding would be mass assignment's
 	// friend (security.md AUT-01).
 	members map[string]int
+	// whole is the field that takes the body as it came, -1 for none.
+	whole int
 }
 
 type boundField struct {
@@ -36,9 +38,13 @@ type boundField struct {
 var sources = []string{"json", "path", "query", "header", "cookie"}
 
 func bindingOf(t reflect.Type, sources ...string) binding {
-	b := binding{members: map[string]int{}}
+	b := binding{members: map[string]int{}, whole: -1}
 	for i := range t.NumField() {
 		f := t.Field(i)
+		if _, ok := f.Tag.Lookup("body"); ok && f.Type == reflect.TypeFor[[]byte]() {
+			b.whole = i
+			continue
+		}
 		field := boundField{index: i}
 		for _, source := range sources {
 			if tag, ok := f.Tag.Lookup(source); ok {
@@ -108,6 +114,11 @@ func (b binding) named(faults [][]account.Field) []account.Field {
 func (b binding) bindBody(c *fiber.Ctx, target reflect.Value, faults [][]account.Field) error {
 	// Not c.Body: it would inflate what Content-Encoding claims to be compressed, without a bound.
 	body := c.Request().Body()
+	if b.whole >= 0 {
+		// What is signed is every byte, whatever it calls itself.
+		target.Field(b.whole).SetBytes(bytes.Clone(body))
+		return nil
+	}
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil
 	}

@@ -84,7 +84,8 @@ func Extended(e *account.Error, wrap func(failure any) any) Option {
 }
 
 // Handle builds the route of operation. Req is a struct whose fields carry one of the tags json, path, query, header
-// or cookie; its input maps it to what the operation takes, body maps the result to the wire.
+// or cookie, or are a []byte tagged body, which takes the whole of it undecoded; its input maps it to what the operation takes,
+// body maps the result to the wire.
 // It panics on a Req it cannot bind and on a protected route without a scope: both are mistakes in a route table.
 func Handle[Req, In, Out any](
 	d *Dialect, m Meta, input func(Req) In,

@@ -11,6 +11,7 @@ import (
 // Core is what the site asks of the operations.
 type Core interface {
 	PublicKeys() []byte
+	PaymentNotice(context.Context, account.Caller, core.PaymentNoticeInput) (core.None, error)
 	DevInbox(context.Context, account.Caller, core.DevInboxInput) ([]core.InboxMessage, error)
 }
 

@@ -16,6 +16,7 @@ import (
 	"gatehouse/internal/ops"
 	"gatehouse/internal/secret"
 	idp "gatehouse/providers/identity"
+	"gatehouse/providers/payment"
 )
 
 func apiCommand() *cobra.Command {
@@ -82,8 +83,9 @@ func (p *process) operations() (*core.Core, error) {
 		Store: p.store, Flows: p.flows, Keyring: p.keyring, Keys: p.keys, Hasher: hasher, Tokens: tokens,
 		Policy: p.config.Policy, Clock: p.clock, Log: p.log, ServeInbox: p.config.DevInbox(),
 		RequestTimeout: p.config.RequestTimeout, Locate: locate,
-		Identity:     idp.New(idp.Settings(p.config.Identity)),
-		LinkRedirect: p.config.LinkRedirectURL, RequireAssertion: p.config.RequireAssertion,
+		Identity:       idp.New(idp.Settings(p.config.Identity)),
+		PaymentNotices: payment.NewWebhook(payment.Settings(p.config.Payment), p.clock),
+		LinkRedirect:   p.config.LinkRedirectURL, RequireAssertion: p.config.RequireAssertion,
 	})
 }
 

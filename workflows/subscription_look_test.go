@@ -1,0 +1,62 @@
+package workflows_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/testsuite"
+
+	"gatehouse/account"
+	"gatehouse/workflows"
+)
+
+// A hint of the provider ends the wait for the next attempt, which grows to ten minutes. Hints at any other time do nothing.
+func TestSubscription_AHintAsksAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, hinted := range map[string]bool{"hinted": true, "not hinted": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLife(t)
+			known := midnight.Add(3 * time.Hour)
+			asked, paid := 0, time.Time{}
+			l.refuse = func(account.Invoice) (*account.Decline, error) {
+				asked++
+				if l.now().Before(known) {
+					return nil, errors.New("being processed")
+				}
+				paid = l.now()
+				return nil, nil
+			}
+			early := &reply{}
+			if hinted {
+				early = l.ask(time.Hour, workflows.SubscriptionLook, nil)
+				l.ask(known.Sub(midnight)+time.Second, workflows.SubscriptionLook, nil)
+			}
+			late := l.ask(days(2), workflows.SubscriptionLook, nil)
+			var before int
+			l.at(time.Hour-time.Millisecond, func(*testsuite.TestWorkflowEnvironment) { before = asked })
+			var after int
+			l.at(time.Hour+time.Second, func(*testsuite.TestWorkflowEnvironment) { after = asked })
+
+			ended, err := l.until(days(3), "starter")
+			require.NoError(t, err)
+			require.False(t, ended)
+			require.Equal(t, account.SubscriptionActive, l.sub.Status)
+			require.Len(t, l.paid, 1)
+			require.Equal(t, []string{"created", "paid"}, l.events)
+			require.Equal(t, hinted, early.answered)
+			require.NoError(t, early.err)
+			require.True(t, late.answered)
+			require.NoError(t, late.err)
+			if hinted {
+				require.Greater(t, after, before)
+				require.WithinDuration(t, known.Add(time.Second), paid, time.Second)
+			} else {
+				require.Equal(t, before, after)
+				require.True(t, paid.After(known.Add(10*time.Second)), "at its own pace")
+			}
+		})
+	}
+}
