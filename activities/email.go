@@ -22,7 +22,7 @@ type IssuedEmailChange struct {
 	Code  IssuedCode
 	Taken bool
 	// Linking changes are proven by a code alone.
-	Linking bool `json:",omitzero"`
+	Linking bool
 }
 
 // IssueEmailChange makes the challenge, with a code and a link, that proves the address an account is about to have. It

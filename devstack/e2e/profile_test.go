@@ -341,6 +341,7 @@ func moveAgainstSignUp(t *testing.T, s *system) {
 func moveOverSquatter(t *testing.T, s *system) {
 	token, wanted := s.signUp(t, newEmail()), newEmail()
 	squatter := s.want(t, http.StatusOK, call{Path: pathRegister, Body: fields{"username": wanted, "email": wanted, "password": password}}).text(t, "token")
+	s.awaitMail(t, wanted, 1) // of the two mails this one first
 	s.want(t, http.StatusOK, moveTo(token, wanted))
 	s.want(t, http.StatusOK, call{Path: pathVerifyCode, Body: fields{"email": wanted, "code": s.awaitMail(t, wanted, 2).Code}})
 	require.Equal(t, wanted, s.emailOf(t, token))

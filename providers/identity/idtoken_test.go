@@ -2,7 +2,6 @@ package identity_test
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -105,7 +104,7 @@ func TestVerify_KeysAway(t *testing.T) {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, string(keys))
+		_, _ = w.Write(keys)
 	})
 	p := google(t, server.URL)
 	token := signed(t, m, func(c jwt.MapClaims) { c["iss"] = server.URL })
