@@ -101,7 +101,7 @@ func (a *Activities) AttachMethod(ctx context.Context, in AttachMethodInput) (At
 		return AttachedMethod{}, account.ErrUnavailable.Because(err)
 	}
 	err = a.Store.KeepPaymentMethod(ctx, store.PaymentMethod{
-		Provider: a.Payments.Name(), ID: method.ID, AccountID: in.AccountID, Customer: method.Customer,
+		Provider: a.Payments.Name(), ID: method.ID, Shown: in.MethodID, AccountID: in.AccountID, Customer: method.Customer,
 		Fingerprint: method.Fingerprint, Brand: method.Brand, Last4: method.Last4, ExpiresAt: method.ExpiresAt,
 	})
 	return AttachedMethod{MethodID: method.ID}, noMethod(err)

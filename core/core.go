@@ -34,8 +34,10 @@ type Deps struct {
 	// RequireAssertion wants requests of service keys to be signed.
 	RequireAssertion bool
 	Policy           account.Policy
-	Clock            account.Clock
-	Log              *slog.Logger
+	// Billing is the terms of subscriptions.
+	Billing account.BillingRules
+	Clock   account.Clock
+	Log     *slog.Logger
 	// Locate tells roughly where an address is, or nothing. Nil knows no places.
 	Locate func(netip.Addr) string
 	// ServeInbox serves the development inbox.

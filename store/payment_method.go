@@ -11,8 +11,10 @@ import (
 
 // PaymentMethod is a payment method of an account.
 type PaymentMethod struct {
-	Provider    string
-	ID          string
+	Provider string
+	ID       string
+	// Shown is what the client named; the provider may have answered with another id.
+	Shown       string
 	AccountID   uuid.UUID
 	Customer    string
 	Fingerprint string
@@ -25,12 +27,12 @@ type PaymentMethod struct {
 // the card. It returns account.ErrNotFound when the method belongs to another account.
 func (s *Store) KeepPaymentMethod(ctx context.Context, m PaymentMethod) error {
 	res, err := s.db.NewRaw(`
-		INSERT INTO payment_methods AS m (provider, id, account_id, customer, fingerprint, brand, last4, expires_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (provider, id) DO UPDATE SET customer = EXCLUDED.customer, fingerprint = EXCLUDED.fingerprint,
+		INSERT INTO payment_methods AS m (provider, id, account_id, customer, shown, fingerprint, brand, last4, expires_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (provider, id) DO UPDATE SET customer = EXCLUDED.customer, shown = EXCLUDED.shown, fingerprint = EXCLUDED.fingerprint,
 			brand = EXCLUDED.brand, last4 = EXCLUDED.last4, expires_at = EXCLUDED.expires_at
 		WHERE m.account_id = EXCLUDED.account_id`,
-		m.Provider, m.ID, m.AccountID, m.Customer, m.Fingerprint, m.Brand, m.Last4, m.ExpiresAt).Exec(ctx)
+		m.Provider, m.ID, m.AccountID, m.Customer, m.Shown, m.Fingerprint, m.Brand, m.Last4, m.ExpiresAt).Exec(ctx)
 	return touched(res, err)
 }
 
@@ -55,4 +57,12 @@ func (s *Store) AwaitedCharge(ctx context.Context, key string, age time.Duration
 		SELECT i.subscription_id FROM payment_attempts t JOIN invoices i ON i.id = t.invoice_id
 		WHERE t.key = ? AND t.state = 'pending' AND t.created_at <= now() - ? * interval '1 second'`, key, seconds(age)).Scan(ctx, &subscription)
 	return subscription, translate(err)
+}
+
+// MethodShown returns what the client named a payment method of an account, or nothing for one that is not known.
+func (s *Store) MethodShown(ctx context.Context, accountID uuid.UUID, id string) (string, error) {
+	var shown string
+	err := s.db.NewRaw(`SELECT coalesce((SELECT shown FROM payment_methods WHERE id = ? AND account_id = ? LIMIT 1), '')`, id, accountID).
+		Scan(ctx, &shown)
+	return shown, translate(err)
 }

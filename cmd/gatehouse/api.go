@@ -81,7 +81,7 @@ func (p *process) operations() (*core.Core, error) {
 	}
 	return core.New(core.Deps{
 		Store: p.store, Flows: p.flows, Keyring: p.keyring, Keys: p.keys, Hasher: hasher, Tokens: tokens,
-		Policy: p.config.Policy, Clock: p.clock, Log: p.log, ServeInbox: p.config.DevInbox(),
+		Policy: p.config.Policy, Billing: p.config.Billing, Clock: p.clock, Log: p.log, ServeInbox: p.config.DevInbox(),
 		RequestTimeout: p.config.RequestTimeout, Locate: locate,
 		Identity:       idp.New(idp.Settings(p.config.Identity)),
 		PaymentNotices: payment.NewWebhook(payment.Settings(p.config.Payment), p.clock),

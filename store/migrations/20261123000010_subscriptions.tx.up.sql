@@ -106,6 +106,8 @@ CREATE TABLE payment_methods (
     id          text NOT NULL,
     account_id  uuid NOT NULL REFERENCES accounts ON DELETE CASCADE,
     customer    text NOT NULL,
+    -- What the client named: providers may answer with an id of their own.
+    shown       text NOT NULL DEFAULT '',
     fingerprint text NOT NULL DEFAULT '',
     brand       text NOT NULL DEFAULT '',
     last4       text NOT NULL DEFAULT '',

@@ -1,0 +1,355 @@
+package core
+
+import (
+	"context"
+	"encoding/base32"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"go.temporal.io/sdk/temporal"
+
+	"gatehouse/account"
+	"gatehouse/activities"
+	"gatehouse/internal/durable"
+	"gatehouse/workflows"
+)
+
+// maxProviderID bounds the ids of plans and payment methods that clients name, in bytes.
+const maxProviderID = 255
+
+// Plans returns the plans that can be subscribed to, the cheapest first; anybody may ask (design D16).
+func (c *Core) Plans(ctx context.Context, _ account.Caller, _ None) ([]account.Plan, error) {
+	all, err := c.Store.Plans(ctx)
+	offered := make([]account.Plan, 0, len(all))
+	for _, p := range all {
+		if !p.Retired {
+			offered = append(offered, p)
+		}
+	}
+	return offered, err
+}
+
+// Subscriptions returns every subscription of the caller, those that are over included, the newest first (B18).
+func (c *Core) Subscriptions(ctx context.Context, by account.Caller, _ None) ([]account.Subscription, error) {
+	if by.Principal == nil {
+		return nil, account.ErrUnauthorized
+	}
+	return c.Store.SubscriptionsOf(ctx, by.Principal.Account.ID)
+}
+
+// SubscribeInput creates a subscription (B19).
+type SubscribeInput struct {
+	PlanID   string
+	MethodID string
+}
+
+func (in SubscribeInput) validate() error {
+	invalid := account.ErrInvalid
+	if fault := providerIDFault(in.PlanID); fault != "" {
+		invalid = invalid.On("plan_id", fault)
+	}
+	if fault := providerIDFault(in.MethodID); fault != "" {
+		invalid = invalid.On("payment_method_id", fault)
+	}
+	return faults(invalid)
+}
+
+// providerIDFault returns what is wrong with an id that a catalogue or a provider has given out.
+func providerIDFault(id string) string {
+	switch {
+	case id == "":
+		return "is required"
+	case len(id) > maxProviderID || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "is not an id"
+	}
+	return ""
+}
+
+// Subscribe subscribes the caller to a plan, and waits a moment for the first charge (B19). A subscription whose charge was
+// declined, or has no outcome yet, is returned as incomplete. The same request within BillingRules.JoinWindow gets the same
+// subscription (PAY-01); one for an incomplete subscription brings it another payment method. It returns
+// account.ErrUnknownPlan, account.ErrAlreadySubscribed, account.ErrNotFound for a payment method of somebody else, and
+// account.ErrEmailNotVerified.
+func (c *Core) Subscribe(ctx context.Context, by account.Caller, in SubscribeInput) (account.Subscription, error) {
+	if err := c.requireVerified(by); err != nil {
+		return account.Subscription{}, err
+	}
+	if err := in.validate(); err != nil {
+		return account.Subscription{}, err
+	}
+	plan, err := c.Store.Plan(ctx, in.PlanID)
+	if errors.Is(err, account.ErrNotFound) || err == nil && (plan.Free || plan.Retired) {
+		return account.Subscription{}, account.ErrUnknownPlan.Because(err)
+	}
+	if err != nil {
+		return account.Subscription{}, err
+	}
+	owner := by.Principal.Account.ID
+	ended, current, err := c.Store.Generation(ctx, owner, plan.Family)
+	if err != nil {
+		return account.Subscription{}, err
+	}
+	if current != nil {
+		return c.joinSubscription(ctx, by, *current, in)
+	}
+	id := c.subscriptionID(owner, plan.Family, ended+1)
+	out, err := c.askSubscription(ctx, id, owner, plan.Code, &workflows.SubscriptionOpening{
+		AccountID: owner, Generation: ended + 1, PlanID: plan.ID, MethodID: in.MethodID,
+	}, workflows.SubscriptionOpen, nil)
+	return out, err
+}
+
+// joinSubscription answers a request for a subscription of which there is one already.
+func (c *Core) joinSubscription(ctx context.Context, by account.Caller, id string, in SubscribeInput) (account.Subscription, error) {
+	s, err := c.Store.Subscription(ctx, id)
+	if err != nil {
+		return s, err
+	}
+	shown, err := c.Store.MethodShown(ctx, s.AccountID, s.MethodID)
+	switch {
+	case err != nil:
+		return s, err
+	case s.Plan.ID != in.PlanID:
+		return s, account.ErrAlreadySubscribed
+	case shown == in.MethodID && c.Clock.Now().Sub(s.CreatedAt) < c.Billing.JoinWindow:
+		return c.askSubscription(ctx, s.ID, s.AccountID, s.Plan.Code, nil, workflows.SubscriptionOpen, nil)
+	case s.Status == account.SubscriptionIncomplete:
+		return c.changeSubscription(ctx, by, s, activities.CommandChangeMethod, workflows.SubscriptionRequest{MethodID: in.MethodID})
+	}
+	return s, account.ErrAlreadySubscribed
+}
+
+// subscriptionID is the same for every request that wants the same subscription, so that they meet in one flow.
+func (c *Core) subscriptionID(owner uuid.UUID, family string, generation int) string {
+	hash := c.Keys.Subject("subscription", owner.String()+"/"+family+"/"+strconv.Itoa(generation))
+	return "sub_" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(hash[:15]))
+}
+
+// askSubscription speaks to the flow of a subscription, and starts it if it does not run: a flow that was lost goes on with
+// what the store knows.
+func (c *Core) askSubscription(
+	ctx context.Context, id string, owner uuid.UUID, plan string, opening *workflows.SubscriptionOpening, update string, arg any,
+) (account.Subscription, error) {
+	var state activities.SubscriptionState
+	err := c.Flows.Ask(ctx, durable.Ask{
+		WorkflowID: "sub/" + id, Workflow: workflows.SubscriptionWorkflow, Queue: durable.QueueFlows,
+		Input:  workflows.SubscriptionFlow{SubscriptionID: id, Opening: opening},
+		Update: update, Arg: arg, Summary: "Subscription " + id,
+		Attributes: []temporal.SearchAttributeUpdate{
+			durable.FlowKind.ValueSet("subscription"), durable.FlowStage.ValueSet("opening"),
+			durable.AccountID.ValueSet(owner.String()), durable.Plan.ValueSet(plan),
+		},
+	}, &state)
+	return state.Subscription, err
+}
+
+// SubscriptionInput names a subscription of the caller.
+type SubscriptionInput struct {
+	ID string
+}
+
+// ownSubscription returns a subscription of the caller, or account.ErrNotFound.
+func (c *Core) ownSubscription(ctx context.Context, by account.Caller, id string) (account.Subscription, error) {
+	if err := c.requireVerified(by); err != nil {
+		return account.Subscription{}, err
+	}
+	if providerIDFault(id) != "" {
+		return account.Subscription{}, account.ErrNotFound
+	}
+	s, err := c.Store.Subscription(ctx, id)
+	if err == nil && s.AccountID != by.Principal.Account.ID {
+		err = account.ErrNotFound
+	}
+	return s, err
+}
+
+// changeSubscription has the flow of a subscription do what its owner asks for.
+func (c *Core) changeSubscription(
+	ctx context.Context, by account.Caller, s account.Subscription, kind activities.SubscriptionCommandKind, r workflows.SubscriptionRequest,
+) (account.Subscription, error) {
+	if s.Status.Ended() {
+		return s, account.ErrSubscriptionState.Saying("Subscription has ended")
+	}
+	r.Key = "request/" + uuid.NewString()
+	if by.IdempotencyKey != "" {
+		r.Key = "request/" + by.IdempotencyKey + "/" + string(kind)
+	}
+	return c.askSubscription(ctx, s.ID, s.AccountID, s.Plan.Code, nil, string(kind), r)
+}
+
+// ChangeSubscriptionInput changes the plan, the payment method, or both (B20).
+type ChangeSubscriptionInput struct {
+	ID       string
+	PlanID   *string
+	MethodID *string
+	// ProrationTime is the moment that the price of the change was shown for, RFC 3339.
+	ProrationTime *string
+}
+
+// prorationWindow is how old the moment may be that a price was shown for.
+const prorationWindow = 10 * time.Minute
+
+func (in ChangeSubscriptionInput) validate(now time.Time) (at time.Time, err error) {
+	invalid := account.ErrInvalid
+	if in.PlanID == nil && in.MethodID == nil {
+		invalid = invalid.On("plan_id", "or payment_method_id is required")
+	}
+	if in.PlanID != nil {
+		if fault := providerIDFault(*in.PlanID); fault != "" {
+			invalid = invalid.On("plan_id", fault)
+		}
+	}
+	if in.MethodID != nil {
+		if fault := providerIDFault(*in.MethodID); fault != "" {
+			invalid = invalid.On("payment_method_id", fault)
+		}
+	}
+	if in.ProrationTime != nil {
+		at, err = time.Parse(time.RFC3339Nano, *in.ProrationTime)
+		if err != nil || at.After(now) || at.Before(now.Add(-prorationWindow)) {
+			invalid = invalid.On("proration_time", "must be a time of the last ten minutes, as the preview returned it")
+		}
+	}
+	return at, faults(invalid)
+}
+
+// ChangeSubscription changes the plan, the payment method, or both, the method first (B20). A dearer plan takes over once it is
+// paid, any other when the period ends. It returns account.ErrNotFound, account.ErrUnknownPlan, account.ErrSubscriptionState,
+// and account.ErrPaymentDeclined when the dearer plan could not be paid: the present one stays.
+func (c *Core) ChangeSubscription(ctx context.Context, by account.Caller, in ChangeSubscriptionInput) (account.Subscription, error) {
+	if err := c.requireVerified(by); err != nil {
+		return account.Subscription{}, err
+	}
+	at, err := in.validate(c.Clock.Now())
+	if err != nil {
+		return account.Subscription{}, err
+	}
+	s, err := c.ownSubscription(ctx, by, in.ID)
+	if err != nil {
+		return s, err
+	}
+	if in.PlanID != nil {
+		// Before the method is changed: nothing is done by halves.
+		if _, err := c.prorated(ctx, s, *in.PlanID, c.Clock.Now()); err != nil && s.Plan.ID != *in.PlanID {
+			return s, err
+		}
+	}
+	if in.MethodID != nil {
+		s, err = c.changeSubscription(ctx, by, s, activities.CommandChangeMethod, workflows.SubscriptionRequest{MethodID: *in.MethodID})
+		if err != nil || in.PlanID == nil {
+			return s, err
+		}
+	}
+	return c.changeSubscription(ctx, by, s, activities.CommandChangePlan, workflows.SubscriptionRequest{PlanID: *in.PlanID, ProrateAt: at})
+}
+
+func (c *Core) prorated(ctx context.Context, s account.Subscription, planID string, at time.Time) (account.Proration, error) {
+	plan, err := c.Store.Plan(ctx, planID)
+	if errors.Is(err, account.ErrNotFound) || err == nil && (plan.Free || plan.Retired) {
+		return account.Proration{}, account.ErrUnknownPlan.Because(err)
+	}
+	if err != nil {
+		return account.Proration{}, err
+	}
+	return s.Prorate(plan, at)
+}
+
+// PreviewInput asks what a change to another plan would cost now.
+type PreviewInput struct {
+	ID     string
+	PlanID string
+}
+
+// PreviewChange returns what a change of plan would cost now; ChangeSubscription takes its moment back for ten minutes
+// (design D16). It returns account.ErrNotFound, account.ErrUnknownPlan and account.ErrSubscriptionState.
+func (c *Core) PreviewChange(ctx context.Context, by account.Caller, in PreviewInput) (account.Proration, error) {
+	if err := c.requireVerified(by); err != nil {
+		return account.Proration{}, err
+	}
+	if fault := providerIDFault(in.PlanID); fault != "" {
+		return account.Proration{}, account.ErrInvalid.On("plan_id", fault)
+	}
+	s, err := c.ownSubscription(ctx, by, in.ID)
+	if err != nil {
+		return account.Proration{}, err
+	}
+	return c.prorated(ctx, s, in.PlanID, c.Clock.Now().UTC().Truncate(time.Second))
+}
+
+// CancelSubscriptionInput ends a subscription with its period, or at once.
+type CancelSubscriptionInput struct {
+	ID          string
+	Immediately bool
+}
+
+// CancelSubscription ends a subscription with its period, or at once; nothing is paid back (B21). It returns
+// account.ErrNotFound and account.ErrSubscriptionState.
+func (c *Core) CancelSubscription(ctx context.Context, by account.Caller, in CancelSubscriptionInput) (account.Subscription, error) {
+	kind := activities.CommandCancel
+	if in.Immediately {
+		kind = activities.CommandCancelNow
+	}
+	return c.command(ctx, by, in.ID, kind, workflows.SubscriptionRequest{})
+}
+
+// KeepSubscription undoes a cancellation, until the period ends. Its errors are those of CancelSubscription.
+func (c *Core) KeepSubscription(ctx context.Context, by account.Caller, in SubscriptionInput) (account.Subscription, error) {
+	return c.command(ctx, by, in.ID, activities.CommandUndoCancel, workflows.SubscriptionRequest{})
+}
+
+// PauseSubscriptionInput pauses a subscription, until ResumesAt (RFC 3339) if that is set.
+type PauseSubscriptionInput struct {
+	ID        string
+	ResumesAt *string
+}
+
+// PauseSubscription stops service and charges; the paid time that is left is kept (B22). It returns account.ErrNotFound and
+// account.ErrSubscriptionState.
+func (c *Core) PauseSubscription(ctx context.Context, by account.Caller, in PauseSubscriptionInput) (account.Subscription, error) {
+	if err := c.requireVerified(by); err != nil {
+		return account.Subscription{}, err
+	}
+	r := workflows.SubscriptionRequest{Reason: account.PausedByOwner}
+	if in.ResumesAt != nil {
+		at, err := time.Parse(time.RFC3339Nano, *in.ResumesAt)
+		if err != nil {
+			return account.Subscription{}, account.ErrInvalid.On("resumes_at", "must be a time as in RFC 3339")
+		}
+		at = at.UTC()
+		r.ResumesAt = &at
+	}
+	return c.command(ctx, by, in.ID, activities.CommandPause, r)
+}
+
+// ResumeSubscription ends a pause (B23). It returns account.ErrNotFound and account.ErrSubscriptionState.
+func (c *Core) ResumeSubscription(ctx context.Context, by account.Caller, in SubscriptionInput) (account.Subscription, error) {
+	return c.command(ctx, by, in.ID, activities.CommandResume, workflows.SubscriptionRequest{})
+}
+
+func (c *Core) command(
+	ctx context.Context, by account.Caller, id string, kind activities.SubscriptionCommandKind, r workflows.SubscriptionRequest,
+) (account.Subscription, error) {
+	s, err := c.ownSubscription(ctx, by, id)
+	if err != nil {
+		return s, err
+	}
+	return c.changeSubscription(ctx, by, s, kind, r)
+}
+
+// maxInvoices is how many invoices are listed.
+const maxInvoices = 100
+
+// Invoices returns the invoices of a subscription of the caller, the newest first, at most 100 (design D16). It returns
+// account.ErrNotFound.
+func (c *Core) Invoices(ctx context.Context, by account.Caller, in SubscriptionInput) ([]account.Invoice, error) {
+	if by.Principal == nil {
+		return nil, account.ErrUnauthorized
+	}
+	if providerIDFault(in.ID) != "" {
+		return nil, account.ErrNotFound
+	}
+	return c.Store.InvoicesOf(ctx, by.Principal.Account.ID, in.ID, maxInvoices)
+}
