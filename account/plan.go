@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -157,4 +158,45 @@ type Entitlement struct {
 	PeriodStart time.Time
 	PeriodEnd   *time.Time
 	CancelAt    *time.Time
+}
+
+// The bounds of a plan. An amount beyond a hundred million in minor units is a mistake.
+const (
+	maxPlanAmount   = 10_000_000_000
+	maxPlanCredits  = 1_000_000_000
+	maxPlanFeatures = 50
+	maxTrialDays    = 730
+	maxIntervals    = 1000
+)
+
+// WithDefaults fills in what a catalogue may leave out: the main family, US dollars, one month.
+func (p Plan) WithDefaults() Plan {
+	p.Family = cmp.Or(p.Family, MainFamily)
+	p.Price.Currency = cmp.Or(p.Price.Currency, "usd")
+	p.Interval.Unit = cmp.Or(p.Interval.Unit, IntervalMonth)
+	p.Interval.Count = cmp.Or(p.Interval.Count, 1)
+	return p
+}
+
+// Fault returns what keeps a plan out of the catalogue, or nothing.
+func (p Plan) Fault() string {
+	switch {
+	case p.ID == "" || len(p.ID) > 255 || strings.ContainsFunc(p.ID, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "needs an id of at most 255 printable characters"
+	case p.Code == "" || p.Name == "":
+		return "needs a code and a name"
+	case p.Price.Amount < 0 || p.Price.Amount > maxPlanAmount:
+		return "has an impossible amount; it is in minor units (cents)"
+	case len(p.Price.Currency) != 3 || strings.ContainsFunc(p.Price.Currency, func(r rune) bool { return r < 'a' || r > 'z' }):
+		return "needs a currency of three letters (ISO 4217)"
+	case !p.Interval.Unit.Known() || p.Interval.Count < 1 || p.Interval.Count > maxIntervals:
+		return "needs an interval (day, week, month or year) and an interval_count from 1 to 1000"
+	case p.TrialDays < 0 || p.TrialDays > maxTrialDays:
+		return "has impossible trial_days"
+	case p.CreditsPerMonth < 0 || p.CreditsPerMonth > maxPlanCredits:
+		return "has impossible credits_per_month"
+	case len(p.Features) > maxPlanFeatures:
+		return "has more than 50 features"
+	}
+	return ""
 }
