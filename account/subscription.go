@@ -174,10 +174,10 @@ func (s Subscription) Next(rules BillingRules) (SubscriptionAction, time.Time) {
 		return ActionRenew, s.PeriodEnd
 	case s.Declines == 0:
 		return ActionCharge, s.Invoice.CreatedAt
-	case s.Status == SubscriptionIncomplete:
-		return ActionExpire, s.CreatedAt.Add(rules.IncompleteTTL)
 	case s.RetryAt != nil:
 		return ActionCharge, *s.RetryAt
+	case s.Status == SubscriptionIncomplete:
+		return ActionExpire, s.CreatedAt.Add(rules.IncompleteTTL)
 	default:
 		return ActionGiveUp, s.FirstDeclineAt.Add(rules.last())
 	}

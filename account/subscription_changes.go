@@ -151,13 +151,13 @@ func (s Subscription) ChangeMethod(method string, now time.Time) (SubscriptionCh
 	return s.became("method_changed"), nil
 }
 
-// Pause stops service and charges now. The paid time that is left is kept for the resumption, which comes at resumesAt, if
+// Pause stops service and charges now; a trial pauses with its account alone. The paid time that is left is kept for the resumption, which comes at resumesAt, if
 // that is set.
 func (s Subscription) Pause(reason PauseReason, resumesAt *time.Time, rules BillingRules, now time.Time) (SubscriptionChange, error) {
 	switch {
 	case s.Status == SubscriptionPaused && s.PauseReason == reason && equalTimes(s.ResumesAt, resumesAt):
 		return SubscriptionChange{After: s}, nil
-	case s.Status != SubscriptionActive:
+	case s.Status != SubscriptionActive && (s.Status != SubscriptionTrialing || reason != PausedDeactivation):
 		return SubscriptionChange{}, s.refuse("is not active")
 	case s.Invoice != nil || s.CancelAtPeriodEnd || !now.Before(s.PeriodEnd):
 		return SubscriptionChange{}, s.refuse("is about to renew or to end")
@@ -173,9 +173,14 @@ func (s Subscription) Resume(now time.Time) (SubscriptionChange, error) {
 	if s.Status != SubscriptionPaused {
 		return SubscriptionChange{}, s.refuse("is not paused")
 	}
+	status := SubscriptionActive
 	s.PeriodEnd = now.Add(s.PeriodEnd.Sub(*s.PausedAt))
 	s.Anchor = s.PeriodEnd
-	s.Status, s.PausedAt, s.ResumesAt, s.PauseReason = SubscriptionActive, nil, nil, ""
+	if s.TrialEnd != nil && s.PausedAt.Before(*s.TrialEnd) {
+		end := s.PeriodEnd
+		status, s.TrialEnd = SubscriptionTrialing, &end
+	}
+	s.Status, s.PausedAt, s.ResumesAt, s.PauseReason = status, nil, nil, ""
 	return s.became("resumed"), nil
 }
 
@@ -186,8 +191,6 @@ func (s Subscription) Cancel(now time.Time) (SubscriptionChange, error) {
 		return SubscriptionChange{}, s.refuse("has ended")
 	case s.CancelAtPeriodEnd:
 		return SubscriptionChange{After: s}, nil
-	case s.Upgrade != nil || s.Invoice != nil && s.Declines == 0:
-		return SubscriptionChange{}, s.refuse("is being charged")
 	case s.Status != SubscriptionActive && s.Status != SubscriptionTrialing:
 		return s.CancelNow(now)
 	}

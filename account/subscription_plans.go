@@ -20,6 +20,8 @@ type Proration struct {
 // ErrSubscriptionState when the subscription cannot change its plan now, and ErrInvalid for a plan of another family or
 // currency.
 func (s Subscription) Prorate(plan Plan, at time.Time) (Proration, error) {
+	// A moment that was rounded down to the second may lie before the period that has just begun.
+	at = later(at, s.PeriodStart)
 	switch {
 	case plan.Free || plan.Family != s.Plan.Family:
 		return Proration{}, ErrInvalid.On("plan_id", "is not a plan that this subscription can change to")
@@ -29,7 +31,7 @@ func (s Subscription) Prorate(plan Plan, at time.Time) (Proration, error) {
 		return Proration{Now: true, Due: Money{Currency: plan.Price.Currency}, At: at, PeriodStart: s.PeriodStart, PeriodEnd: s.PeriodEnd}, nil
 	case s.Status != SubscriptionActive || s.CancelAtPeriodEnd:
 		return Proration{}, s.refuse("is not active")
-	case s.Invoice != nil || at.Before(s.PeriodStart) || !at.Before(s.PeriodEnd):
+	case s.Invoice != nil || !at.Before(s.PeriodEnd):
 		return Proration{}, s.refuse("is about to renew")
 	}
 	p := Proration{At: at, PeriodStart: s.PeriodStart, PeriodEnd: s.PeriodEnd, Due: Money{Currency: plan.Price.Currency}}

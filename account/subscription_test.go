@@ -72,6 +72,11 @@ func TestUnpaidBeginningsExpire(t *testing.T) {
 	action, due := c.After.Next(terms)
 	require.Equal(t, account.ActionExpire, action)
 	require.Equal(t, start.Add(23*time.Hour), due)
+	again, err := c.After.ChangeMethod("pm_2", start.Add(time.Hour))
+	require.NoError(t, err)
+	retry, at := again.After.Next(terms)
+	require.Equal(t, account.ActionCharge, retry)
+	require.Equal(t, start.Add(time.Hour), at)
 	c, err = c.After.Expire(due)
 	require.NoError(t, err)
 	require.Equal(t, account.SubscriptionIncompleteExpired, c.After.Status)
@@ -146,6 +151,21 @@ func TestPausesKeepPaidTime(t *testing.T) {
 	c, err = c.After.Resume(back)
 	require.NoError(t, err)
 	require.Equal(t, back.Add(left), c.After.PeriodEnd, "PAY-05: neither lost nor won")
+}
+
+func TestTrialsPauseWithTheirAccountAlone(t *testing.T) {
+	t.Parallel()
+	s := opened(trial, true)
+	at := start.Add(24 * time.Hour)
+	_, err := s.Pause(account.PausedByOwner, nil, terms, at)
+	require.ErrorIs(t, err, account.ErrSubscriptionState)
+	c, err := s.Pause(account.PausedDeactivation, nil, terms, at)
+	require.NoError(t, err)
+	c, err = c.After.Resume(at.Add(100 * 24 * time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, account.SubscriptionTrialing, c.After.Status)
+	require.Equal(t, start.Add(114*24*time.Hour), *c.After.TrialEnd)
+	require.Equal(t, *c.After.TrialEnd, c.After.PeriodEnd)
 }
 
 func TestPlanChanges(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"gatehouse/account"
 	"gatehouse/internal/durable"
 	"gatehouse/internal/secret"
@@ -50,6 +52,8 @@ type Deps struct {
 type Core struct {
 	Deps
 	jwks []byte
+	// opening shares the openings of subscriptions between equal requests.
+	opening singleflight.Group
 }
 
 // New returns the operations on d.

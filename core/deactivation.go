@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"gatehouse/account"
+	"gatehouse/activities"
 	"gatehouse/providers/templates"
 	"gatehouse/store"
 )
@@ -52,14 +53,21 @@ func (c *Core) Deactivate(ctx context.Context, by account.Caller, in DeactivateI
 	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
 		return c.toVerified(a, templates.AccountDeactivated), tx.DeactivateAccount(ctx, a.ID, in.Reason)
 	})
+	if err == nil {
+		c.followAccount(ctx, a.ID, activities.CommandPause)
+	}
 	return None{}, unauthorized(err)
 }
 
 // Reactivate opens a deactivated account again, for operators. Its owner has to sign in anew, and is told. It returns
 // account.ErrNotFound for an account that is not deactivated.
 func (c *Core) Reactivate(ctx context.Context, accountID uuid.UUID) error {
-	return c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
 		verified, err := tx.ReactivateAccount(ctx, accountID)
 		return c.toVerified(account.Account{ID: accountID, EmailVerified: verified}, templates.AccountReactivated), err
 	})
+	if err == nil {
+		c.followAccount(ctx, accountID, activities.CommandResume)
+	}
+	return err
 }

@@ -96,10 +96,16 @@ func (c *Core) Subscribe(ctx context.Context, by account.Caller, in SubscribeInp
 		return c.joinSubscription(ctx, by, *current, in)
 	}
 	id := c.subscriptionID(owner, plan.Family, ended+1)
-	out, err := c.askSubscription(ctx, id, owner, plan.Code, &workflows.SubscriptionOpening{
-		AccountID: owner, Generation: ended + 1, PlanID: plan.ID, MethodID: in.MethodID,
-	}, workflows.SubscriptionOpen, nil)
-	return out, err
+	// Equal requests at the same moment ask once: a flow bears only so many at a time.
+	shared, err, _ := c.opening.Do(id+" "+plan.ID+" "+in.MethodID, func() (any, error) {
+		return c.askSubscription(context.WithoutCancel(ctx), id, owner, plan.Code, &workflows.SubscriptionOpening{
+			AccountID: owner, Generation: ended + 1, PlanID: plan.ID, MethodID: in.MethodID,
+		}, workflows.SubscriptionOpen, nil)
+	})
+	if err != nil {
+		return account.Subscription{}, err
+	}
+	return shared.(account.Subscription), nil
 }
 
 // joinSubscription answers a request for a subscription of which there is one already.
@@ -115,6 +121,9 @@ func (c *Core) joinSubscription(ctx context.Context, by account.Caller, id strin
 	case s.Plan.ID != in.PlanID:
 		return s, account.ErrAlreadySubscribed
 	case shown == in.MethodID && c.Clock.Now().Sub(s.CreatedAt) < c.Billing.JoinWindow:
+		if s.Status != account.SubscriptionIncomplete || s.Declines > 0 {
+			return s, nil
+		}
 		return c.askSubscription(ctx, s.ID, s.AccountID, s.Plan.Code, nil, workflows.SubscriptionOpen, nil)
 	case s.Status == account.SubscriptionIncomplete:
 		return c.changeSubscription(ctx, by, s, activities.CommandChangeMethod, workflows.SubscriptionRequest{MethodID: in.MethodID})
@@ -135,7 +144,7 @@ func (c *Core) askSubscription(
 ) (account.Subscription, error) {
 	var state activities.SubscriptionState
 	err := c.Flows.Ask(ctx, durable.Ask{
-		WorkflowID: "sub/" + id, Workflow: workflows.SubscriptionWorkflow, Queue: durable.QueueFlows,
+		WorkflowID: workflows.SubscriptionWorkflowID(id), Workflow: workflows.SubscriptionWorkflow, Queue: durable.QueueFlows,
 		Input:  workflows.SubscriptionFlow{SubscriptionID: id, Opening: opening},
 		Update: update, Arg: arg, Summary: "Subscription " + id,
 		Attributes: []temporal.SearchAttributeUpdate{
@@ -352,4 +361,26 @@ func (c *Core) Invoices(ctx context.Context, by account.Caller, in SubscriptionI
 		return nil, account.ErrNotFound
 	}
 	return c.Store.InvoicesOf(ctx, by.Principal.Account.ID, in.ID, maxInvoices)
+}
+
+// followTimeout is how long the answer to a deactivation waits for the pause of what is paid for.
+const followTimeout = 2 * time.Second
+
+// followAccount pauses the subscriptions of a deactivated account, and resumes those of a reactivated one that were paused so.
+// The account's change stands whatever becomes of it: what does not get through now, the reconciliation does.
+func (c *Core) followAccount(ctx context.Context, accountID uuid.UUID, kind activities.SubscriptionCommandKind) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), followTimeout)
+	defer cancel()
+	all, err := c.Store.SubscriptionsOf(ctx, accountID)
+	for _, s := range all {
+		if s.Status.Ended() || kind == activities.CommandResume && s.PauseReason != account.PausedDeactivation {
+			continue
+		}
+		r := workflows.SubscriptionRequest{Key: "account/" + uuid.NewString(), Reason: account.PausedDeactivation}
+		_, failed := c.askSubscription(ctx, s.ID, s.AccountID, s.Plan.Code, nil, string(kind), r)
+		err = errors.Join(err, failed)
+	}
+	if err != nil {
+		c.Log.WarnContext(ctx, "subscriptions did not follow their account", "account", accountID, "to", string(kind), "error", err)
+	}
 }

@@ -51,7 +51,7 @@ func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, erro
 		if _, err := tx.db.NewRaw(`UPDATE accounts SET deleted_at = now(), updated_at = now() WHERE id = ?`, n.AccountID).Exec(ctx); err != nil {
 			return err
 		}
-		return tx.endMembership(ctx, n.AccountID)
+		return tx.endAccess(ctx, n.AccountID, "account_closed")
 	})
 	return eraseAt, translate(err)
 }
@@ -59,18 +59,8 @@ func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, erro
 // reachable holds for an account whose owner can be written to.
 const reachable = `email IS NOT NULL AND email_verified_at IS NOT NULL`
 
-// endMembership is endAccess of a closed account, whose live subscription is marked as canceled.
-func (s *Store) endMembership(ctx context.Context, accountID uuid.UUID) error {
-	if err := s.endAccess(ctx, accountID, "account_closed"); err != nil {
-		return err
-	}
-	_, err := s.db.NewRaw(`
-		UPDATE subscriptions SET status = 'canceled', cancel_at = coalesce(cancel_at, now())
-		WHERE account_id = ? AND status IN ('trialing', 'active', 'past_due', 'paused', 'unpaid')`, accountID).Exec(ctx)
-	return err
-}
-
-// endAccess ends whatever acts for an account, and what may be proven for it.
+// endAccess ends whatever acts for an account, and what may be proven for it. Its subscriptions are ended or paused by their
+// own flows.
 func (s *Store) endAccess(ctx context.Context, accountID uuid.UUID, reason string) error {
 	// Keys before sessions, each in a statement of its own: it then sees the session that a key's last use has just made.
 	for _, statement := range []string{
@@ -132,7 +122,7 @@ func (s *Store) ReopenAccount(ctx context.Context, closure uuid.UUID) error {
 			return err
 		}
 		// A login that was under way at the closure may have made one more session.
-		if err := tx.endMembership(ctx, accountID); err != nil {
+		if err := tx.endAccess(ctx, accountID, "account_closed"); err != nil {
 			return err
 		}
 		_, err = tx.db.NewRaw(`

@@ -63,7 +63,7 @@ func TestCloseAccount(t *testing.T) {
 	require.Zero(t, w.count(t, `refresh_tokens`))
 	require.Zero(t, w.count(t, `linked_providers`))
 	require.Equal(t, 1, w.count(t, `challenges WHERE id = $1 AND superseded_at IS NOT NULL`, code.ID))
-	require.Equal(t, "canceled", one[string](t, w, `SELECT status FROM subscriptions`))
+	require.Equal(t, "active", one[string](t, w, `SELECT status FROM subscriptions`), "its own flow ends it")
 
 	again, err := w.CloseAccount(t.Context(), store.NewClosure{ID: id, AccountID: ada.AccountID, Grace: 1})
 	require.NoError(t, err, "a repetition finds it done")

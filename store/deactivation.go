@@ -7,8 +7,8 @@ import (
 )
 
 // DeactivateAccount locks an account in one transaction: its data stays as it is, its email and username stay taken, and
-// no session, API key, code or password opens it. What its live subscription pays for pauses. It returns
-// account.ErrNotFound when the account may not be used any more.
+// no session, API key, code or password opens it. It returns account.ErrNotFound when the
+// account may not be used any more.
 func (s *Store) DeactivateAccount(ctx context.Context, accountID uuid.UUID, reason string) error {
 	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		// Challenges before accounts, in the order of the changes that they prove: the other way round the two would wait for
@@ -22,12 +22,7 @@ func (s *Store) DeactivateAccount(ctx context.Context, accountID uuid.UUID, reas
 		if err := touched(res, err); err != nil {
 			return err
 		}
-		if err := tx.endAccess(ctx, accountID, "account_deactivated"); err != nil {
-			return err
-		}
-		_, err = tx.db.NewRaw(`UPDATE subscriptions SET status = 'paused'
-			WHERE account_id = ? AND status IN ('trialing', 'active', 'past_due')`, accountID).Exec(ctx)
-		return err
+		return tx.endAccess(ctx, accountID, "account_deactivated")
 	})
 }
 

@@ -36,7 +36,7 @@ func TestDeactivateAccount(t *testing.T) {
 	require.Zero(t, w.count(t, `api_keys WHERE revoked_at IS NULL`))
 	require.Zero(t, w.count(t, `refresh_tokens WHERE session_id IN (SELECT id FROM sessions WHERE account_id = $1)`, signed.AccountID))
 	require.Zero(t, w.count(t, `challenges WHERE account_id = $1 AND consumed_at IS NULL AND superseded_at IS NULL`, signed.AccountID))
-	require.Equal(t, "paused", one[string](t, w, `SELECT status FROM subscriptions`))
+	require.Equal(t, "active", one[string](t, w, `SELECT status FROM subscriptions`), "its own flow pauses it")
 	require.Equal(t, before, one[string](t, w, kept, signed.AccountID), "nothing is lost")
 	require.True(t, one[bool](t, w, `
 		SELECT is_locked AND NOT is_active AND deactivation_reason = 'a break' AND deactivated_at > now() - interval '1 minute'

@@ -91,6 +91,11 @@ func (c *closure) run(ctx workflow.Context) (outcome string, err error) {
 		}
 		return outcomeRefused, nil
 	}
+	if workflow.GetVersion(ctx, "end-subscriptions", workflow.DefaultVersion, 1) != workflow.DefaultVersion {
+		if err := c.endSubscriptions(ctx); err != nil {
+			return outcomeFailed, err
+		}
+	}
 	c.to(ctx, stageGrace)
 	c.note(ctx, durable.FlowStage.ValueSet(stageGrace), durable.NextActionAt.ValueSet(c.eraseAt))
 	c.startMail(ctx)
@@ -117,6 +122,23 @@ func (c *closure) run(ctx workflow.Context) (outcome string, err error) {
 		// By the database's clock the end is a little later than by Temporal's.
 		c.eraseAt = workflow.Now(ctx).Add(max(left.Wait, leastWait))
 	}
+}
+
+// endSubscriptions tells the flows of the account's live subscriptions that their payer is gone. One that does not run is ended
+// by the reconciliation.
+func (c *closure) endSubscriptions(ctx workflow.Context) error {
+	var live activities.LiveSubscriptions
+	err := patiently(ctx, a.FindLiveSubscriptions, activities.LiveSubscriptionsInput{AccountID: c.input.AccountID}).Get(ctx, &live)
+	if err != nil {
+		return err
+	}
+	for _, id := range live.IDs {
+		err := workflow.SignalExternalWorkflow(ctx, SubscriptionWorkflowID(id), "", SubscriptionEnd, nil).Get(ctx, nil)
+		if err != nil {
+			c.log.Warn("a subscription was not told of the closure", "subscription", id, "error", durable.Describe(err))
+		}
+	}
+	return nil
 }
 
 func (c *closure) validateClose() error {

@@ -108,6 +108,7 @@ type stage struct {
 	reopen      func(activities.ClosureInput) (activities.Reopened, error)
 	erase       func(activities.ClosureInput) (activities.Left, error)
 	closureMail func(activities.ClosureMailInput) (activities.Delivered, error)
+	live        func(activities.LiveSubscriptionsInput) (activities.LiveSubscriptions, error)
 	reset       resetSteps
 	code        codeSteps
 	device      deviceSteps
@@ -205,6 +206,9 @@ func (s *stage) goWell() {
 	}
 	s.reopen = func(activities.ClosureInput) (activities.Reopened, error) { return activities.Reopened{}, nil }
 	s.erase = func(activities.ClosureInput) (activities.Left, error) { return activities.Left{}, nil }
+	s.live = func(activities.LiveSubscriptionsInput) (activities.LiveSubscriptions, error) {
+		return activities.LiveSubscriptions{}, nil
+	}
 	s.closureMail = func(activities.ClosureMailInput) (activities.Delivered, error) {
 		return activities.Delivered{State: activities.DeliverySent}, nil
 	}
@@ -375,6 +379,7 @@ type signupSteps interface {
 	ReopenAccount(context.Context, activities.ClosureInput) (activities.Reopened, error)
 	EraseAccount(context.Context, activities.ClosureInput) (activities.Left, error)
 	SendClosureMail(context.Context, activities.ClosureMailInput) (activities.Delivered, error)
+	FindLiveSubscriptions(context.Context, activities.LiveSubscriptionsInput) (activities.LiveSubscriptions, error)
 }
 
 var (
@@ -462,4 +467,8 @@ func (s *steps) EraseAccount(ctx context.Context, in activities.ClosureInput) (a
 
 func (s *steps) SendClosureMail(ctx context.Context, in activities.ClosureMailInput) (activities.Delivered, error) {
 	return run(ctx, s, s.stage.closureMail, in)
+}
+
+func (s *steps) FindLiveSubscriptions(ctx context.Context, in activities.LiveSubscriptionsInput) (activities.LiveSubscriptions, error) {
+	return run(ctx, s, s.stage.live, in)
 }

@@ -31,7 +31,8 @@ func (s *subscription) validate(kind activities.SubscriptionCommandKind) error {
 	now := s.now.Subscription
 	refuse := func(why string) error { return account.ErrSubscriptionState.Saying("Subscription " + why) }
 	switch {
-	case kind == activities.CommandPause && now.Status != account.SubscriptionActive && now.Status != account.SubscriptionPaused:
+	case kind == activities.CommandPause && now.Status != account.SubscriptionActive && now.Status != account.SubscriptionPaused &&
+		now.Status != account.SubscriptionTrialing:
 		return refuse("is not active")
 	case kind == activities.CommandResume && now.Status != account.SubscriptionPaused:
 		return refuse("is not paused")
@@ -69,15 +70,20 @@ func (s *subscription) answer(
 	if err := workflow.Await(ctx, func() bool { return s.loaded || s.closed }); err != nil {
 		return activities.SubscriptionState{}, err
 	}
-	if s.busy(ctx) {
+	if s.busy(ctx) && !harmless(kind) {
 		if _, err := workflow.AwaitWithTimeout(ctx, settleWait, func() bool { return !s.busy(ctx) }); err != nil {
 			return activities.SubscriptionState{}, err
 		}
 	}
-	if err := s.change(ctx, kind, r); err != nil {
-		return activities.SubscriptionState{}, err
+	if err := s.change(ctx, kind, r); err != nil || harmless(kind) {
+		return s.now, err
 	}
 	return s.afterCharge(ctx)
+}
+
+// harmless reports whether a request may come while a charge is under way: it does not touch what is charged.
+func harmless(kind activities.SubscriptionCommandKind) bool {
+	return kind == activities.CommandCancel || kind == activities.CommandUndoCancel
 }
 
 // busy reports whether a charge is under way or due: nothing else may happen to its invoice.
@@ -100,7 +106,7 @@ func (s *subscription) change(ctx workflow.Context, kind activities.Subscription
 			return err
 		}
 	}
-	if s.busy(ctx) {
+	if s.busy(ctx) && !harmless(kind) {
 		return errCharging
 	}
 	var state activities.SubscriptionState
