@@ -102,7 +102,7 @@ func (s *Store) ReopenAccount(ctx context.Context, closure uuid.UUID) error {
 	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		var accountID uuid.UUID
 		var undone, due bool
-		err := tx.db.NewRaw(`SELECT account_id, undone_at IS NOT NULL, erase_at <= now() FROM closures WHERE id = ? FOR UPDATE`, closure).
+		err := tx.db.NewRaw(`SELECT account_id, undone_at IS NOT NULL, erase_at <= now() OR erased_at IS NOT NULL FROM closures WHERE id = ? FOR UPDATE`, closure).
 			Scan(ctx, &accountID, &undone, &due)
 		switch {
 		case err != nil:
@@ -181,7 +181,7 @@ func (s *Store) EraseAccount(ctx context.Context, closure uuid.UUID) (time.Durat
 		if err := tx.eraseColumns(ctx, accountID); err != nil {
 			return err
 		}
-		_, err = tx.db.NewRaw(`UPDATE closures SET erased_at = now(), token_hash = NULL, providers = NULL WHERE account_id = ?`, accountID).Exec(ctx)
+		_, err = tx.db.NewRaw(`UPDATE closures SET erased_at = CASE WHEN undone_at IS NULL THEN now() END, token_hash = NULL, providers = NULL WHERE account_id = ?`, accountID).Exec(ctx)
 		return err
 	})
 	return wait, translate(err)

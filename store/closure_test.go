@@ -262,6 +262,23 @@ func TestRace_ReopenAgainstErase(t *testing.T) {
 	w.requireInvariants(t)
 }
 
+// An account that was closed, opened again and closed anew is erased like any other.
+func TestEraseAccountThatWasOpenedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ada := w.member(t, "ada@example.com")
+	first := w.close(t, ada.AccountID)
+	require.NoError(t, w.ReopenAccount(t.Context(), first))
+	second := w.close(t, ada.AccountID)
+	w.due(t, second, "1 second")
+	wait, err := w.EraseAccount(t.Context(), second)
+	require.NoError(t, err)
+	require.Zero(t, wait)
+	require.Equal(t, 1, w.count(t, `closures WHERE id = $1 AND undone_at IS NOT NULL AND erased_at IS NULL`, first))
+	require.Equal(t, 1, w.count(t, `closures WHERE id = $1 AND erased_at IS NOT NULL`, second))
+	require.ErrorIs(t, w.ReopenAccount(t.Context(), second), account.ErrNotFound)
+}
+
 func TestSweepErasesWhatItsFlowLost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
