@@ -71,6 +71,8 @@ type Policy struct {
 
 	// PendingTTL is how long a login waits for its second factor. One that waits for a mailed code has until the code dies.
 	PendingTTL time.Duration `env:"PENDING_TTL" envDefault:"5m"`
+	// PushTokenTTL is how long the push token of a device is kept that nobody has claimed (design D11).
+	PushTokenTTL time.Duration `env:"PUSH_TOKEN_TTL" envDefault:"24h"`
 	// DeviceTTL is how long a device is trusted, TrustedDevices how many an account may have: the one unused for longest
 	// makes room.
 	DeviceTTL      time.Duration `env:"DEVICE_TTL" envDefault:"720h"`
@@ -196,6 +198,8 @@ var (
 	LimitCheck = RateLimit{"check", []Quota{{30, time.Minute}, {300, time.Hour}}}
 	// LimitLookup bounds what anybody may ask of usernames and the people behind them (D10, D13, D14).
 	LimitLookup = RateLimit{"lookup", []Quota{{120, time.Minute}, {2000, time.Hour}}}
+	// LimitPush bounds the push tokens that strangers may leave (B24).
+	LimitPush = RateLimit{"push", []Quota{{30, time.Minute}, {200, time.Hour}}}
 	// LimitRead has no quotas: counting would cost a read more than the read itself.
 	LimitRead  = RateLimit{"read", nil}
 	LimitWrite = RateLimit{"write", []Quota{{120, time.Minute}}}

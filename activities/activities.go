@@ -19,6 +19,8 @@ type Activities struct {
 	Mail  providers.Sender
 	// Phones sends SMS and WhatsApp messages.
 	Phones providers.Sender
+	// Push sends messages to devices; nil sends none.
+	Push providers.Sender
 	// Payments takes money.
 	Payments payment.Provider
 	Policy   account.Policy

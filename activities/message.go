@@ -141,10 +141,12 @@ type outgoing struct {
 	channel                  account.Channel
 	flow, step, template, to string
 	data                     templates.Data
+	// gone, where there is something to do then, is called for a recipient that does not exist any more.
+	gone func(context.Context) error
 }
 
 func (a *Activities) send(ctx context.Context, o outgoing) (DeliveryState, error) {
-	subject, text, html, err := templates.Render(o.template, o.data)
+	subject, text, html, err := o.render()
 	if err != nil {
 		return "", err
 	}
@@ -160,6 +162,11 @@ func (a *Activities) send(ctx context.Context, o outgoing) (DeliveryState, error
 	})
 	switch {
 	case providers.IsPermanent(err):
+		if o.gone != nil && providers.IsGone(err) {
+			if err := o.gone(ctx); err != nil {
+				return "", err
+			}
+		}
 		a.Log.WarnContext(ctx, "message refused for good", "message", id, "template", o.template, "error", err)
 		return DeliveryDead, a.Store.MessageFailed(ctx, o.flow, o.step, store.MessageDead, err.Error())
 	case err != nil:
@@ -172,8 +179,12 @@ func (a *Activities) send(ctx context.Context, o outgoing) (DeliveryState, error
 }
 
 func (a *Activities) sender(channel account.Channel) providers.Sender {
-	if channel == account.ChannelSMS || channel == account.ChannelWhatsApp {
+	switch channel {
+	case account.ChannelSMS, account.ChannelWhatsApp:
 		return a.Phones
+	case account.ChannelPush:
+		return a.Push
+	case account.ChannelEmail:
 	}
 	return a.Mail
 }

@@ -223,7 +223,9 @@ func TestDevInbox(t *testing.T) {
 		got := app.send(t, "GET", "/dev/inbox.json?"+query, "")
 		require.Equal(t, "validation_error", requireFailure(t, "site", 422, got), query)
 	}
-	production := newApp(t, func(c *config.Config) { c.Mail.Host, c.SMS.TwilioAccountSID = "smtp.example.com", "AC1" })
+	production := newApp(t, func(c *config.Config) {
+		c.Mail.Host, c.SMS.TwilioAccountSID, c.Push.FCMCredentials = "smtp.example.com", "AC1", "/fcm.json"
+	})
 	for _, path := range []string{"/dev/inbox", "/dev/inbox.json"} {
 		require.Equal(t, "not_found", requireFailure(t, "site", 404, production.send(t, "GET", path, "")))
 	}

@@ -8,6 +8,7 @@ import (
 type sendError struct {
 	cause     error
 	permanent bool
+	gone      bool
 	after     time.Duration
 }
 
@@ -19,6 +20,9 @@ func (f *sendError) Unwrap() error { return f.cause }
 // err names neither recipient nor secret, for itself and all that it wraps.
 func Permanent(err error) error { return &sendError{cause: err, permanent: true} }
 
+// Gone is Permanent for a recipient that nothing will ever reach again. The same promise holds.
+func Gone(err error) error { return &sendError{cause: err, permanent: true, gone: true} }
+
 // Temporary marks err as worth another try, no sooner than after (0 leaves that to the caller's own backoff). The
 // same promise as for Permanent holds.
 func Temporary(err error, after time.Duration) error {
@@ -29,6 +33,12 @@ func Temporary(err error, after time.Duration) error {
 func IsPermanent(err error) bool {
 	var f *sendError
 	return errors.As(err, &f) && f.permanent
+}
+
+// IsGone reports whether err says that the recipient does not exist any more.
+func IsGone(err error) bool {
+	var f *sendError
+	return errors.As(err, &f) && f.gone
 }
 
 // RetryAfter returns how long the vendor asked to be left alone, or 0 when it did not say.

@@ -218,7 +218,8 @@ func (s *Store) cleanUnverified(ctx context.Context, id uuid.UUID, bonus Bonus) 
 				fingerprint_hash = NULL, attribution = NULL
 			WHERE id = ?0),
 		l AS (DELETE FROM linked_providers WHERE account_id = ?0),
-		d AS (DELETE FROM data_providers WHERE account_id = ?0)
+		d AS (DELETE FROM data_providers WHERE account_id = ?0),
+		p AS (DELETE FROM push_tokens WHERE account_id = ?0)
 		UPDATE settings SET timezone = DEFAULT, odds_format = DEFAULT, notify_email = DEFAULT, notify_push = DEFAULT,
 			notify_sms = DEFAULT, theme = DEFAULT, language = DEFAULT
 		WHERE account_id = ?0`, id).Exec(ctx)

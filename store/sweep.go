@@ -25,6 +25,7 @@ var expired = []struct{ table, where string }{
 	{"quotas", `expires_at < now()`},
 	{"rate_limits", `ends_at < now()`},
 	{"phone_attempts", `created_at < now() - interval '1 day'`},
+	{"push_tokens", `expires_at < now()`},
 	{"budgets", `ends_at < now()`},
 	{"guess_sources", `expires_at < now()`},
 	{"login_throttles", `updated_at < now() - interval '2 days'`},

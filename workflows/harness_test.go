@@ -103,6 +103,7 @@ type stage struct {
 	bind     func(activities.ChallengeInput) (activities.AccountInput, error)
 	send     func(activities.SendCodeInput) (activities.Delivered, error)
 	mail     func(activities.SendMailInput) (activities.Delivered, error)
+	push     pushSteps
 
 	close       func(activities.ClosureInput) (activities.Closed, error)
 	reopen      func(activities.ClosureInput) (activities.Reopened, error)
@@ -187,6 +188,7 @@ func (s *stage) goWell() {
 	s.mail = func(activities.SendMailInput) (activities.Delivered, error) {
 		return activities.Delivered{State: activities.DeliverySent}, nil
 	}
+	s.push = pushesWell()
 	s.reset = s.resetsWell()
 	s.code = s.codesWell()
 	s.device = s.verifiesWell()

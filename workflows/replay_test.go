@@ -85,6 +85,7 @@ var endings = map[string]string{
 	"email-link-canceled":         "canceled",
 	"security-notice-completed":   "completed",
 	"security-notice-unlinked":    "completed",
+	"security-notice-pushed":      "completed",
 	"security-notice-failed":      "failed",
 	"phone-completed":             "completed",
 	"phone-by-whatsapp":           "completed",

@@ -29,7 +29,7 @@ type SecurityNoticeInput struct {
 	Channel account.Channel `json:",omitempty"`
 }
 
-// SecurityNotice tells an owner by mail, or by SMS, of a change that no flow of its own made: a new password, a revoked key.
+// SecurityNotice tells an owner by mail and on the devices that asked for it, or by SMS, of a change that no flow of its own made: a new password, a revoked key.
 // The change has happened already; the notice is tried for a day.
 //
 //	sending -> completed, or failed when the mail was refused or could not be delivered in time
@@ -40,12 +40,16 @@ func SecurityNotice(ctx workflow.Context, in SecurityNoticeInput) error {
 	if in.Channel == account.ChannelSMS {
 		name = "SMS"
 	}
-	show := func(state string) {
-		workflow.SetCurrentDetails(ctx, "| | |\n|---|---|\n| "+name+" | "+in.Template+": "+state+" |\n")
+	details := "| | |\n|---|---|\n"
+	show := func(state string) { details += "| " + name + " | " + in.Template + ": " + state + " |\n" }
+	workflow.SetCurrentDetails(ctx, details+"| "+name+" | "+in.Template+": on its way |\n")
+	mail := in.send(withMessage(ctx, "send the mail: "+in.Template, courtesyMail))
+	var devices pushes
+	if in.Channel == "" && in.EmailChange == uuid.Nil {
+		devices = startPushes(ctx, in.AccountID, in.Template)
 	}
-	show("on its way")
 	var sent activities.Delivered
-	err := in.send(withMessage(ctx, "send the mail: "+in.Template, courtesyMail)).Get(ctx, &sent)
+	err := mail.Get(ctx, &sent)
 	outcome := outcomeCompleted
 	switch {
 	case temporal.IsCanceledError(err):
@@ -61,6 +65,7 @@ func SecurityNotice(ctx workflow.Context, in SecurityNoticeInput) error {
 	default:
 		show(string(sent.State))
 	}
+	workflow.SetCurrentDetails(ctx, details+devices.wait(ctx, in.Template))
 	noted := workflow.UpsertTypedSearchAttributes(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome))
 	if temporal.IsCanceledError(err) {
 		return err

@@ -16,6 +16,7 @@ type Core interface {
 	passwordCore
 	settingsCore
 	subscriptionCore
+	pushCore
 	Login(context.Context, account.Caller, core.LoginInput) (core.SignIn, error)
 	Register(context.Context, account.Caller, core.RegisterInput) (core.Registered, error)
 	Logout(context.Context, account.Caller, core.None) (core.None, error)
@@ -26,7 +27,8 @@ type Core interface {
 
 // Routes is the table of document B, and of the operations that every dialect's 202 points to (design D16).
 func Routes(c Core) []endpoint.Route {
-	return slices.Concat(accountRoutes(c), mfaRoutes(c), sessionRoutes(c), passwordRoutes(c), settingsRoutes(c), subscriptionRoutes(c))
+	return slices.Concat(accountRoutes(c), mfaRoutes(c), sessionRoutes(c), passwordRoutes(c), settingsRoutes(c), subscriptionRoutes(c),
+		pushRoutes(c))
 }
 
 func accountRoutes(c Core) []endpoint.Route {

@@ -8,10 +8,13 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"gatehouse/activities"
+	"gatehouse/internal/config"
 	"gatehouse/internal/ops"
+	"gatehouse/providers"
 	"gatehouse/providers/inbox"
 	"gatehouse/providers/mail"
 	"gatehouse/providers/payment"
+	"gatehouse/providers/push"
 	"gatehouse/providers/sms"
 	"gatehouse/worker"
 	"gatehouse/workflows"
@@ -45,6 +48,10 @@ func (p *process) runWorker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	devices, err := push.New(push.Settings(p.config.Push), p.inbox())
+	if err != nil {
+		return err
+	}
 	payments, err := payment.New(payment.Settings(p.config.Payment), p.store, p.clock)
 	if err != nil {
 		return err
@@ -53,7 +60,7 @@ func (p *process) runWorker(ctx context.Context) error {
 		return err
 	}
 	steps := &activities.Activities{
-		Store: p.store, Keys: p.keys, Mail: sender, Phones: phones, Payments: payments, Policy: p.config.Policy,
+		Store: p.store, Keys: p.keys, Mail: sender, Phones: phones, Push: devices, Payments: payments, Policy: p.config.Policy,
 		Billing: p.config.Billing, Clock: p.clock, ConfirmURL: p.config.ConfirmURL,
 		ResetURL: p.config.ResetURL, UndoURL: p.config.ClosureUndoURL, Log: p.log,
 	}
@@ -81,4 +88,12 @@ func (p *process) runWorker(ctx context.Context) error {
 		return p.serveOps(ctx, "GATEHOUSE_WORKER_OPS_ADDR", p.config.WorkerOpsAddr, ready, false)
 	})
 	return group.Wait()
+}
+
+// inbox is where pushes go while no provider is set: in production nowhere.
+func (p *process) inbox() providers.Sender {
+	if p.config.Environment == config.Production {
+		return nil
+	}
+	return inbox.New(p.store)
 }

@@ -35,6 +35,9 @@ func TestUsers(t *testing.T) {
 		"B13_B14_Settings":                     userSettings,
 		"B15_B16_DataProviders":                dataProviders,
 		"B17_Memberships":                      memberships,
+		"B24_B26_PushTokens":                   pushTokens,
+		"AUT-03_PushHijack":                    pushHijack,
+		"AUT-05_PushTokensOfOthers":            pushOfOthers,
 		"AUT-01_SettingsTakeWhatTheyAreFor":    settingsMassAssignment,
 	} {
 		t.Run(name, func(t *testing.T) {

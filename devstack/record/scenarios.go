@@ -170,6 +170,9 @@ var scenarios = []scenario{
 	{"security-notice-completed", notice, mailDown, func(ctx context.Context, f *flow) error {
 		return do(ctx, f.start, f.closed)
 	}},
+	{"security-notice-pushed", notice, devicesToTell, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.start, f.closed)
+	}},
 	{"security-notice-failed", notice, mailRefused, func(ctx context.Context, f *flow) error {
 		return do(ctx, f.start, f.closed)
 	}},

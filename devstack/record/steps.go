@@ -6,6 +6,8 @@ import (
 	"context"
 	"sync"
 
+	"github.com/google/uuid"
+
 	"gatehouse/activities"
 )
 
@@ -53,6 +55,8 @@ type script struct {
 	sendDevice  func() (activities.Queued, error)
 	// linking and taken are the kind of every change of email.
 	linking, taken bool
+	// devices are the ids of the push tokens of the owner.
+	devices []uuid.UUID
 	// finishLink ends a link of an outside account.
 	finishLink func() error
 }

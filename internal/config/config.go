@@ -99,6 +99,8 @@ type Config struct {
 	SMS SMS `envPrefix:"GATEHOUSE_"`
 	// Payment is how money comes in; without a key the sandbox pretends.
 	Payment Payment `envPrefix:"GATEHOUSE_"`
+	// Push is how messages to devices leave; without credentials they go to the development inbox, in production nowhere.
+	Push Push `envPrefix:"GATEHOUSE_"`
 	// Identity is the outside providers by which people sign in.
 	Identity Identity `envPrefix:"GATEHOUSE_"`
 
@@ -152,6 +154,14 @@ type Payment struct {
 	// StripeWebhookSecrets (whsec_...) sign what Stripe tells by itself; with commas between while one replaces another. Empty
 	// means that Stripe's messages are refused and outcomes are asked for alone.
 	StripeWebhookSecrets []string `env:"STRIPE_WEBHOOK_SECRETS"`
+}
+
+// Push is the provider of messages to devices.
+type Push struct {
+	// FCMURL is the root of Firebase Cloud Messaging.
+	FCMURL string `env:"FCM_URL" envDefault:"https://fcm.googleapis.com"`
+	// FCMCredentials is the path of your service account's JSON file, which names the project, too.
+	FCMCredentials string `env:"FCM_CREDENTIALS"`
 }
 
 // Identity is the outside identity providers. One without a client id is refused with a clear error. Each is asked for its
@@ -266,6 +276,7 @@ func (c Config) links() map[string]string {
 		"GATEHOUSE_LINK_REDIRECT_URL": c.LinkRedirectURL,
 		"GATEHOUSE_TEMPORAL_UI_URL":   c.TemporalUIURL,
 		"GATEHOUSE_TWILIO_URL":        c.SMS.TwilioURL,
+		"GATEHOUSE_FCM_URL":           c.Push.FCMURL,
 		"GATEHOUSE_STRIPE_URL":        c.Payment.StripeURL,
 		"GATEHOUSE_GOOGLE_ISSUER":     c.Identity.GoogleIssuer,
 		"GATEHOUSE_APPLE_ISSUER":      c.Identity.AppleIssuer,
@@ -277,7 +288,8 @@ func (c Config) links() map[string]string {
 
 // DevInbox reports whether any messages go to the development inbox.
 func (c Config) DevInbox() bool {
-	return (c.Mail.Host == "" || c.SMS.TwilioAccountSID == "") && c.Environment == Development
+	unset := c.Mail.Host == "" || c.SMS.TwilioAccountSID == "" || c.Push.FCMCredentials == ""
+	return unset && c.Environment == Development
 }
 
 // DatabaseURL reads the one setting that migrations need.

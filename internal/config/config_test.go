@@ -77,7 +77,8 @@ func TestDefaultsAreEnough(t *testing.T) {
 func TestSettingsAreRead(t *testing.T) {
 	c, err := load(t, minimum, "GATEHOUSE_TRUSTED_PROXIES=10.0.0.0/8,2001:db8::/32", "GATEHOUSE_ALLOWED_ORIGINS=https://a.example,https://b.example",
 		"GATEHOUSE_BASE_URL=https://accounts.example/", "GATEHOUSE_CODE_TTL=90s", "GATEHOUSE_ENUMERATION=hidden", "GATEHOUSE_LIMIT_SCALE=2.5",
-		"GATEHOUSE_SMTP_HOST=smtp.example", "GATEHOUSE_SMTP_PORT=2525", "GATEHOUSE_SMTP_TLS=none", "GATEHOUSE_TWILIO_ACCOUNT_SID=AC1")
+		"GATEHOUSE_SMTP_HOST=smtp.example", "GATEHOUSE_SMTP_PORT=2525", "GATEHOUSE_SMTP_TLS=none", "GATEHOUSE_TWILIO_ACCOUNT_SID=AC1",
+		"GATEHOUSE_FCM_CREDENTIALS=/etc/fcm.json")
 	require.NoError(t, err)
 	require.Equal(t, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}, c.TrustedProxies)
 	require.Equal(t, []string{"https://a.example", "https://b.example"}, c.AllowedOrigins)

@@ -34,6 +34,8 @@ const (
 	SecurityCode = "security_code"
 	// PasswordChangedSMS tells an owner by SMS that the password is another. It needs nothing.
 	PasswordChangedSMS = "password_changed_sms"
+	// PushNotice is what devices are told beside the subject of a notice. It needs nothing.
+	PushNotice = "push_notice"
 	// ChangeEmail brings code and link that prove the address an account is about to have. It needs Code, Minutes and a
 	// Link with a token.
 	ChangeEmail = "change_email"
@@ -108,6 +110,7 @@ var messages = []message{
 	load(PasswordReset),
 	load(SecurityCode, code, minutes),
 	loadText(PasswordChangedSMS),
+	loadText(PushNotice),
 	load(ChangeEmail, code, minutes, link),
 	load(EmailChangeRequested, address),
 	load(EmailChanged, address),

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,7 +29,7 @@ var sample = templates.Data{
 
 // textOnly are the messages that are no mails.
 func textOnly(name string) bool {
-	return name == templates.PhoneCode || name == templates.PasswordChangedSMS
+	return slices.Contains([]string{templates.PhoneCode, templates.PasswordChangedSMS, templates.PushNotice}, name)
 }
 
 func TestPhoneCodeFitsOneSMS(t *testing.T) {

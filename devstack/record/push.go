@@ -1,0 +1,31 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"gatehouse/activities"
+)
+
+var device = uuid.MustParse("0b57a7e5-0000-4000-8000-000000000003")
+
+// devicesToTell has an owner with two devices, of which one is gone.
+func devicesToTell() script {
+	w := mailDown()
+	w.devices = []uuid.UUID{device, session}
+	return w
+}
+
+func (s *steps) PushTargets(context.Context, activities.PushTargetsInput) ([]uuid.UUID, error) {
+	return s.script().devices, nil
+}
+
+func (s *steps) SendPush(_ context.Context, in activities.SendPushInput) (activities.Delivered, error) {
+	if in.TokenID == device {
+		return activities.Delivered{State: activities.DeliveryDead}, nil
+	}
+	return activities.Delivered{State: activities.DeliverySent}, nil
+}
