@@ -10,12 +10,12 @@ import (
 	"gatehouse/activities"
 )
 
-var device = uuid.MustParse("0b57a7e5-0000-4000-8000-000000000003")
+var phoneOfOwner = uuid.MustParse("0b57a7e5-0000-4000-8000-000000000003")
 
 // devicesToTell has an owner with two devices, of which one is gone.
 func devicesToTell() script {
 	w := mailDown()
-	w.devices = []uuid.UUID{device, session}
+	w.devices = []uuid.UUID{phoneOfOwner, session}
 	return w
 }
 
@@ -24,7 +24,7 @@ func (s *steps) PushTargets(context.Context, activities.PushTargetsInput) ([]uui
 }
 
 func (s *steps) SendPush(_ context.Context, in activities.SendPushInput) (activities.Delivered, error) {
-	if in.TokenID == device {
+	if in.TokenID == phoneOfOwner {
 		return activities.Delivered{State: activities.DeliveryDead}, nil
 	}
 	return activities.Delivered{State: activities.DeliverySent}, nil
