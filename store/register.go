@@ -84,15 +84,12 @@ func (s *Store) grantWelcome(ctx context.Context, id uuid.UUID, bonus Bonus) (in
 			amount = bonus.Reduced
 		}
 	}
-	var granted int64
-	err = s.db.NewRaw(`
-		WITH move AS (
-			INSERT INTO credit_moves (account_id, kind, key, amount) VALUES (?0, 'welcome', 'welcome', ?1)
-			ON CONFLICT (account_id, key) DO NOTHING RETURNING amount),
-		c AS (UPDATE credits SET balance = balance + ?1 WHERE account_id = ?0 AND EXISTS (SELECT 1 FROM move)),
-		w AS (UPDATE welcomes SET received = received + ?1, reduced = ?2 WHERE account_id = ?0 AND EXISTS (SELECT 1 FROM move))
-		SELECT coalesce(sum(amount), 0)::bigint FROM move`, id, amount, reduced).Scan(ctx, &granted)
-	return granted, translate(err)
+	moved, err := s.MoveCredits(ctx, CreditMove{AccountID: id, Kind: "welcome", Key: "welcome", Amount: amount})
+	if err != nil || !moved {
+		return 0, err
+	}
+	_, err = s.db.NewRaw(`UPDATE welcomes SET received = received + ?, reduced = ? WHERE account_id = ?`, amount, reduced, id).Exec(ctx)
+	return amount, translate(err)
 }
 
 // Registration is an account to be made before its address is proven (B02).

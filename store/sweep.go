@@ -28,6 +28,7 @@ var expired = []struct{ table, where string }{
 	{"push_tokens", `expires_at < now()`},
 	{"budgets", `ends_at < now()`},
 	{"guess_sources", `expires_at < now()`},
+	{"credit_holds", `ended_at < now() - interval '90 days'`},
 	{"login_throttles", `updated_at < now() - interval '2 days'`},
 	{"sessions", `expires_at < now() - interval '90 days'`},
 	{"devices", `coalesce(revoked_at, expires_at) < now() - interval '90 days'`},
@@ -39,7 +40,8 @@ var expired = []struct{ table, where string }{
 	{"dev_inbox", `created_at < now() - interval '7 days'`},
 }
 
-// Sweep removes what has expired, a batch at a time, and marks messages that nobody tries to send any more. It may run
+// Sweep removes what has expired, a batch at a time, marks messages that nobody tries to send any more, and ends
+// holds that nobody has ended. It may run
 // anywhere, any time, and twice at once.
 func (s *Store) Sweep(ctx context.Context, unverifiedTTL time.Duration) error {
 	var errs []error
@@ -53,7 +55,7 @@ func (s *Store) Sweep(ctx context.Context, unverifiedTTL time.Duration) error {
 	_, err := s.db.NewRaw(`
 		UPDATE messages SET state = 'expired', updated_at = now()
 		WHERE state = 'queued' AND updated_at < now() - interval '25 hours'`).Exec(ctx)
-	return errors.Join(append(errs, translate(err), s.eraseOverdue(ctx))...)
+	return errors.Join(append(errs, translate(err), s.eraseOverdue(ctx), s.releaseExpired(ctx))...)
 }
 
 func (s *Store) sweep(ctx context.Context, table, where string, args []any) error {

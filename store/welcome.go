@@ -58,10 +58,10 @@ func (s *Store) UnlockWelcome(ctx context.Context, id uuid.UUID) (granted int64,
 }
 
 func (s *Store) grantRest(ctx context.Context, id uuid.UUID, amount int64) error {
-	_, err := s.db.NewRaw(`
-		WITH move AS (
-			INSERT INTO credit_moves (account_id, kind, key, amount) VALUES (?0, 'welcome', 'welcome-rest', ?1)),
-		c AS (UPDATE credits SET balance = balance + ?1 WHERE account_id = ?0)
-		UPDATE welcomes SET received = received + ?1, unlocked_at = now() WHERE account_id = ?0`, id, amount).Exec(ctx)
+	moved, err := s.MoveCredits(ctx, CreditMove{AccountID: id, Kind: "welcome", Key: "welcome-rest", Amount: amount})
+	if err != nil || !moved {
+		return err
+	}
+	_, err = s.db.NewRaw(`UPDATE welcomes SET received = received + ?, unlocked_at = now() WHERE account_id = ?`, amount, id).Exec(ctx)
 	return translate(err)
 }
