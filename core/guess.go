@@ -86,6 +86,7 @@ func (c *Core) alertOnce(ctx context.Context, key []byte, message string, detail
 		return nil
 	}
 	if err == nil {
+		//nolint:sloglint // a sentence of chargeSpread's, and nothing of the guesser's
 		c.Log.LogAttrs(ctx, slog.LevelWarn, message, append(details, slog.String("alert", "code_guessing"))...)
 	}
 	return err

@@ -44,7 +44,7 @@ func TestChargeSpreadAlertsOnce(t *testing.T) {
 				defer mutex.Unlock()
 				if err != nil {
 					refused++
-					require.ErrorIs(t, err, account.ErrTooManyRequests) //nolint:testifylint // a failure here fails the test either way
+					require.ErrorIs(t, err, account.ErrTooManyRequests)
 				}
 			})
 		}

@@ -105,7 +105,8 @@ func (c *Core) Subscribe(ctx context.Context, by account.Caller, in SubscribeInp
 	if err != nil {
 		return account.Subscription{}, err
 	}
-	return shared.(account.Subscription), nil
+	out, _ := shared.(account.Subscription)
+	return out, nil
 }
 
 // joinSubscription answers a request for a subscription of which there is one already.

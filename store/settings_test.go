@@ -50,8 +50,13 @@ func TestSettingsRace_EveryFieldKeepsItsOwnChange(t *testing.T) {
 	w := newWorld(t)
 	ada := w.member(t, "ada@example.com").AccountID
 	changes := []account.SettingsChange{
-		{Timezone: new("Europe/Berlin")}, {OddsFormat: new("decimal")}, {NotifyEmail: new(false)}, {NotifyPush: new(false)},
-		{NotifySMS: new(true)}, {Theme: new("light")}, {Language: new("de")},
+		{Timezone: new("Europe/Berlin")},
+		{OddsFormat: new("decimal")},
+		{NotifyEmail: new(false)},
+		{NotifyPush: new(false)},
+		{NotifySMS: new(true)},
+		{Theme: new("light")},
+		{Language: new("de")},
 	}
 	errs := race(crowd, func(i int) error {
 		_, err := w.ChangeSettings(t.Context(), ada, changes[i%len(changes)])

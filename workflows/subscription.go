@@ -134,6 +134,7 @@ func (s *subscription) run(ctx workflow.Context) (outcome string, err error) {
 		return outcomeFailed, err
 	}
 	if s.refused != nil {
+		s.log.Info("a subscription was refused", "error", durable.Describe(s.refused))
 		s.closed = true
 		return outcomeRefused, nil
 	}

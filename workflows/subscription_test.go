@@ -324,8 +324,10 @@ func TestSubscription_DunningEnds(t *testing.T) {
 	require.Equal(t, account.SubscriptionCanceled, l.sub.Status)
 	require.Equal(t, midnight.AddDate(0, 1, 0).Add(168*time.Hour), l.sub.EndedAt.Truncate(time.Minute))
 	require.Len(t, l.paid, 1)
-	require.Equal(t, []string{"created", "paid", "renewed", "payment_declined", "payment_declined", "payment_declined", "payment_declined",
-		"payment_declined", "canceled"}, l.events)
+	require.Equal(t, []string{
+		"created", "paid", "renewed", "payment_declined", "payment_declined", "payment_declined", "payment_declined",
+		"payment_declined", "canceled",
+	}, l.events)
 }
 
 func TestSubscription_AnotherMethodEndsDunning(t *testing.T) {

@@ -28,7 +28,7 @@ func sessionRoutes(c Core) []endpoint.Route {
 }
 
 type refreshRequest struct {
-	Token  string `header:"sk-refresh-token"`
+	Token  string `header:"sk-refresh-token"` //nolint:tagliatelle // as document B writes it
 	Cookie string `cookie:"sk-refresh-token"`
 }
 
