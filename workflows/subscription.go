@@ -136,7 +136,7 @@ func (s *subscription) run(ctx workflow.Context) (outcome string, err error) {
 	if s.refused != nil {
 		s.log.Info("a subscription was refused", "error", durable.Describe(s.refused))
 		s.closed = true
-		return outcomeRefused, nil
+		return outcomeRefused, nil //nolint:nilerr // a refusal is an end like any other
 	}
 	for !s.now.Subscription.Status.Ended() {
 		if s.ending {

@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -25,9 +26,7 @@ func TestAttack_PRE05_OAU09_AddressesAndIdsOfProviders(t *testing.T) {
 	service := strings.TrimSpace(s.stack.Command(t, nil, "keys", "create", "--service", "--name", "backend"))
 	try := func(provider, subject, email string, more fields) answer {
 		body := fields{"email": email, "provider": provider, "provider_account_id": subject}
-		for name, value := range more {
-			body[name] = value
-		}
+		maps.Copy(body, more)
 		return s.send(t, call{Path: pathOAuthSignin, Token: service, Body: body})
 	}
 	victim, squatted := newEmail(), newEmail()
