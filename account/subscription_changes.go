@@ -198,13 +198,11 @@ func (s Subscription) Cancel(now time.Time) (SubscriptionChange, error) {
 	return s.became("cancellation_scheduled"), nil
 }
 
-// CancelNow ends the subscription at once; nothing is paid back.
+// CancelNow ends the subscription at once; nothing is paid back, and nothing is owed. While the outcome of a charge is unknown
+// the store refuses it.
 func (s Subscription) CancelNow(now time.Time) (SubscriptionChange, error) {
-	switch {
-	case s.Status.Ended():
+	if s.Status.Ended() {
 		return SubscriptionChange{After: s}, nil
-	case s.Invoice != nil && s.Declines == 0:
-		return SubscriptionChange{}, s.refuse("is being charged")
 	}
 	return s.end(SubscriptionCanceled, InvoiceVoid, now).became("canceled"), nil
 }

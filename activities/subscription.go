@@ -189,19 +189,20 @@ func (a *Activities) ChangeSubscription(ctx context.Context, in SubscriptionComm
 	}
 	in.At = stored(in.At)
 	change, err := a.Store.ChangeSubscription(ctx, in.SubscriptionID, in.Key, in.At, func(s account.Subscription) (account.SubscriptionChange, error) {
-		return a.apply(s, in, plan)
+		return in.Apply(s, plan, a.Billing)
 	})
 	return a.state(ctx, change, err)
 }
 
-func (a *Activities) apply(s account.Subscription, in SubscriptionCommand, plan account.Plan) (account.SubscriptionChange, error) {
+// Apply is the transition that a command asks for. Plan is the one that it names, if it names one.
+func (in SubscriptionCommand) Apply(s account.Subscription, plan account.Plan, rules account.BillingRules) (account.SubscriptionChange, error) {
 	switch in.Kind {
 	case CommandRenew:
 		return s.Renew(in.At)
 	case CommandExpire:
 		return s.Expire(in.At)
 	case CommandGiveUp:
-		return s.GiveUp(a.Billing, in.At)
+		return s.GiveUp(rules, in.At)
 	case CommandChangePlan:
 		if plan.Retired && plan.ID != s.Plan.ID {
 			return account.SubscriptionChange{}, account.ErrUnknownPlan
@@ -214,7 +215,7 @@ func (a *Activities) apply(s account.Subscription, in SubscriptionCommand, plan 
 	case CommandChangeMethod:
 		return s.ChangeMethod(in.MethodID, in.At)
 	case CommandPause:
-		return s.Pause(in.Reason, in.ResumesAt, a.Billing, in.At)
+		return s.Pause(in.Reason, in.ResumesAt, rules, in.At)
 	case CommandResume:
 		return s.Resume(in.At)
 	case CommandCancel:

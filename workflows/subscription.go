@@ -140,7 +140,7 @@ func (s *subscription) run(ctx workflow.Context) (outcome string, err error) {
 	}
 	for !s.now.Subscription.Status.Ended() {
 		if s.ending {
-			if err := s.do(ctx, activities.CommandCancelNow); err != nil {
+			if err := s.finish(ctx); err != nil {
 				return outcomeFailed, err
 			}
 			continue
@@ -246,6 +246,16 @@ func (s *subscription) next(ctx workflow.Context) error {
 	case account.ActionNone:
 	}
 	return nil
+}
+
+// finish ends the subscription of an account that is closed. What is due and was never asked for is dropped; what was asked for
+// has to have its outcome first.
+func (s *subscription) finish(ctx workflow.Context) error {
+	err := s.do(ctx, activities.CommandCancelNow)
+	if err == nil && !s.now.Subscription.Status.Ended() && s.now.Action == account.ActionCharge {
+		err = s.charge(ctx)
+	}
+	return err
 }
 
 // do applies what time asks for. A refusal means that a request came first: the loop looks again.

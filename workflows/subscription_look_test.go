@@ -21,12 +21,12 @@ func TestSubscription_AHintAsksAtOnce(t *testing.T) {
 			l := newLife(t)
 			known := midnight.Add(3 * time.Hour)
 			asked, paid := 0, time.Time{}
-			l.refuse = func(account.Invoice) (*account.Decline, error) {
+			l.Refuse = func(account.Invoice) (*account.Decline, error) {
 				asked++
-				if l.now().Before(known) {
+				if l.Now().Before(known) {
 					return nil, errors.New("being processed")
 				}
-				paid = l.now()
+				paid = l.Now()
 				return nil, nil
 			}
 			early := &reply{}
@@ -43,9 +43,9 @@ func TestSubscription_AHintAsksAtOnce(t *testing.T) {
 			ended, err := l.until(days(3), "starter")
 			require.NoError(t, err)
 			require.False(t, ended)
-			require.Equal(t, account.SubscriptionActive, l.sub.Status)
-			require.Len(t, l.paid, 1)
-			require.Equal(t, []string{"created", "paid"}, l.events)
+			require.Equal(t, account.SubscriptionActive, l.Sub.Status)
+			require.Len(t, l.Paid, 1)
+			require.Equal(t, []string{"created", "paid"}, l.Events)
 			require.Equal(t, hinted, early.answered)
 			require.NoError(t, early.err)
 			require.True(t, late.answered)

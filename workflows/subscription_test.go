@@ -1,10 +1,8 @@
 package workflows_test
 
 import (
-	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,11 +13,13 @@ import (
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
+	"pgregory.net/rapid"
 
 	"gatehouse/account"
 	"gatehouse/activities"
 	"gatehouse/internal/durable"
 	"gatehouse/workflows"
+	"gatehouse/workflows/billingtest"
 )
 
 var billing = account.BillingRules{
@@ -33,141 +33,12 @@ var plansByID = map[string]account.Plan{
 	"tried":   {ID: "tried", Code: "tried", Family: "main", Price: account.Money{Amount: 1900, Currency: "usd"}, Interval: account.Interval{Unit: account.IntervalMonth, Count: 1}, TrialDays: 14},
 }
 
-// books are the store and the payment provider of one subscription, in memory, with the transitions that the real ones
-// apply. They live on when the flow continues as new.
-type books struct {
-	mu      sync.Mutex
-	now     func() time.Time
-	sub     account.Subscription
-	keys    map[string]bool
-	events  []string
-	paid    []account.Invoice
-	mails   []string
-	credits int64
-	// refuse says how a charge goes; nil means well. An error leaves its outcome unknown.
-	refuse func(account.Invoice) (*account.Decline, error)
-	// attach says whether a payment method can be had; nil means yes.
-	attach func() error
-}
-
-func (b *books) state() activities.SubscriptionState {
-	s := activities.SubscriptionState{Subscription: b.sub}
-	if len(b.events) > 0 {
-		s.Event = b.events[len(b.events)-1]
-	}
-	s.Action, s.DueAt = b.sub.Next(billing)
-	return s
-}
-
-func (b *books) take(c account.SubscriptionChange, key string, err error) (activities.SubscriptionState, error) {
-	if err != nil {
-		return activities.SubscriptionState{}, err
-	}
-	b.keys[key] = true
-	if c.Event != "" {
-		b.sub = c.After
-		b.events = append(b.events, c.Event)
-		b.credits += c.Credits
-		if c.Settled != nil && c.Settled.Status == account.InvoicePaid {
-			b.paid = append(b.paid, *c.Settled)
-		}
-	}
-	return b.state(), nil
-}
-
-func (b *books) LoadSubscription(context.Context, activities.SubscriptionInput) (activities.SubscriptionState, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.state(), nil
-}
-
-func (b *books) AttachMethod(_ context.Context, in activities.AttachMethodInput) (activities.AttachedMethod, error) {
-	if b.attach != nil {
-		if err := b.attach(); err != nil {
-			return activities.AttachedMethod{}, err
-		}
-	}
-	return activities.AttachedMethod{MethodID: in.MethodID}, nil
-}
-
-func (b *books) OpenSubscription(_ context.Context, in activities.OpenSubscriptionInput) (activities.SubscriptionState, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	plan, known := plansByID[in.PlanID]
-	if !known {
-		return activities.SubscriptionState{}, account.ErrUnknownPlan
-	}
-	n := account.NewSubscription{ID: in.SubscriptionID, AccountID: in.AccountID, Generation: 1, Plan: plan, MethodID: in.MethodID, Trial: true}
-	return b.take(n.Open(in.At), "open", nil)
-}
-
-func (b *books) ChangeSubscription(_ context.Context, in activities.SubscriptionCommand) (activities.SubscriptionState, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.keys[in.Key] {
-		return b.state(), nil
-	}
-	c, err := b.apply(in)
-	return b.take(c, in.Key, err)
-}
-
-func (b *books) apply(in activities.SubscriptionCommand) (account.SubscriptionChange, error) {
-	switch in.Kind {
-	case activities.CommandRenew:
-		return b.sub.Renew(in.At)
-	case activities.CommandExpire:
-		return b.sub.Expire(in.At)
-	case activities.CommandGiveUp:
-		return b.sub.GiveUp(billing, in.At)
-	case activities.CommandChangePlan:
-		return b.sub.ChangePlan(plansByID[in.PlanID], in.At, in.At)
-	case activities.CommandChangeMethod:
-		return b.sub.ChangeMethod(in.MethodID, in.At)
-	case activities.CommandPause:
-		return b.sub.Pause(in.Reason, in.ResumesAt, billing, in.At)
-	case activities.CommandResume:
-		return b.sub.Resume(in.At)
-	case activities.CommandCancel:
-		return b.sub.Cancel(in.At)
-	case activities.CommandCancelNow:
-		return b.sub.CancelNow(in.At)
-	case activities.CommandUndoCancel:
-		return b.sub.UndoCancel()
-	}
-	return account.SubscriptionChange{}, errors.New("no such command")
-}
-
-func (b *books) ChargeInvoice(_ context.Context, in activities.ChargeInput) (activities.SubscriptionState, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.sub.Invoice == nil || b.sub.Invoice.ID != in.InvoiceID || b.sub.Invoice.Attempt != in.Attempt {
-		return b.state(), nil
-	}
-	if b.refuse != nil {
-		decline, err := b.refuse(*b.sub.Invoice)
-		if err != nil {
-			return activities.SubscriptionState{}, account.ErrUnavailable.Because(err)
-		}
-		if decline != nil {
-			c, err := b.sub.Declined(in.InvoiceID, in.Attempt, *decline, billing, b.now())
-			return b.take(c, "", err)
-		}
-	}
-	c, err := b.sub.Paid(in.InvoiceID, b.now())
-	return b.take(c, "", err)
-}
-
-func (b *books) SendSubscriptionMail(_ context.Context, in activities.SubscriptionMailInput) (activities.Delivered, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.mails = append(b.mails, in.Template)
-	return activities.Delivered{State: activities.DeliverySent}, nil
-}
-
 // life plays a subscription across its runs in virtual time.
 type life struct {
-	*books
-	t *testing.T
+	*billingtest.Books
+	t rapid.TB
+	// keys are what payloads are encrypted with.
+	keys *durable.Keyring
 	// plan is what happens when, counted from midnight.
 	plan []happening
 	runs int
@@ -182,7 +53,7 @@ type happening struct {
 
 func newLife(t *testing.T) *life {
 	t.Helper()
-	return &life{t: t, books: &books{keys: map[string]bool{}}}
+	return &life{t: t, keys: testKeys(t), Books: &billingtest.Books{Plans: plansByID, Rules: billing}}
 }
 
 func days(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
@@ -262,15 +133,14 @@ func (l *life) environment(from time.Time) *testsuite.TestWorkflowEnvironment {
 	suite := &testsuite.WorkflowTestSuite{}
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	env := suite.NewTestWorkflowEnvironment()
-	keys := testKeys(l.t)
-	env.SetDataConverter(keys.DataConverter())
-	env.SetFailureConverter(keys.FailureConverter())
+	env.SetDataConverter(l.keys.DataConverter())
+	env.SetFailureConverter(l.keys.FailureConverter())
 	env.SetWorkerOptions(worker.Options{Interceptors: interceptors()})
 	env.SetStartTime(from)
 	env.SetTestTimeout(20 * time.Second)
-	env.RegisterActivity(l.books)
+	env.RegisterActivity(l.Books)
 	workflows.Register(env)
-	l.now = env.Now
+	l.Now = env.Now
 	return env
 }
 
@@ -295,24 +165,24 @@ func TestSubscription_TwoYears(t *testing.T) {
 	require.Equal(t, account.SubscriptionActive, opened.state.Subscription.Status, "paid before the answer")
 	require.Equal(t, "premium", up.state.Subscription.Plan.ID, "paid before the answer")
 	require.Equal(t, "premium", down.state.Subscription.Plan.ID)
-	require.Equal(t, account.SubscriptionCanceled, l.sub.Status)
-	require.Len(t, l.paid, 1+1+22, "one for the beginning, one for the upgrade, one a month but for the paused one")
+	require.Equal(t, account.SubscriptionCanceled, l.Sub.Status)
+	require.Len(t, l.Paid, 1+1+22, "one for the beginning, one for the upgrade, one a month but for the paused one")
 	require.Greater(t, l.runs, 20, "a run for each period")
 	seen := map[time.Time]bool{}
-	for _, i := range l.paid {
+	for _, i := range l.Paid {
 		if i.Reason != account.InvoiceUpdate {
 			require.False(t, seen[i.PeriodStart], "I-09")
 			seen[i.PeriodStart] = true
 		}
 	}
-	require.Contains(t, l.mails, "subscription_cancellation")
-	require.Equal(t, "subscription_ended", l.mails[len(l.mails)-1])
+	require.Contains(t, l.Mails, "subscription_cancellation")
+	require.Equal(t, "subscription_ended", l.Mails[len(l.Mails)-1])
 }
 
 func TestSubscription_DunningEnds(t *testing.T) {
 	t.Parallel()
 	l := newLife(t)
-	l.refuse = func(i account.Invoice) (*account.Decline, error) {
+	l.Refuse = func(i account.Invoice) (*account.Decline, error) {
 		if i.Reason == account.InvoiceCycle {
 			return &account.Decline{Code: "insufficient_funds"}, nil
 		}
@@ -321,21 +191,21 @@ func TestSubscription_DunningEnds(t *testing.T) {
 	ended, err := l.until(days(60), "starter")
 	require.NoError(t, err)
 	require.True(t, ended)
-	require.Equal(t, account.SubscriptionCanceled, l.sub.Status)
-	require.Equal(t, midnight.AddDate(0, 1, 0).Add(168*time.Hour), l.sub.EndedAt.Truncate(time.Minute))
-	require.Len(t, l.paid, 1)
+	require.Equal(t, account.SubscriptionCanceled, l.Sub.Status)
+	require.Equal(t, midnight.AddDate(0, 1, 0).Add(168*time.Hour), l.Sub.EndedAt.Truncate(time.Minute))
+	require.Len(t, l.Paid, 1)
 	require.Equal(t, []string{
 		"created", "paid", "renewed", "payment_declined", "payment_declined", "payment_declined", "payment_declined",
 		"payment_declined", "canceled",
-	}, l.events)
+	}, l.Events)
 }
 
 func TestSubscription_AnotherMethodEndsDunning(t *testing.T) {
 	t.Parallel()
 	l := newLife(t)
 	method := "pm_1"
-	l.refuse = func(i account.Invoice) (*account.Decline, error) {
-		if i.Reason == account.InvoiceCycle && l.sub.MethodID == method {
+	l.Refuse = func(i account.Invoice) (*account.Decline, error) {
+		if i.Reason == account.InvoiceCycle && l.Sub.MethodID == method {
 			return &account.Decline{Code: "stolen_card", Hard: true}, nil
 		}
 		return nil, nil
@@ -346,27 +216,27 @@ func TestSubscription_AnotherMethodEndsDunning(t *testing.T) {
 	require.False(t, ended)
 	require.NoError(t, changed.err)
 	require.Equal(t, account.SubscriptionActive, changed.state.Subscription.Status, "charged before the answer")
-	require.Len(t, l.paid, 2)
+	require.Len(t, l.Paid, 2)
 }
 
 func TestSubscription_IncompleteExpires(t *testing.T) {
 	t.Parallel()
 	l := newLife(t)
-	l.refuse = func(account.Invoice) (*account.Decline, error) { return &account.Decline{Code: "card_declined"}, nil }
+	l.Refuse = func(account.Invoice) (*account.Decline, error) { return &account.Decline{Code: "card_declined"}, nil }
 	opened := l.ask(time.Millisecond, workflows.SubscriptionOpen, nil)
 	ended, err := l.until(days(2), "starter")
 	require.NoError(t, err)
 	require.True(t, ended)
 	require.Equal(t, account.SubscriptionIncomplete, opened.state.Subscription.Status)
-	require.Equal(t, account.SubscriptionIncompleteExpired, l.sub.Status)
-	require.Equal(t, midnight.Add(23*time.Hour), l.sub.EndedAt.Truncate(time.Minute))
+	require.Equal(t, account.SubscriptionIncompleteExpired, l.Sub.Status)
+	require.Equal(t, midnight.Add(23*time.Hour), l.Sub.EndedAt.Truncate(time.Minute))
 }
 
 func TestSubscription_UnknownOutcomeHoldsEverything(t *testing.T) {
 	t.Parallel()
 	l := newLife(t)
 	away := true
-	l.refuse = func(account.Invoice) (*account.Decline, error) {
+	l.Refuse = func(account.Invoice) (*account.Decline, error) {
 		if away {
 			return nil, errors.New("no answer")
 		}
@@ -381,14 +251,14 @@ func TestSubscription_UnknownOutcomeHoldsEverything(t *testing.T) {
 	require.Equal(t, account.SubscriptionIncomplete, opened.state.Subscription.Status)
 	require.Less(t, opened.took, 3*time.Second, "the request does not wait for ever")
 	require.ErrorIs(t, cancel.err, account.ErrSubscriptionState)
-	require.Equal(t, account.SubscriptionActive, l.sub.Status)
-	require.Len(t, l.paid, 1)
+	require.Equal(t, account.SubscriptionActive, l.Sub.Status)
+	require.Len(t, l.Paid, 1)
 }
 
 func TestSubscription_DeclinedUpgradeChangesNothing(t *testing.T) {
 	t.Parallel()
 	l := newLife(t)
-	l.refuse = func(i account.Invoice) (*account.Decline, error) {
+	l.Refuse = func(i account.Invoice) (*account.Decline, error) {
 		if i.Reason == account.InvoiceUpdate {
 			return &account.Decline{Code: "card_declined"}, nil
 		}
@@ -398,8 +268,8 @@ func TestSubscription_DeclinedUpgradeChangesNothing(t *testing.T) {
 	_, err := l.until(days(4), "starter")
 	require.NoError(t, err)
 	require.ErrorIs(t, up.err, account.ErrPaymentDeclined)
-	require.Equal(t, "starter", l.sub.Plan.ID)
-	require.Equal(t, account.SubscriptionActive, l.sub.Status)
+	require.Equal(t, "starter", l.Sub.Plan.ID)
+	require.Equal(t, account.SubscriptionActive, l.Sub.Status)
 }
 
 func TestSubscription_Refusals(t *testing.T) {
@@ -416,7 +286,7 @@ func TestSubscription_Refusals(t *testing.T) {
 	t.Run("method", func(t *testing.T) {
 		t.Parallel()
 		l := newLife(t)
-		l.attach = func() error { return account.ErrNotFound }
+		l.Attach = func() error { return account.ErrNotFound }
 		opened := l.ask(0, workflows.SubscriptionOpen, nil)
 		ended, err := l.until(days(1), "starter")
 		require.NoError(t, err)
@@ -426,7 +296,7 @@ func TestSubscription_Refusals(t *testing.T) {
 	t.Run("provider away", func(t *testing.T) {
 		t.Parallel()
 		l := newLife(t)
-		l.attach = func() error { return account.ErrUnavailable }
+		l.Attach = func() error { return account.ErrUnavailable }
 		opened := l.ask(0, workflows.SubscriptionOpen, nil)
 		ended, err := l.until(days(1), "starter")
 		require.Error(t, err)
@@ -445,8 +315,8 @@ func TestSubscription_Refusals(t *testing.T) {
 		require.ErrorIs(t, resume.err, account.ErrSubscriptionState)
 		require.NoError(t, pause.err)
 		require.ErrorIs(t, plan.err, account.ErrSubscriptionState)
-		require.Equal(t, account.SubscriptionActive, l.sub.Status, "it went on by itself")
-		require.Equal(t, []string{"created", "paid", "paused", "resumed"}, l.events)
+		require.Equal(t, account.SubscriptionActive, l.Sub.Status, "it went on by itself")
+		require.Equal(t, []string{"created", "paid", "paused", "resumed"}, l.Events)
 	})
 }
 
@@ -457,8 +327,8 @@ func TestSubscription_EndsWithItsAccount(t *testing.T) {
 	ended, err := l.until(days(60), "tried")
 	require.NoError(t, err)
 	require.True(t, ended)
-	require.Equal(t, account.SubscriptionCanceled, l.sub.Status)
-	require.Empty(t, l.paid, "a trial is not charged at its end")
+	require.Equal(t, account.SubscriptionCanceled, l.Sub.Status)
+	require.Empty(t, l.Paid, "a trial is not charged at its end")
 }
 
 func TestSubscription_TrialTurnsIntoPayment(t *testing.T) {
@@ -466,6 +336,6 @@ func TestSubscription_TrialTurnsIntoPayment(t *testing.T) {
 	l := newLife(t)
 	_, err := l.until(days(15), "tried")
 	require.NoError(t, err)
-	require.Equal(t, []string{"trial_started", "renewed", "paid"}, l.events)
-	require.Equal(t, midnight.Add(days(14)), l.paid[0].PeriodStart)
+	require.Equal(t, []string{"trial_started", "renewed", "paid"}, l.Events)
+	require.Equal(t, midnight.Add(days(14)), l.Paid[0].PeriodStart)
 }

@@ -1,0 +1,121 @@
+package workflows_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/testsuite"
+
+	"gatehouse/account"
+	"gatehouse/activities"
+	"gatehouse/workflows"
+	"gatehouse/workflows/billingtest"
+)
+
+func end(env *testsuite.TestWorkflowEnvironment) { env.SignalWorkflow(workflows.SubscriptionEnd, nil) }
+
+// An account may be closed at any moment of its subscription's life: what was not asked for yet is never asked for, and what
+// was asked for has its outcome before the end.
+func TestSubscription_EndsWithItsAccountAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	renewal := midnight.AddDate(0, 1, 0).Sub(midnight)
+	soft := func(account.Invoice) (*account.Decline, error) { return &account.Decline{Code: "card_declined"}, nil }
+	for name, c := range map[string]struct {
+		at      time.Duration
+		refuse  func(l *life) func(account.Invoice) (*account.Decline, error)
+		charges int
+	}{
+		"while it is opened":      {at: 0, charges: 0},
+		"while it renews":         {at: renewal, charges: 1},
+		"after a declined first":  {at: time.Hour, refuse: func(*life) func(account.Invoice) (*account.Decline, error) { return soft }},
+		"while a charge is lost":  {at: time.Hour, refuse: lostUntil(3 * time.Hour), charges: 1},
+		"while a charge is unknown": {at: time.Hour, refuse: awayUntil(3 * time.Hour), charges: 1},
+		"while a retry is lost":   {at: renewal + days(1) + time.Hour, refuse: retryLost(renewal), charges: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLife(t)
+			if c.refuse != nil {
+				l.Refuse = c.refuse(l)
+			}
+			l.at(c.at, end)
+			ended, err := l.until(days(80), "starter")
+			require.NoError(t, err)
+			require.True(t, ended)
+			require.Equal(t, account.SubscriptionCanceled, l.Sub.Status)
+			require.Len(t, l.Ledger, c.charges)
+			require.Len(t, l.Paid, c.charges, "I-08")
+			require.Less(t, l.end.Sub(midnight), c.at+days(1), "as soon as it can")
+		})
+	}
+}
+
+// lostUntil has a provider that charges and whose answers are lost for a while.
+func lostUntil(known time.Duration) func(l *life) func(account.Invoice) (*account.Decline, error) {
+	return unknownUntil(known, billingtest.ErrLost)
+}
+
+// awayUntil has a provider that is away for a while.
+func awayUntil(known time.Duration) func(l *life) func(account.Invoice) (*account.Decline, error) {
+	return unknownUntil(known, errors.New("away"))
+}
+
+func unknownUntil(known time.Duration, err error) func(l *life) func(account.Invoice) (*account.Decline, error) {
+	return func(l *life) func(account.Invoice) (*account.Decline, error) {
+		return func(account.Invoice) (*account.Decline, error) {
+			if l.Now().Before(midnight.Add(known)) {
+				return nil, err
+			}
+			return nil, nil
+		}
+	}
+}
+
+// retryLost has the first charge of the renewal declined, and the answer of the second lost for two hours.
+func retryLost(renewal time.Duration) func(l *life) func(account.Invoice) (*account.Decline, error) {
+	return func(l *life) func(account.Invoice) (*account.Decline, error) {
+		return func(i account.Invoice) (*account.Decline, error) {
+			switch since := l.Now().Sub(midnight.Add(renewal)); {
+			case i.Reason != account.InvoiceCycle:
+				return nil, nil
+			case since < time.Hour:
+				return &account.Decline{Code: "insufficient_funds"}, nil
+			case since < days(1)+2*time.Hour:
+				return nil, errors.New("away")
+			}
+			return nil, nil
+		}
+	}
+}
+
+// A hint of the provider that comes while the flow waits to end does not let it end too soon.
+func TestSubscription_AHintDoesNotEndACharge(t *testing.T) {
+	t.Parallel()
+	l := newLife(t)
+	renewal := midnight.AddDate(0, 1, 0).Sub(midnight)
+	l.Refuse = retryLost(renewal)(l)
+	l.at(renewal+days(1)+30*time.Minute, end)
+	l.ask(renewal+days(1)+time.Hour, workflows.SubscriptionLook, nil)
+	ended, err := l.until(days(40), "starter")
+	require.NoError(t, err)
+	require.True(t, ended)
+	require.Equal(t, account.SubscriptionCanceled, l.Sub.Status)
+	require.Len(t, l.Paid, 2)
+	require.Len(t, l.Ledger, 2)
+}
+
+// A payer who wants the end at once, while the first payment is declined.
+func TestSubscription_CanceledWhileIncomplete(t *testing.T) {
+	t.Parallel()
+	l := newLife(t)
+	l.Refuse = func(account.Invoice) (*account.Decline, error) { return &account.Decline{Code: "card_declined"}, nil }
+	canceled := l.change(time.Hour, activities.CommandCancel, workflows.SubscriptionRequest{})
+	ended, err := l.until(days(2), "starter")
+	require.NoError(t, err)
+	require.True(t, ended)
+	require.NoError(t, canceled.err)
+	require.Equal(t, account.SubscriptionCanceled, l.Sub.Status)
+	require.Empty(t, l.Ledger)
+}
