@@ -83,16 +83,16 @@ type subscription struct {
 	ending, closed bool
 	// mails counts those on their way.
 	mails int
-	start time.Time
-	mutex workflow.Mutex
-	log   log.Logger
+	// period is when the period began that the run began in.
+	period time.Time
+	mutex  workflow.Mutex
+	log    log.Logger
 
 	// For the eyes of ops.
 	mail string
 }
 
 func (s *subscription) setup(ctx workflow.Context) error {
-	s.start = workflow.Now(ctx)
 	err := workflow.SetUpdateHandlerWithOptions(ctx, SubscriptionOpen, s.answerOpen, workflow.UpdateHandlerOptions{
 		Validator: func() error { return s.validate("") }, Description: "Create the subscription, and wait a moment for its first charge",
 	})
@@ -175,6 +175,7 @@ func (s *subscription) open(ctx workflow.Context) error {
 	}
 	s.loaded, s.refused = true, err
 	if err == nil {
+		s.period = state.Subscription.PeriodStart
 		s.took(ctx, state, s.flow.Opening != nil)
 	}
 	return nil
@@ -205,7 +206,7 @@ func (s *subscription) attach(ctx workflow.Context, accountID uuid.UUID, method 
 // spent reports whether the run has seen enough: a period is over, or its history is long. It waits for mails and requests.
 func (s *subscription) spent(ctx workflow.Context) bool {
 	return s.mails == 0 && !s.charging && s.now.Action != account.ActionCharge &&
-		(s.now.Subscription.PeriodStart.After(s.start) || workflow.GetInfo(ctx).GetContinueAsNewSuggested())
+		(s.now.Subscription.PeriodStart.After(s.period) || workflow.GetInfo(ctx).GetContinueAsNewSuggested())
 }
 
 func (s *subscription) again(ctx workflow.Context) error {

@@ -27,12 +27,12 @@ func TestSubscription_EndsWithItsAccountAtAnyMoment(t *testing.T) {
 		refuse  func(l *life) func(account.Invoice) (*account.Decline, error)
 		charges int
 	}{
-		"while it is opened":      {at: 0, charges: 0},
-		"while it renews":         {at: renewal, charges: 1},
-		"after a declined first":  {at: time.Hour, refuse: func(*life) func(account.Invoice) (*account.Decline, error) { return soft }},
-		"while a charge is lost":  {at: time.Hour, refuse: lostUntil(3 * time.Hour), charges: 1},
+		"while it is opened":        {at: 0, charges: 0},
+		"while it renews":           {at: renewal, charges: 1},
+		"after a declined first":    {at: time.Hour, refuse: func(*life) func(account.Invoice) (*account.Decline, error) { return soft }},
+		"while a charge is lost":    {at: time.Hour, refuse: lostUntil(3 * time.Hour), charges: 1},
 		"while a charge is unknown": {at: time.Hour, refuse: awayUntil(3 * time.Hour), charges: 1},
-		"while a retry is lost":   {at: renewal + days(1) + time.Hour, refuse: retryLost(renewal), charges: 2},
+		"while a retry is lost":     {at: renewal + days(1) + time.Hour, refuse: retryLost(renewal), charges: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -83,8 +83,10 @@ type story struct {
 // flow is one execution, from its client's side.
 type flow struct {
 	story
-	client        *durable.Client
-	id            string
+	client *durable.Client
+	id     string
+	// run is the run that is recorded, empty for the newest.
+	run           string
 	first, newest uuid.UUID
 }
 
@@ -131,7 +133,7 @@ func (f *flow) cancel(ctx context.Context) error {
 // settled waits until nothing but a timer is left to happen.
 func (f *flow) settled(ctx context.Context) error {
 	return until(ctx, func() (bool, error) {
-		d, err := f.client.Temporal().DescribeWorkflowExecution(ctx, f.id, "")
+		d, err := f.client.Temporal().DescribeWorkflowExecution(ctx, f.id, f.run)
 		if err != nil {
 			return false, err
 		}
@@ -151,7 +153,7 @@ func (f *flow) settled(ctx context.Context) error {
 
 func (f *flow) closed(ctx context.Context) error {
 	return until(ctx, func() (bool, error) {
-		d, err := f.client.Temporal().DescribeWorkflowExecution(ctx, f.id, "")
+		d, err := f.client.Temporal().DescribeWorkflowExecution(ctx, f.id, f.run)
 		return err == nil && d.GetWorkflowExecutionInfo().GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_RUNNING, err
 	})
 }
@@ -172,7 +174,9 @@ func until(ctx context.Context, done func() (bool, error)) error {
 
 func (f *flow) history(ctx context.Context) (*history.History, error) {
 	answer, err := f.client.Temporal().WorkflowService().GetWorkflowExecutionHistory(ctx,
-		&workflowservice.GetWorkflowExecutionHistoryRequest{Namespace: namespace, Execution: &common.WorkflowExecution{WorkflowId: f.id}})
+		&workflowservice.GetWorkflowExecutionHistoryRequest{
+			Namespace: namespace, Execution: &common.WorkflowExecution{WorkflowId: f.id, RunId: f.run},
+		})
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ import (
 
 const (
 	namespace = "record"
-	patience  = 2 * time.Minute
+	patience  = 5 * time.Minute
 )
 
 func main() {
@@ -81,7 +81,7 @@ func play(ctx context.Context, r *recorder, only string) error {
 			ShutdownTimeout: time.Second,
 		})
 	}()
-	for _, s := range slices.Concat(scenarios, deviceScenarios, passwordScenarios, passwordChangeScenarios, closureScenarios, emailLinkScenarios) {
+	for _, s := range slices.Concat(scenarios, deviceScenarios, passwordScenarios, passwordChangeScenarios, closureScenarios, emailLinkScenarios, subscriptionScenarios) {
 		if !strings.Contains(s.name, only) {
 			continue
 		}

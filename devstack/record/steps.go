@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"gatehouse/activities"
+	"gatehouse/workflows/billingtest"
 )
 
 // signupSteps are the activities of a sign-up. The interface holds the recorded ones to the signatures of the real ones.
@@ -59,6 +60,9 @@ type script struct {
 	devices []uuid.UUID
 	// finishLink ends a link of an outside account.
 	finishLink func() error
+	// books are those of the payer, live the ids of the subscriptions that a closure finds.
+	books *billingtest.Books
+	live  []string
 }
 
 // steps play the script of the scenario that runs, without any database or provider.
