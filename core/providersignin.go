@@ -77,30 +77,36 @@ func (c *Core) ProviderSignIn(ctx context.Context, by account.Caller, in Provide
 		vouched = *in.EmailVerified
 	}
 	from := origin(by, in.Fingerprint, in.Attribution, in.AnonymousID)
-	session := uuid.New()
-	owner, step, err := c.Store.SignInByProvider(ctx, store.ProviderSignIn{
+	out, _, err := c.signInByProvider(ctx, in.Device, store.ProviderSignIn{
 		Link: account.LinkedProvider{
 			Provider: provider, Subject: in.Subject, Type: "oauth", Email: &email, DisplayName: given(in.Name), AvatarURL: picture(in.AvatarURL),
 		},
-		Email: email, Vouched: vouched, Name: given(in.Name), Origin: from,
-		Bonus: store.Bonus{Full: c.Policy.WelcomeBonus, Reduced: c.Policy.WelcomeBonusReduced},
-		Session: store.NewSession{
-			ID: session, Method: string(provider), IP: from.IP, UserAgent: from.UserAgent, TTL: c.Policy.SessionTTL,
-			Client: in.Device.client(),
-		},
-		Gate: c.gate(in.Device, session),
+		Email: email, Vouched: vouched, Asserted: true, Name: given(in.Name), Origin: from,
 	})
+	return out, err
+}
+
+// signInByProvider opens the account of an outside account, or makes one, with a session that owes what every login owes. It
+// tells the owner of an address that the outside account shares but does not open.
+func (c *Core) signInByProvider(ctx context.Context, device ShownDevice, p store.ProviderSignIn) (out SignIn, created bool, err error) {
+	provider, session := string(p.Link.Provider), uuid.New()
+	p.Bonus = store.Bonus{Full: c.Policy.WelcomeBonus, Reduced: c.Policy.WelcomeBonusReduced}
+	p.Session = store.NewSession{
+		ID: session, Method: provider, IP: p.Origin.IP, UserAgent: p.Origin.UserAgent, TTL: c.Policy.SessionTTL, Client: device.client(),
+	}
+	p.Gate = c.gate(device, session)
+	opened, err := c.Store.SignInByProvider(ctx, p)
 	if errors.Is(err, account.ErrAccountExists) {
 		// Once a day at most, however often it is tried.
-		failed := c.notify(ctx, owner, templates.ProviderRefused, string(provider)+"/"+c.Clock.Now().Format(time.DateOnly))
+		failed := c.notify(ctx, opened.AccountID, templates.ProviderRefused, provider+"/"+c.Clock.Now().Format(time.DateOnly))
 		err = cmp.Or(failed, err)
 	}
 	if err != nil {
-		return SignIn{}, err
+		return SignIn{}, false, err
 	}
-	out, err := c.signIn(ctx, session)
-	if err != nil {
-		return SignIn{}, err
+	if out, err = c.signIn(ctx, session); err != nil {
+		return SignIn{}, false, err
 	}
-	return c.challenge(ctx, out, step)
+	out, err = c.challenge(ctx, out, opened.Step)
+	return out, opened.Created, err
 }

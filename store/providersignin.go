@@ -9,57 +9,68 @@ import (
 	"gatehouse/account"
 )
 
-// ProviderSignIn is somebody whom a trusted backend has seen signing in at a provider (C17).
+// ProviderSignIn is somebody who signed in at a provider: the provider says so (B09), or a trusted backend (C17).
 type ProviderSignIn struct {
 	Link  account.LinkedProvider
 	Email string
 	// Vouched is set when the address is proven; without it no account is made.
 	Vouched bool
-	Name    *string
-	Origin  account.Origin
-	Bonus   Bonus
+	// Asserted is set when a backend says it rather than the provider.
+	Asserted       bool
+	Name           *string
+	MarketingOptIn bool
+	Origin         account.Origin
+	Bonus          Bonus
 	// Session is the session to make; its account is found here.
 	Session NewSession
 	// Gate decides whether the session of an account that is there already owes a second step. A sign-up owes none.
 	Gate Gate
 }
 
+// ProviderSignedIn is an account that an outside account opens, and what its session owes. Created says that it is new.
+type ProviderSignedIn struct {
+	AccountID uuid.UUID
+	Step      account.SecondStep
+	Created   bool
+}
+
 // SignInByProvider opens the account that an outside account is linked to, or makes one with a free address, and returns the
 // account and what its session owes. The address alone opens nothing: one that has a verified account gives
 // account.ErrAccountExists and that account's id. It returns account.ErrEmailNotVerified for a new address that nobody
 // vouches for, and account.ErrUnauthorized when the account may not be used.
-func (s *Store) SignInByProvider(ctx context.Context, p ProviderSignIn) (uuid.UUID, account.SecondStep, error) {
-	id, step, err := s.signInByProvider(ctx, p)
+func (s *Store) SignInByProvider(ctx context.Context, p ProviderSignIn) (ProviderSignedIn, error) {
+	out, err := s.signInByProvider(ctx, p)
 	if err != nil && account.AsError(err).Kind == account.Conflict {
 		return s.signInByProvider(ctx, p) // the same request may have made it at this moment
 	}
-	return id, step, err
+	return out, err
 }
 
-func (s *Store) signInByProvider(ctx context.Context, p ProviderSignIn) (id uuid.UUID, step account.SecondStep, err error) {
-	err = s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+func (s *Store) signInByProvider(ctx context.Context, p ProviderSignIn) (ProviderSignedIn, error) {
+	var out ProviderSignedIn
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		var usable bool
 		err := translate(tx.db.NewRaw(`
 			SELECT a.id, `+accountUsable+` FROM linked_providers l JOIN accounts a ON a.id = l.account_id
 			WHERE l.provider = ? AND l.provider_account_id = ? AND a.deleted_at IS NULL FOR UPDATE OF a`,
-			p.Link.Provider, p.Link.Subject).Scan(ctx, &id, &usable))
-		known := !errors.Is(err, account.ErrNotFound)
+			p.Link.Provider, p.Link.Subject).Scan(ctx, &out.AccountID, &usable))
+		out.Created = errors.Is(err, account.ErrNotFound)
 		switch {
-		case !known:
-			err = tx.makeByProvider(ctx, p, &id)
+		case out.Created:
+			err = tx.makeByProvider(ctx, p, &out.AccountID)
 		case err == nil && !usable:
 			err = account.ErrUnauthorized
 		}
 		if err != nil {
 			return err
 		}
-		p.Session.AccountID = id
-		if known {
-			_, step, err = tx.OpenSession(ctx, p.Session, p.Gate)
-		} else {
+		p.Session.AccountID = out.AccountID
+		if out.Created {
 			_, err = tx.CreateSession(ctx, p.Session)
+		} else {
+			_, out.Step, err = tx.OpenSession(ctx, p.Session, p.Gate)
 		}
-		if err != nil {
+		if err != nil || !p.Asserted {
 			return err
 		}
 		// An assertion is not enough for what an administrator may change (security.md section 6).
@@ -68,7 +79,7 @@ func (s *Store) signInByProvider(ctx context.Context, p ProviderSignIn) (id uuid
 			p.Session.ID).Exec(ctx)
 		return err
 	})
-	return id, step, translate(err)
+	return out, translate(err)
 }
 
 // makeByProvider makes the account, and sets id to it or to the one that has the address.
@@ -87,7 +98,7 @@ func (s *Store) makeByProvider(ctx context.Context, p ProviderSignIn, id *uuid.U
 		return err
 	}
 	*id = uuid.New()
-	n := newAccount{id: *id, email: p.Email, verified: true, name: p.Name, origin: p.Origin}
+	n := newAccount{id: *id, email: p.Email, verified: true, name: p.Name, marketingOptIn: p.MarketingOptIn, origin: p.Origin}
 	if err := s.createAccount(ctx, n, p.Bonus); err != nil {
 		return err
 	}

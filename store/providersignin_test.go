@@ -20,33 +20,34 @@ func signInOf(l account.LinkedProvider, email string) store.ProviderSignIn {
 func TestSignInByProvider(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	made, _, err := w.SignInByProvider(t.Context(), signInOf(google("1"), ada))
+	made, err := w.SignInByProvider(t.Context(), signInOf(google("1"), ada))
 	require.NoError(t, err)
-	require.Equal(t, "google", one[string](t, w, `SELECT primary_provider FROM accounts WHERE id = $1`, made))
-	again, _, err := w.SignInByProvider(t.Context(), signInOf(google("1"), "other@example.com"))
+	require.Equal(t, "google", one[string](t, w, `SELECT primary_provider FROM accounts WHERE id = $1`, made.AccountID))
+	again, err := w.SignInByProvider(t.Context(), signInOf(google("1"), "other@example.com"))
 	require.NoError(t, err)
-	require.Equal(t, made, again, "the pair alone identifies")
+	require.Equal(t, made.AccountID, again.AccountID, "the pair alone identifies")
+	require.Equal(t, []bool{true, false}, []bool{made.Created, again.Created})
 	require.Equal(t, 1, w.count(t, "accounts"))
 	require.Equal(t, 2, w.count(t, "sessions"))
 	w.requireInvariants(t)
 
-	owner, _, err := w.SignInByProvider(t.Context(), signInOf(github("1"), ada))
+	owner, err := w.SignInByProvider(t.Context(), signInOf(github("1"), ada))
 	require.ErrorIs(t, err, account.ErrAccountExists, "an address opens nothing (OAU-09)")
-	require.Equal(t, made, owner)
+	require.Equal(t, made.AccountID, owner.AccountID)
 	unvouched := signInOf(google("2"), "new@example.com")
 	unvouched.Vouched = false
-	_, _, err = w.SignInByProvider(t.Context(), unvouched)
+	_, err = w.SignInByProvider(t.Context(), unvouched)
 	require.ErrorIs(t, err, account.ErrEmailNotVerified, "PRE-05")
 
 	squatter := w.newcomer(t, "victim@example.com")
-	victim, _, err := w.SignInByProvider(t.Context(), signInOf(google("3"), "victim@example.com"))
+	victim, err := w.SignInByProvider(t.Context(), signInOf(google("3"), "victim@example.com"))
 	require.NoError(t, err)
-	require.NotEqual(t, squatter.AccountID, victim, "PRE-01")
+	require.NotEqual(t, squatter.AccountID, victim.AccountID, "PRE-01")
 	_, err = w.PrincipalBySession(t.Context(), squatter.SessionID)
 	require.ErrorIs(t, err, account.ErrNotFound)
 
-	w.exec(t, `UPDATE accounts SET is_active = false WHERE id = $1`, made)
-	_, _, err = w.SignInByProvider(t.Context(), signInOf(google("1"), ada))
+	w.exec(t, `UPDATE accounts SET is_active = false WHERE id = $1`, made.AccountID)
+	_, err = w.SignInByProvider(t.Context(), signInOf(google("1"), ada))
 	require.ErrorIs(t, err, account.ErrUnauthorized)
 }
 
@@ -56,11 +57,56 @@ func TestRace_SignInByProvider_MakesOneAccount(t *testing.T) {
 	for range *rounds {
 		subject := uuid.NewString()
 		errs := race(crowd, func(int) error {
-			_, _, err := w.SignInByProvider(t.Context(), signInOf(google(subject), subject+"@example.com"))
+			_, err := w.SignInByProvider(t.Context(), signInOf(google(subject), subject+"@example.com"))
 			return err
 		})
 		require.Equal(t, crowd, winners(t, errs))
 		require.Equal(t, 1, w.count(t, `accounts WHERE email = $1`, subject+"@example.com"))
 	}
 	w.requireInvariants(t)
+}
+
+// What a backend asserts is less than what the provider says: an administrator has to authenticate anew (security.md section 6).
+func TestSignInByProvider_Asserted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	fresh := func(asserted bool) bool {
+		in := signInOf(google("1"), ada)
+		in.Asserted, in.MarketingOptIn = asserted, true
+		_, err := w.SignInByProvider(t.Context(), in)
+		require.NoError(t, err)
+		return one[bool](t, w, `SELECT auth_time > 'epoch' FROM sessions WHERE id = $1`, in.Session.ID)
+	}
+	require.True(t, fresh(true), "nobody special")
+	require.Equal(t, 1, w.count(t, "accounts WHERE marketing_opt_in"))
+	w.exec(t, `UPDATE accounts SET roles = '{user,admin}', marketing_opt_in = false`)
+	require.False(t, fresh(true))
+	require.True(t, fresh(false))
+	require.Zero(t, w.count(t, "accounts WHERE marketing_opt_in"), "a returning person's wish stays")
+}
+
+// PRE-09: whoever comes first makes the account, by whichever way; with it come one bonus and no orphans.
+func TestPRE09_RaceOfEverySignUp(t *testing.T) {
+	t.Parallel()
+	for range *rounds {
+		w := newWorld(t)
+		attempt, ch := w.proven(t, ada)
+		registration := w.park(t, account.SignupByRegister, ada, named("ada"))
+		errs := race(crowd, func(i int) error {
+			var err error
+			switch i % 3 {
+			case 0:
+				_, err = w.SignInByProvider(t.Context(), signInOf(google("1"), ada))
+			case 1:
+				_, err = w.CompleteSignup(t.Context(), ch.ID, bonus, sessionTTL)
+			default:
+				_, err = w.Register(t.Context(), store.Registration{Attempt: registration.ID, SessionTTL: sessionTTL, Bonus: bonus})
+			}
+			return err
+		})
+		winners(t, errs, account.ErrAccountExists, account.ErrEmailExists, account.ErrNotFound, account.ErrInvalidCode, account.ErrUnavailable)
+		require.Equal(t, 1, w.count(t, "accounts"), attempt.ID)
+		require.Equal(t, 1, w.count(t, "accounts WHERE email_verified_at IS NOT NULL"))
+		w.requireInvariants(t)
+	}
 }

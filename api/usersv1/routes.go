@@ -17,6 +17,7 @@ type Core interface {
 	settingsCore
 	subscriptionCore
 	pushCore
+	googleCore
 	Login(context.Context, account.Caller, core.LoginInput) (core.SignIn, error)
 	Register(context.Context, account.Caller, core.RegisterInput) (core.Registered, error)
 	Logout(context.Context, account.Caller, core.None) (core.None, error)
@@ -28,7 +29,7 @@ type Core interface {
 // Routes is the table of document B, and of the operations that every dialect's 202 points to (design D16).
 func Routes(c Core) []endpoint.Route {
 	return slices.Concat(accountRoutes(c), mfaRoutes(c), sessionRoutes(c), passwordRoutes(c), settingsRoutes(c), subscriptionRoutes(c),
-		pushRoutes(c))
+		pushRoutes(c), googleRoutes(c))
 }
 
 func accountRoutes(c Core) []endpoint.Route {

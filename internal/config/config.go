@@ -172,6 +172,9 @@ type Identity struct {
 	// GoogleClientID and GoogleClientSecret are those of your application at Google.
 	GoogleClientID     string `env:"GOOGLE_CLIENT_ID"`
 	GoogleClientSecret string `env:"GOOGLE_CLIENT_SECRET"`
+	// GoogleRedirectURL is where Google sends people back to who sign in with it (contract B09), exactly as registered there;
+	// "postmessage" is for codes that Google's own script hands to your page.
+	GoogleRedirectURL string `env:"GOOGLE_REDIRECT_URL" envDefault:"postmessage"`
 	// AppleIssuer publishes Apple's endpoints.
 	AppleIssuer string `env:"APPLE_ISSUER" envDefault:"https://appleid.apple.com"`
 	// AppleClientID is that of your application at Apple.

@@ -17,6 +17,8 @@ type Settings struct {
 	GoogleIssuer       string
 	GoogleClientID     string
 	GoogleClientSecret string
+	// GoogleRedirectURL is the one that codes of Google are asked for with; no request can name another.
+	GoogleRedirectURL  string
 	AppleIssuer        string
 	AppleClientID      string
 	GitHubAPIURL       string
@@ -55,6 +57,17 @@ type Provider interface {
 	AuthorizeURL(ctx context.Context, redirect, state string) (string, error)
 }
 
+// CodeProvider is a vendor at which people sign in, and come back with an authorization code (B09).
+type CodeProvider interface {
+	// Exchange trades a code for what the vendor says of its owner. It returns account.ErrInvalidProviderToken for a code that
+	// is unknown, used or expired, or that was asked for with another code verifier (RFC 7636; empty for none), and
+	// account.ErrUnavailable when the vendor gives no answer, or does not know this application.
+	Exchange(ctx context.Context, code, verifier string) (Assertion, error)
+	// SignInURL is the vendor's page for state and the challenge of a code verifier. It returns
+	// account.ErrProviderNotConfigured where codes come to no page of ours, and account.ErrUnavailable.
+	SignInURL(ctx context.Context, state, challenge string) (string, error)
+}
+
 var vendors = []struct {
 	name       account.Provider
 	configured func(Settings) bool
@@ -84,6 +97,14 @@ func New(s Settings) *Providers {
 // Of returns a vendor, or account.ErrProviderNotConfigured.
 func (p *Providers) Of(name account.Provider) (Provider, error) {
 	if v, ok := p.open[name]; ok {
+		return v, nil
+	}
+	return nil, account.ErrProviderNotConfigured
+}
+
+// Google returns the vendor Google, or account.ErrProviderNotConfigured.
+func (p *Providers) Google() (CodeProvider, error) {
+	if v, ok := p.open[account.ProviderGoogle].(*openID); ok {
 		return v, nil
 	}
 	return nil, account.ErrProviderNotConfigured

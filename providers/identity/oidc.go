@@ -20,6 +20,8 @@ const googleIssuer, googleTokenInfo = "https://accounts.google.com", "https://oa
 // openID is a vendor that publishes where its endpoints are. It is asked for them on first use, and once.
 type openID struct {
 	issuer, clientID, scope string
+	// secret and redirect are those of code exchanges.
+	secret, redirect string
 	// more are parameters of the sign-in page that only this vendor wants.
 	more []string
 	// tokenInfo tells for whom a token was made, where the vendor has that.
@@ -32,7 +34,7 @@ type openID struct {
 }
 
 type endpoints struct {
-	authorize, userInfo string
+	authorize, userInfo, token string
 	// keys are fetched when a token names one that is not known.
 	keys oidc.KeySet
 }
@@ -40,6 +42,7 @@ type endpoints struct {
 func openGoogle(s Settings) Provider {
 	p := &openID{
 		issuer: trimSlash(s.GoogleIssuer), clientID: s.GoogleClientID, scope: "openid email profile", client: newClient(),
+		secret: s.GoogleClientSecret, redirect: s.GoogleRedirectURL,
 	}
 	if p.issuer == googleIssuer {
 		p.tokenInfo = googleTokenInfo
@@ -89,9 +92,10 @@ func (p *openID) ask(ctx context.Context) (endpoints, error) {
 		return endpoints{}, account.ErrUnavailable.Because(errors.New("identity: the issuer's description cannot be read"))
 	}
 	e := endpoints{
-		authorize: provider.Endpoint().AuthURL, userInfo: provider.UserInfoEndpoint(), keys: oidc.NewRemoteKeySet(ctx, more.Keys),
+		authorize: provider.Endpoint().AuthURL, token: provider.Endpoint().TokenURL, userInfo: provider.UserInfoEndpoint(),
+		keys: oidc.NewRemoteKeySet(ctx, more.Keys),
 	}
-	for _, address := range []string{e.authorize, e.userInfo, more.Keys} {
+	for _, address := range []string{e.authorize, e.token, e.userInfo, more.Keys} {
 		if address != "" && !p.safe(address) {
 			return endpoints{}, account.ErrUnavailable.Because(errors.New("identity: the issuer names an endpoint without TLS"))
 		}
