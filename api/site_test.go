@@ -70,6 +70,24 @@ func TestInlineElementsArePermittedByTheirHash(t *testing.T) {
 	}
 }
 
+// The pages that mails link to do something when their button is pressed, each its own, and nothing by being opened.
+func TestPagesOfLinks(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	for path, want := range map[string][]string{
+		"/confirm-email": {"<h1>Confirm your email address</h1>", `"PUT"`, "confirm-email\"", "enter the code"},
+		"/undo-closure":  {"<h1>Open your account again</h1>", `"POST"`, "undo-closure\"", "stay closed"},
+	} {
+		body := app.send(t, "GET", path+"?token=t", "").Body
+		for _, part := range want {
+			require.Contains(t, strings.ReplaceAll(body, `\/`, "/"), part, path)
+		}
+		require.NotContains(t, body, "{{")
+		require.NotContains(t, body, "ZgotmplZ")
+	}
+	require.Empty(t, app.core.called())
+}
+
 func TestHTTPSIsRemembered(t *testing.T) {
 	t.Parallel()
 	require.Empty(t, newApp(t).send(t, "GET", "/docs", "").Header.Get("Strict-Transport-Security"))

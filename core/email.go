@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/google/uuid"
@@ -145,7 +146,7 @@ func (c *Core) ConfirmEmail(ctx context.Context, by account.Caller, in ConfirmEm
 // is known or not.
 func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeInput) (None, error) {
 	// The time of the answer must not tell a known address either: both wait until this has passed.
-	floor := time.NewTimer(resendFloor)
+	floor := answerFloor()
 	defer func() { <-floor.C }()
 	email := account.NormalizeEmail(in.Email)
 	if email == "" {
@@ -187,8 +188,16 @@ func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeI
 	return None{}, err
 }
 
-// resendFloor is longer than a code takes to be made.
-const resendFloor = 60 * time.Millisecond
+const (
+	// resendFloor is longer than a code takes to be made, resendSpread far more than what differs all the same.
+	resendFloor  = 60 * time.Millisecond
+	resendSpread = 20 * time.Millisecond
+)
+
+// answerFloor is how long an answer waits that must not tell by its time whether an address is known.
+func answerFloor() *time.Timer {
+	return time.NewTimer(resendFloor + rand.N(resendSpread)) //nolint:gosec // Hides differences; nothing is guessed from it.
+}
 
 func codeInput(rawEmail, code string) (email string, err error) {
 	invalid := account.ErrInvalid

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"time"
 
 	"github.com/google/uuid"
 	"go.temporal.io/sdk/temporal"
@@ -176,7 +175,7 @@ type ForgotPasswordInput struct {
 // alike but the mail. It returns account.ErrTooManyRequests when too many links were asked for an address, known or not.
 func (c *Core) ForgotPassword(ctx context.Context, by account.Caller, in ForgotPasswordInput) (None, error) {
 	// The time of the answer must not tell a known address either: both wait until this has passed.
-	floor := time.NewTimer(resendFloor)
+	floor := answerFloor()
 	defer func() { <-floor.C }()
 	email := account.NormalizeEmail(in.Email)
 	if email == "" {

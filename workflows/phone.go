@@ -70,10 +70,12 @@ type phone struct {
 	opened map[uuid.UUID]error
 	bound  map[uuid.UUID]bool
 	code   activities.IssuedCode
-	// proven is the challenge that was bound last.
-	proven uuid.UUID
+	// newest is the challenge that was bound last.
+	newest uuid.UUID
 	// waiting holds while a code awaits its proof.
-	waiting, closed bool
+	waiting bool
+	// expired is set when the newest code has died unproven, closed when the flow takes no message any more.
+	expired, closed bool
 	stopSend        workflow.CancelFunc
 	mutex           workflow.Mutex
 	log             log.Logger
@@ -104,12 +106,11 @@ func (p *phone) run(ctx workflow.Context) (outcome string, err error) {
 		return refusal(err), nil
 	}
 	for {
-		proven, err := p.awaitProof(ctx)
-		if err != nil {
+		if err := awaitProof(ctx, p, p.log); err != nil {
 			return outcomeFailed, err
 		}
 		p.stopSending()
-		if !proven {
+		if p.expired {
 			return outcomeExpired, nil
 		}
 		p.tell(ctx)
@@ -130,32 +131,18 @@ func (p *phone) settle(ctx workflow.Context) error {
 	return p.open(ctx, req, patiently)
 }
 
-// awaitProof returns true once a number is proven, and false when the newest code has died unproven.
-func (p *phone) awaitProof(ctx workflow.Context) (bool, error) {
-	for p.waiting || p.owed != nil {
-		patience := max(p.code.FlowExpiresAt.Sub(workflow.Now(ctx)), leastWait)
-		alarm := workflow.NewTimerWithOptions(ctx, patience, workflow.TimerOptions{Summary: "give up if unproven"})
-		for !alarm.IsReady() {
-			if err := workflow.Await(ctx, func() bool { return !p.waiting || p.owed != nil || alarm.IsReady() }); err != nil {
-				return false, err
-			}
-			if !p.waiting && p.owed == nil {
-				return true, nil
-			}
-			// Whoever asked has got an answer, and will ask again.
-			if err := p.settle(ctx); err != nil {
-				p.log.Warn("no code was made", "error", durable.Describe(err))
-			}
-		}
-		if err := alarm.Get(ctx, nil); err != nil {
-			return false, err // canceled
-		}
-		if !workflow.Now(ctx).Before(p.code.FlowExpiresAt) {
-			return !p.waiting, nil
-		}
-	}
-	return true, nil
+func (p *phone) until() time.Time { return p.code.FlowExpiresAt }
+func (p *phone) proven() bool     { return !p.waiting && p.owed == nil }
+func (p *phone) owing() bool      { return p.owed != nil }
+func (p *phone) over() bool       { return p.expired }
+
+// expire gives up when the newest code has died unproven.
+func (p *phone) expire(ctx workflow.Context) error {
+	p.expired = p.waiting && p.owed == nil && !workflow.Now(ctx).Before(p.code.FlowExpiresAt)
+	return nil
 }
+
+func (p *phone) rearmed(workflow.Context) {}
 
 var errPhoneEnding = errors.New("the verification has ended")
 
@@ -226,7 +213,7 @@ func (p *phone) proceed(ctx workflow.Context, proof PhoneProof) error {
 	if err := briefly(ctx, a.BindPhone, activities.ChallengeInput(proof)).Get(ctx, nil); err != nil {
 		return err
 	}
-	p.bound[proof.ChallengeID], p.proven, p.waiting = true, proof.ChallengeID, false
+	p.bound[proof.ChallengeID], p.newest, p.waiting = true, proof.ChallengeID, false
 	return nil
 }
 
@@ -297,7 +284,7 @@ func (p *phone) stopSending() {
 func (p *phone) tell(ctx workflow.Context) {
 	const template = "phone_verified"
 	child := workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-		WorkflowID:               "notice/phone/" + p.proven.String(),
+		WorkflowID:               "notice/phone/" + p.newest.String(),
 		ParentClosePolicy:        enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy:    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowExecutionTimeout: courtesyMail + time.Hour,

@@ -1,4 +1,4 @@
-// Package site is what the API serves beside its documents: the API reference, the page that a confirmation mail links
+// Package site is what the API serves beside its documents: the API reference, the pages that mails link
 // to, the public keys, and in development the inbox. Everything is embedded and works offline.
 package site
 
@@ -31,10 +31,6 @@ var (
 	docsPage string
 	//go:embed docs.js
 	docsScript string
-	//go:embed confirm_email.html
-	confirmEmailPage string
-	//go:embed undo_closure.html
-	undoClosurePage string
 	//go:embed reset_password.html
 	resetPasswordPage string
 	//go:embed inbox.html
@@ -56,12 +52,15 @@ const (
 func Pages(keys []byte) ([]endpoint.Page, error) {
 	pages := []endpoint.Page{
 		{Path: "/.well-known/jwks.json", MediaType: "application/json", CacheControl: briefly, Body: keys},
-		scripted("/confirm-email", confirmEmailPage),
 		scripted("/reset-password", resetPasswordPage),
-		scripted("/undo-closure", undoClosurePage),
 		{Path: "/docs", MediaType: htmlType, ContentSecurityPolicy: docsPolicy, Body: []byte(docsPage)},
 		{Path: "/docs/docs.js", MediaType: "text/javascript; charset=utf-8", Body: []byte(specList() + docsScript)},
 	}
+	linked, err := linkPages()
+	if err != nil {
+		return nil, err
+	}
+	pages = append(pages, linked...)
 	for _, asset := range []string{
 		"swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-standalone-preset.js", "favicon-32x32.png",
 	} {
