@@ -148,7 +148,7 @@ func TestHoldCreditsRaceOfOneKey(t *testing.T) {
 		errs = race(crowd, func(i int) error { return w.CaptureHold(t.Context(), owner, ids[0], used[i%3]) })
 		winners(t, errs, store.ErrHoldEnded)
 		cost := one[int64](t, w, `SELECT used FROM credit_holds WHERE id = $1`, ids[0])
-		require.EqualValues(t, 100-cost, w.balance(t, owner))
+		require.Equal(t, 100-cost, w.balance(t, owner))
 		require.Equal(t, cost, one[int64](t, w, `SELECT total_used FROM credits WHERE account_id = $1`, owner))
 		for i, err := range errs {
 			require.Equal(t, used[i%3] == cost, err == nil)
