@@ -66,6 +66,10 @@ func TestDocumentedSentencesOfSubscriptions(t *testing.T) {
 		status             int
 		want               string
 	}{
+		"B19 declined": {
+			"POST", "", `{"planId":"p","paymentMethodId":"pm"}`, account.ErrPaymentDeclined, 400,
+			`{"error":"payment_declined","message":"The payment method was declined"}`,
+		},
 		"B19 unknown plan": {"POST", "", `{"planId":"p","paymentMethodId":"pm"}`, account.ErrUnknownPlan, 400, `{"error":"unknown_plan","message":"Unknown plan"}`},
 		"B19 twice":        {"POST", "", `{"planId":"p","paymentMethodId":"pm"}`, account.ErrAlreadySubscribed, 409, `{"error":"already_subscribed","message":"An active subscription already exists"}`},
 		"B20 unknown":      {"PUT", "/sub_1", `{"planId":"p"}`, account.ErrNotFound, 404, `{"error":"not_found","message":"Subscription not found"}`},

@@ -146,7 +146,9 @@ func (s *subscription) run(ctx workflow.Context) (outcome string, err error) {
 			continue
 		}
 		if s.spent(ctx) {
-			if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) }); err != nil {
+			// A request that comes meanwhile may wait for a charge, which is this loop's to make.
+			done := func() bool { return workflow.AllHandlersFinished(ctx) || !s.spent(ctx) }
+			if err := workflow.Await(ctx, done); err != nil {
 				return outcomeFailed, err
 			}
 			if !s.ending && s.spent(ctx) {

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"gatehouse/account"
+	"gatehouse/activities"
 	"gatehouse/workflows"
 )
 
@@ -59,4 +60,34 @@ func TestSubscription_AHintAsksAtOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A run whose period is over waits for the requests it has taken; one of those may wait for a charge of the run.
+func TestSubscription_ARequestAtTheEndOfARunIsServed(t *testing.T) {
+	t.Parallel()
+	l := newLife(t)
+	renewal := midnight.AddDate(0, 1, 0)
+	l.Refuse = func(i account.Invoice) (*account.Decline, error) {
+		if i.Reason == account.InvoiceCycle && i.Attempt == 1 {
+			return &account.Decline{Code: "stolen_card", Hard: true}, nil
+		}
+		return nil, nil
+	}
+	// The mail about the decline keeps the run from ending at once; the request that comes meanwhile outlasts the mail.
+	away := func(d time.Duration) func() error {
+		return func() error {
+			if now := l.Now(); now.After(renewal.Add(-time.Minute)) && now.Before(renewal.Add(d)) {
+				return account.ErrUnavailable
+			}
+			return nil
+		}
+	}
+	l.Post, l.Attach = away(20*time.Second), away(40*time.Second)
+	changed := l.change(renewal.Sub(midnight)+10*time.Second, activities.CommandChangeMethod, workflows.SubscriptionRequest{MethodID: "pm_2"})
+	_, err := l.until(days(40), "starter")
+	require.NoError(t, err)
+	require.True(t, changed.answered)
+	require.NoError(t, changed.err)
+	require.Equal(t, account.SubscriptionActive, changed.state.Subscription.Status, "it was charged before the answer")
+	require.Len(t, l.Paid, 2)
 }

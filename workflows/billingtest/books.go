@@ -25,8 +25,8 @@ type Books struct {
 	Now   func() time.Time
 	// Refuse says how a charge goes; nil means well. An error leaves its outcome unknown: after ErrLost the money has moved.
 	Refuse func(account.Invoice) (*account.Decline, error)
-	// Attach says whether a payment method can be had; nil means yes.
-	Attach func() error
+	// Attach says whether a payment method can be had, Post whether a mail goes out; nil means yes.
+	Attach, Post func() error
 	// Watch sees every change, with what the subscription was before. nil means nobody does.
 	Watch func(before account.Subscription, c account.SubscriptionChange)
 
@@ -171,8 +171,13 @@ func (b *Books) ask(i account.Invoice) (*account.Decline, error) {
 
 func key(i account.Invoice) string { return fmt.Sprintf("%s/%d", i.ID, i.Attempt) }
 
-// SendSubscriptionMail notes the mail.
+// SendSubscriptionMail notes the mail, unless Post says otherwise.
 func (b *Books) SendSubscriptionMail(_ context.Context, in activities.SubscriptionMailInput) (activities.Delivered, error) {
+	if b.Post != nil {
+		if err := b.Post(); err != nil {
+			return activities.Delivered{}, err
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.Mails = append(b.Mails, in.Template)

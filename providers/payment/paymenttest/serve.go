@@ -37,6 +37,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		drop(w)
 		return
 	}
+	if fault.Moment == Held {
+		fault.reach()
+		s.wait(r)
+		return
+	}
 	if fault.Status != 0 && !fault.Done {
 		fault.reach()
 		fail(w, fault)
@@ -51,16 +56,21 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	case fault.Moment == After:
 		drop(w)
 	case fault.Moment == Never:
-		select {
-		case <-r.Context().Done():
-		case <-s.ended:
-		}
+		s.wait(r)
 	case fault.Moment == Twice:
 		twice(w, said)
 	case fault.Status != 0:
 		fail(w, fault)
 	default:
 		write(w, said)
+	}
+}
+
+// wait lasts until the client has gone.
+func (s *Server) wait(r *http.Request) {
+	select {
+	case <-r.Context().Done():
+	case <-s.ended:
 	}
 }
 

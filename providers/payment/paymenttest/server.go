@@ -4,6 +4,9 @@
 package paymenttest
 
 import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/stripe/stripe-go/v85"
 
 	"gatehouse/account"
 	"gatehouse/providers/payment"
@@ -45,6 +50,8 @@ type Moment string
 const (
 	// Before drops the request: nothing happens, and the connection ends.
 	Before Moment = "before"
+	// Held does nothing and leaves the client waiting.
+	Held Moment = "held"
 	// After does what was asked for, and ends the connection instead of answering.
 	After Moment = "after"
 	// Never does what was asked for and leaves the client waiting.
@@ -156,6 +163,21 @@ func (s *Server) Charged() map[string]int {
 		counts[e.Key]++
 	}
 	return counts
+}
+
+// Notice is what Stripe tells by itself about the newest charge with a key: the body, and its Stripe-Signature header.
+func (s *Server) Notice(key string) (body []byte, signature string) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	event := map[string]any{"id": "evt_" + rand.Text(), "object": "event", "type": "payment_intent.succeeded"}
+	for _, i := range s.intents {
+		if i.metadata["gatehouse_key"] == key {
+			event["data"] = map[string]any{"object": s.intentBody(i)}
+		}
+	}
+	body, _ = json.Marshal(event) //nolint:errchkjson // maps of strings and numbers
+	now := s.now()
+	return body, fmt.Sprintf("t=%d,v1=%x", now.Unix(), stripe.ComputeSignature(now, body, WebhookSecret))
 }
 
 // Requests is how many requests came, whatever became of them.
