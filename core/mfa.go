@@ -36,7 +36,12 @@ func (c *Core) SetupMFA(ctx context.Context, by account.Caller, _ None) (MFASetu
 		return MFASetup{}, err
 	}
 	a := by.Principal.Account
-	key, url, err := secret.NewTOTP(c.Policy.TOTPIssuer, a.DisplayUsername())
+	// The email, as document B says, and the username only where there is none.
+	label := a.DisplayUsername()
+	if a.Email != nil {
+		label = *a.Email
+	}
+	key, url, err := secret.NewTOTP(c.Policy.TOTPIssuer, label)
 	if err != nil {
 		return MFASetup{}, err
 	}
