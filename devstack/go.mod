@@ -17,6 +17,7 @@ require (
 	go.temporal.io/server v1.32.1
 	golang.org/x/sync v0.24.0
 	google.golang.org/protobuf v1.36.12
+	pgregory.net/rapid v1.3.0
 )
 
 require github.com/boombuler/barcode v1.0.1-0.20190219062509-6c824513bacc // indirect

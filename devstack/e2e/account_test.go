@@ -627,6 +627,8 @@ func codeDiesWithItsSession(t *testing.T, s *system) {
 	s.passTime(t, "password_change", email, time.Minute)
 	temp, _ = s.sendOTP(t, fresh, "EMAIL")
 	code = s.securityCode(t, email, 2)
+	// The life of a code begins when the provider has taken it, which is noted a moment after the mail is there.
+	s.db.eventually(t, 1, `SELECT count(*) FROM challenges WHERE purpose = 'password_change' AND destination = $1 AND superseded_at IS NULL AND sent_at IS NOT NULL`, email)
 	s.db.change(t, `UPDATE challenges SET code_expires_at = now() WHERE purpose = 'password_change' AND destination = $1 AND superseded_at IS NULL`, email)
 	s.refuses(t, http.StatusBadRequest, "Invalid or expired token", withOTP(fresh, temp, code, newPassword))
 	s.refuses(t, http.StatusForbidden, "OTP is incorrect", call{Path: pathReauthenticate, Token: fresh, Body: fields{"otp": code}})

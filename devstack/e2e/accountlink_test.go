@@ -21,7 +21,7 @@ const (
 )
 
 // idToken is what the OpenID provider's SDK gives to a client.
-func (o *outside) idToken(t *testing.T, audience, subject, email string) string {
+func (o *outside) idToken(t testing.TB, audience, subject, email string) string {
 	t.Helper()
 	token, err := o.oidc.Keypair.SignJWT(jwt.MapClaims{
 		"iss": o.oidc.Issuer(), "aud": audience, "sub": subject, "email": email, "email_verified": true,
@@ -32,7 +32,7 @@ func (o *outside) idToken(t *testing.T, audience, subject, email string) string 
 }
 
 // said is the message of an enveloped answer of a status.
-func (a answer) said(t *testing.T, status int) string {
+func (a answer) said(t testing.TB, status int) string {
 	t.Helper()
 	require.Equal(t, status, a.Status, "%s", a.Body)
 	require.Equal(t, status == http.StatusOK, a.object(t)["success"], "%s", a.Body)
@@ -40,7 +40,7 @@ func (a answer) said(t *testing.T, status int) string {
 }
 
 // data is what is in the envelope.
-func (a answer) data(t *testing.T) map[string]any {
+func (a answer) data(t testing.TB) map[string]any {
 	t.Helper()
 	data, ok := a.object(t)["data"].(map[string]any)
 	require.True(t, ok, "%s", a.Body)

@@ -56,14 +56,14 @@ type app struct {
 }
 
 // code is what the app shows steps of 30 seconds from now.
-func (a app) code(t *testing.T, steps int) string {
+func (a app) code(t testing.TB, steps int) string {
 	t.Helper()
 	code, err := totp.GenerateCode(a.secret, time.Now().Add(time.Duration(steps)*30*time.Second))
 	require.NoError(t, err)
 	return code
 }
 
-func (s *system) setup(t *testing.T, token string) app {
+func (s *system) setup(t testing.TB, token string) app {
 	t.Helper()
 	got := s.want(t, http.StatusOK, call{Method: http.MethodPost, Path: pathMFASetup, Token: token}).object(t)
 	a := app{secret: got["secretKey"].(string), token: token}
@@ -77,7 +77,7 @@ func verify(token, code string) call {
 	return call{Path: pathMFAVerify, Token: token, Body: fields{"code": code}}
 }
 
-func (s *system) valid(t *testing.T, token, code string) bool {
+func (s *system) valid(t testing.TB, token, code string) bool {
 	t.Helper()
 	return s.want(t, http.StatusOK, verify(token, code)).object(t)["isValid"].(bool)
 }
@@ -94,7 +94,7 @@ func (s *system) enrolled(t *testing.T) app {
 }
 
 // forgetSteps lets the codes of this minute count once more: tests do not wait for the next one.
-func (s *system) forgetSteps(t *testing.T, email string) {
+func (s *system) forgetSteps(t testing.TB, email string) {
 	t.Helper()
 	s.db.change(t, `UPDATE totp_factors SET last_step = 0 WHERE account_id = (SELECT id FROM accounts WHERE email = $1)`, email)
 }

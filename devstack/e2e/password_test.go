@@ -66,14 +66,14 @@ func TestPasswordRaces(t *testing.T) {
 }
 
 // forgot asks for a link and returns the token of the n-th one to the address.
-func (s *system) forgot(t *testing.T, email string, n int) string {
+func (s *system) forgot(t testing.TB, email string, n int) string {
 	t.Helper()
 	s.want(t, http.StatusOK, call{Path: pathForgotPassword, Body: fields{"email": email}})
 	return tokenOf(t, s.resetMail(t, email, n))
 }
 
 // resetMail waits for the n-th mail with a link to an address.
-func (s *system) resetMail(t *testing.T, email string, n int) inboxMessage {
+func (s *system) resetMail(t testing.TB, email string, n int) inboxMessage {
 	t.Helper()
 	var links []inboxMessage
 	testkit.Eventually(t, patience, func() bool {
@@ -83,7 +83,7 @@ func (s *system) resetMail(t *testing.T, email string, n int) inboxMessage {
 	return links[len(links)-n]
 }
 
-func (s *system) reset(t *testing.T, token, pass string) answer {
+func (s *system) reset(t testing.TB, token, pass string) answer {
 	t.Helper()
 	return s.send(t, call{Path: pathResetPassword, Body: fields{"token": token, "new_password": pass}})
 }
@@ -307,6 +307,7 @@ func resetTokens(t *testing.T, s *system) {
 	require.Equal(t, http.StatusBadRequest, got.Status)
 	s.refused(t, http.StatusBadRequest, "invalid_token", call{Method: "PUT", Path: pathConfirmEmail, Body: fields{"token": good}})
 	require.Equal(t, http.StatusOK, s.login(t, email, password).Status, "nothing was changed")
+	s.db.eventually(t, 1, `SELECT count(*) FROM challenges WHERE purpose = 'reset' AND destination = $1 AND sent_at IS NOT NULL`, email)
 	s.db.change(t, `UPDATE challenges SET link_expires_at = now() WHERE purpose = 'reset' AND destination = $1`, email)
 	require.Equal(t, "invalid_token", s.reset(t, good, newPassword).code(), "expired")
 }

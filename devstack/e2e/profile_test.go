@@ -209,7 +209,7 @@ func moveTo(token, email string) call {
 }
 
 // move asks for another email and returns the mail that went there.
-func (s *system) move(t *testing.T, token, email string) inboxMessage {
+func (s *system) move(t testing.TB, token, email string) inboxMessage {
 	t.Helper()
 	s.want(t, http.StatusOK, moveTo(token, email))
 	mail := s.awaitMail(t, email, 1)

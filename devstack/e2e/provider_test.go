@@ -70,7 +70,7 @@ func (o *outside) settings(extra ...string) map[string]string {
 }
 
 // googleToken signs somebody in at the OpenID provider and returns the access token.
-func (o *outside) googleToken(t *testing.T, subject, email string) string {
+func (o *outside) googleToken(t testing.TB, subject, email string) string {
 	t.Helper()
 	o.oidc.QueueUser(person{&mockoidc.MockUser{Subject: subject, Email: email}})
 	o.oidc.QueueCode(subject)

@@ -64,7 +64,7 @@ func (s *system) pairs(t *testing.T) (email string, first pair) {
 	return email, pairOf(t, s.authenticate(t, email, password))
 }
 
-func (s *system) refresh(t *testing.T, token string) answer {
+func (s *system) refresh(t testing.TB, token string) answer {
 	t.Helper()
 	return s.raw(t, "POST", pathRefresh, "", refreshName, token)
 }

@@ -63,13 +63,18 @@ func resetExpiring() script {
 	return w
 }
 
-// resetHolding has a provider that hangs on the first link.
+// resetHolding has a provider that hangs on the first link that was made.
 func resetHolding() script {
 	w := resetting()
-	send, first := w.sendReset, uuid.Nil
-	w.sendReset = func(ctx context.Context, in activities.ChallengeInput) (activities.Delivered, error) {
-		if first == uuid.Nil || first == in.ChallengeID {
+	issue, send, first := w.issueReset, w.sendReset, uuid.Nil
+	w.issueReset = func(in activities.IssueResetInput) (activities.IssuedCode, error) {
+		if first == uuid.Nil {
 			first = in.ChallengeID
+		}
+		return issue(in)
+	}
+	w.sendReset = func(ctx context.Context, in activities.ChallengeInput) (activities.Delivered, error) {
+		if first == in.ChallengeID {
 			time.Sleep(short)
 			return activities.Delivered{}, account.ErrUnavailable.Because(errSecret)
 		}

@@ -191,13 +191,18 @@ func prolonged() script {
 	return w
 }
 
-// holding has a provider that hangs on the first code.
+// holding has a provider that hangs on the first code that was made: which of two is sent first nobody knows.
 func holding() script {
 	w := world()
-	send, first := w.send, uuid.Nil
-	w.send = func(ctx context.Context, in activities.SendCodeInput) (activities.Delivered, error) {
-		if first == uuid.Nil || first == in.ChallengeID {
+	issue, send, first := w.issue, w.send, uuid.Nil
+	w.issue = func(in activities.IssueSignupCodeInput) (activities.IssuedCode, error) {
+		if first == uuid.Nil {
 			first = in.ChallengeID
+		}
+		return issue(in)
+	}
+	w.send = func(ctx context.Context, in activities.SendCodeInput) (activities.Delivered, error) {
+		if first == in.ChallengeID {
 			time.Sleep(short)
 			return activities.Delivered{}, account.ErrUnavailable.Because(errSecret)
 		}
