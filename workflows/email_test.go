@@ -214,12 +214,22 @@ func TestEmailChange_CanceledByOps(t *testing.T) {
 // linkUp plays the link of an email to its end.
 func (s *stage) linkUp() error {
 	s.t.Helper()
+	s.linking()
+	return s.playLink()
+}
+
+// linking is a world in which a link goes well.
+func (s *stage) linking() {
 	s.move = func(in activities.EmailChangeInput) (activities.IssuedEmailChange, error) {
 		now := s.env.Now()
 		return activities.IssuedEmailChange{Linking: true, Code: activities.IssuedCode{
 			ChallengeID: in.ChangeID, Masked: masked, SendBy: now.Add(codeTTL), CodeExpiresAt: now.Add(codeTTL), FlowExpiresAt: now.Add(2 * codeTTL),
 		}}, nil
 	}
+}
+
+func (s *stage) playLink() error {
+	s.t.Helper()
 	s.env.ExecuteWorkflow(workflows.EmailLinkWorkflow, workflows.EmailChangeInput{
 		AccountID: owner, Request: workflows.EmailChangeRequest{ChangeID: firstMove},
 	})
@@ -264,6 +274,60 @@ func TestEmailLink_ReplacedByAnother(t *testing.T) {
 	require.ErrorIs(t, stale.err, account.ErrInvalidCode, "the newest only")
 	require.NoError(t, proof.err, "each link has its own time")
 	require.Equal(t, "completed", s.attributes()["FlowOutcome"])
+}
+
+func TestEmailLink_MailDownUntilTheTimeIsUp(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.send = func(activities.SendCodeInput) (activities.Delivered, error) { return activities.Delivered{}, errDown }
+	require.NoError(t, s.linkUp())
+	tries := s.times("SendCode")
+	require.Greater(t, len(tries), 3)
+	require.LessOrEqual(t, tries[len(tries)-1], codeTTL, "a code that nobody could use any more is not sent")
+	require.Equal(t, []time.Duration{2 * codeTTL}, s.times("ForgetEmailChange"))
+	require.Equal(t, "expired", s.attributes()["FlowOutcome"])
+}
+
+func TestEmailLink_TakenMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.moved = func(activities.ChallengeInput) (activities.EmailChanged, error) {
+		return activities.EmailChanged{}, account.ErrInvalidCode
+	}
+	proof := s.proveMove(time.Minute, firstMove)
+	require.NoError(t, s.linkUp())
+	require.ErrorIs(t, proof.err, account.ErrInvalidCode)
+	require.Equal(t, []time.Duration{2 * codeTTL}, s.times("ForgetEmailChange"))
+	require.Equal(t, "expired", s.attributes()["FlowOutcome"])
+}
+
+func TestEmailLink_LostUpdateAndStoreDown(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.linking()
+	issue := s.move
+	s.move = func(in activities.EmailChangeInput) (activities.IssuedEmailChange, error) {
+		if s.now() < time.Minute {
+			return activities.IssuedEmailChange{}, errDown
+		}
+		return issue(in)
+	}
+	proof := s.proveMove(5*time.Minute, firstMove)
+	require.NoError(t, s.playLink())
+	require.NoError(t, proof.err)
+	require.Len(t, s.times("SendCode"), 1, "the flow goes on with it")
+	require.Equal(t, "completed", s.attributes()["FlowOutcome"])
+}
+
+func TestEmailLink_GoneAtTheStart(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.move = func(activities.EmailChangeInput) (activities.IssuedEmailChange, error) {
+		return activities.IssuedEmailChange{}, account.ErrInvalidCode
+	}
+	require.NoError(t, s.playLink())
+	require.Empty(t, s.times("SendCode"))
+	require.Equal(t, "expired", s.attributes()["FlowOutcome"])
 }
 
 func TestEmailLink_CanceledByOps(t *testing.T) {

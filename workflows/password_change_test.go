@@ -347,6 +347,21 @@ func TestPasswordChange_CodeRefusedByTheProvider(t *testing.T) {
 	s.requireChange("expired")
 }
 
+func TestPasswordChange_ProviderDownUntilTheTimeIsUp(t *testing.T) {
+	t.Parallel()
+	s, first := newStage(t), codeBy(account.ChannelEmail)
+	s.send = func(activities.SendCodeInput) (activities.Delivered, error) { return activities.Delivered{}, errDown }
+	s.askCode(0, first)
+	seen := s.detailsAt(codeTTL + codeMargin/2)
+	require.NoError(t, s.changes(first))
+	tries := s.times("SendCode")
+	require.Greater(t, len(tries), 3)
+	require.LessOrEqual(t, tries[len(tries)-1], codeTTL, "a code that nobody could use any more is not sent")
+	require.Contains(t, *seen, "| Newest code by email | not delivered in time |")
+	require.Equal(t, codeTTL+codeMargin, s.now())
+	s.requireChange("expired")
+}
+
 func TestPasswordChange_CanceledByOps(t *testing.T) {
 	t.Parallel()
 	s, first := newStage(t), codeBy(account.ChannelEmail)

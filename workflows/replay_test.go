@@ -80,6 +80,7 @@ var endings = map[string]string{
 	"email-link-completed":        "completed",
 	"email-link-expired":          "expired",
 	"email-link-taken":            "expired",
+	"email-link-gone":             "expired",
 	"email-link-replaced":         "completed",
 	"email-link-update-lost":      "completed",
 	"email-link-canceled":         "canceled",

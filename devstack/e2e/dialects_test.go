@@ -64,7 +64,10 @@ func TestDialects_OneAccount(t *testing.T) {
 			"endAll":           l.step(l.endAll),
 			"deactivate":       l.step(l.deactivate),
 			"close":            l.step(l.close),
-			"reopen":           l.step(l.reopen),
+			// Of a life that has stopped rapid must find one of these few among all the steps that it cannot take.
+			"reopen":      l.step(l.reopen),
+			"reopenAgain": l.step(l.reopen),
+			"reopenSoon":  l.step(l.reopen),
 		})
 	})
 }

@@ -4,9 +4,12 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/google/uuid"
 
+	"gatehouse/account"
+	"gatehouse/activities"
 	"gatehouse/workflows"
 )
 
@@ -35,6 +38,15 @@ func linkable() script     { return linkedByCode(world()) }
 func linkMailDown() script { return linkedByCode(mailDown()) }
 func linkExpiring() script { return linkedByCode(expiring()) }
 
+// linkGone knows no such change any more, as after a closure.
+func linkGone() script {
+	w := linkable()
+	w.issue = func(activities.IssueSignupCodeInput) (activities.IssuedCode, error) {
+		return activities.IssuedCode{}, account.ErrInvalidCode.Because(errSecret)
+	}
+	return w
+}
+
 // linkTakenAddress has an address that belongs to somebody, in hidden enumeration mode.
 func linkTakenAddress() script {
 	w := linkExpiring()
@@ -51,6 +63,12 @@ var emailLinkScenarios = []scenario{
 	}},
 	{"email-link-taken", linking, linkTakenAddress, func(ctx context.Context, f *flow) error {
 		return do(ctx, f.ask, f.closed)
+	}},
+	{"email-link-gone", linking, linkGone, func(ctx context.Context, f *flow) error {
+		if err := f.ask(ctx); !errors.Is(err, account.ErrInvalidCode) {
+			return errors.Join(errors.New("a change that is gone was not refused"), err)
+		}
+		return f.closed(ctx)
 	}},
 	{"email-link-replaced", linking, linkable, func(ctx context.Context, f *flow) error {
 		return do(ctx, f.ask, f.settled, f.again, f.settled, f.tell, f.closed)
