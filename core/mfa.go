@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -36,8 +37,8 @@ func (c *Core) SetupMFA(ctx context.Context, by account.Caller, _ None) (MFASetu
 		return MFASetup{}, err
 	}
 	a := by.Principal.Account
-	// The email, as document B says, and the username only where there is none.
-	label := a.DisplayUsername()
+	// The email, as document B says, and the username only where there is none. An account may have neither.
+	label := cmp.Or(a.DisplayUsername(), a.ID.String())
 	if a.Email != nil {
 		label = *a.Email
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/pquerna/otp/totp"
 	"github.com/stretchr/testify/require"
 
@@ -73,6 +74,25 @@ func TestMFA(t *testing.T) {
 	f, err := w.Store.FactorOf(t.Context(), by.Principal.Account.ID)
 	require.NoError(t, err)
 	require.NotContains(t, string(f.Sealed), setup.Secret)
+}
+
+func TestSetupMFA_OfANamelessAccount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.member(t, "ann@example.com")
+	in, by := w.login(t, "ann@example.com")
+	id := by.Principal.Account.ID
+	_, err := w.Store.LinkProvider(t.Context(), id, account.LinkedProvider{Provider: account.ProviderGoogle, Subject: "1", Type: "oauth"})
+	require.NoError(t, err)
+	require.NoError(t, w.Store.UnlinkEmail(t.Context(), uuid.New(), id, time.Hour))
+	by = w.caller(t, in.AccessToken)
+	require.Empty(t, by.Principal.Account.DisplayUsername())
+	setup, err := w.SetupMFA(t.Context(), by, None{})
+	require.NoError(t, err)
+	require.Contains(t, setup.URL, "otpauth://totp/Gatehouse:"+id.String()+"?")
+	got, err := w.VerifyMFA(t.Context(), by, VerifyMFAInput{Code: w.app(t, setup.Secret, w.clock.Now())})
+	require.NoError(t, err)
+	require.True(t, got.Valid)
 }
 
 func TestMFA_WrongCodesWait(t *testing.T) {
