@@ -175,8 +175,10 @@ func TestRefusedOpenings(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, ended)
 	require.Equal(t, s.ID, *current)
+	_, err = w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1)
+	require.NoError(t, err)
 	_, err = w.ChangeSubscription(t.Context(), s.ID, "x", noon, func(s account.Subscription) (account.SubscriptionChange, error) { return s.CancelNow(noon) })
-	require.ErrorIs(t, err, account.ErrSubscriptionState)
+	require.ErrorIs(t, err, account.ErrSubscriptionState, "its charge has no outcome")
 }
 
 func TestOneTrialPerCard(t *testing.T) {
