@@ -191,7 +191,7 @@ func TestPush_FCM(t *testing.T) {
 	t.Parallel()
 	server := fcmtest.Start(t)
 	file := filepath.Join(t.TempDir(), "account.json")
-	require.NoError(t, os.WriteFile(file, server.Credentials(t), 0o644)) //nolint:gosec // the worker may be another user
+	require.NoError(t, os.WriteFile(file, server.Credentials(t), 0o644)) // the worker may be another user
 	s := startSystem(t, "GATEHOUSE_FCM_URL", server.URL, "GATEHOUSE_FCM_CREDENTIALS", file)
 	ann, alive, dead := s.person(t), newPushToken(), newPushToken()
 	for _, device := range []string{alive, dead} {

@@ -56,8 +56,9 @@ type script struct {
 	sendDevice  func() (activities.Queued, error)
 	// linking and taken are the kind of every change of email.
 	linking, taken bool
-	// devices are the ids of the push tokens of the owner.
-	devices []uuid.UUID
+	// devices are the ids of the push tokens of the owner, push tells one of them.
+	devices func() ([]uuid.UUID, error)
+	push    func(activities.SendPushInput) (activities.Delivered, error)
 	// finishLink ends a link of an outside account.
 	finishLink func() error
 	// books are those of the payer, live the ids of the subscriptions that a closure finds.

@@ -189,10 +189,10 @@ type reply struct {
 	Error struct {
 		Status  string `json:"status"`
 		Details []struct {
-			ErrorCode       string `json:"errorCode"`
+			ErrorCode       string `json:"errorCode"` //nolint:tagliatelle // FCM's name
 			FieldViolations []struct {
 				Field string `json:"field"`
-			} `json:"fieldViolations"`
+			} `json:"fieldViolations"` //nolint:tagliatelle // FCM's name
 		} `json:"details"`
 	} `json:"error"`
 }

@@ -24,7 +24,7 @@ import (
 const (
 	Project     = "canary-project"
 	Account     = "push@canary-project.iam.example"
-	AccessToken = "canary-access-token" //nolint:gosec // a made-up one, to be looked for in logs
+	AccessToken = "canary-access-token"
 )
 
 // Message is a message that was taken.
@@ -187,10 +187,13 @@ func (s *Server) read(r *http.Request) (Message, *Fault) {
 	s.requests++
 	var body struct {
 		Message struct {
-			Token        string
-			Notification struct{ Title, Body string }
-			Data         map[string]string
-		}
+			Token        string `json:"token"`
+			Notification struct {
+				Title string `json:"title"`
+				Body  string `json:"body"`
+			} `json:"notification"`
+			Data map[string]string `json:"data"`
+		} `json:"message"`
 	}
 	switch {
 	case r.Header.Get("Authorization") != "Bearer "+AccessToken:
