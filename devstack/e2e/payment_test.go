@@ -108,38 +108,27 @@ func TestStripe_AMessageEndsTheWait(t *testing.T) {
 	s.requireLedger(t, server)
 }
 
-// F-01, F-02: the worker dies at every step of a renewal: before Stripe has charged, after it has and before the worker hears
-// of it, and after the books are written. There is one charge for each period.
-func TestKill_WorkerAtEveryStepOfARenewal_ChargesOnce(t *testing.T) {
+// F-02 with Stripe: the worker dies after a renewal was charged and before it hears of it. There is one charge for each period.
+// subscription_fault_test.go kills it at every step, with the sandbox.
+func TestStripe_F02_WorkerKilledAfterTheCharge(t *testing.T) {
 	t.Parallel()
-	for name, moment := range map[string]paymenttest.Moment{
-		"BeforeTheCharge": paymenttest.Held, "F02_AfterTheChargeBeforeTheReport": paymenttest.Never, "AfterTheReport": "",
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			server := paymenttest.Start(t)
-			s := &system{}
-			s.stack, s.api, s.worker = stacktest.StartAll(t, stacktest.Options{Env: quick(withStripe(server)...)})
-			s.db, s.client = openDatabase(t, s.stack), newClient(s.stack.BaseURL)
-			token, id := s.subscribed(t, s.secondsPlan(t, 3))
+	server := paymenttest.Start(t)
+	s := &system{}
+	s.stack, s.api, s.worker = stacktest.StartAll(t, stacktest.Options{Env: quick(withStripe(server)...)})
+	s.db, s.client = openDatabase(t, s.stack), newClient(s.stack.BaseURL)
+	token, id := s.subscribed(t, s.secondsPlan(t, 3))
 
-			if moment == "" {
-				s.db.eventually(t, 2, `SELECT count(*) FROM invoices WHERE subscription_id = $1 AND status = 'paid'`, id)
-			} else {
-				struck := make(chan struct{})
-				server.Next(paymenttest.Fault{Moment: moment, Reached: struck})
-				<-struck
-			}
-			s.worker.Kill()
-			s.stack.StartWorker(t, nil)
-			testkit.Eventually(t, chargingPatience, func() bool {
-				return s.db.number(t, `SELECT count(*) FROM invoices WHERE subscription_id = $1 AND status = 'paid'`, id) >= 4
-			}, "the renewals to go on")
-			testkit.Eventually(t, patience, func() bool {
-				got, err := s.try(t.Context(), put(token, id+"/cancel", fields{"immediately": true}))
-				return err == nil && got.ok()
-			}, "the subscription to end between two charges")
-			s.requireLedger(t, server)
-		})
-	}
+	struck := make(chan struct{})
+	server.Next(paymenttest.Fault{Moment: paymenttest.Never, Reached: struck})
+	<-struck
+	s.worker.Kill()
+	s.stack.StartWorker(t, nil)
+	testkit.Eventually(t, chargingPatience, func() bool {
+		return s.db.number(t, `SELECT count(*) FROM invoices WHERE subscription_id = $1 AND status = 'paid'`, id) >= 4
+	}, "the renewals to go on")
+	testkit.Eventually(t, patience, func() bool {
+		got, err := s.try(t.Context(), put(token, id+"/cancel", fields{"immediately": true}))
+		return err == nil && got.ok()
+	}, "the subscription to end between two charges")
+	s.requireLedger(t, server)
 }
