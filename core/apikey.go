@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/account"
 	"gatehouse/internal/secret"
+	"gatehouse/store"
 )
 
 // APIKeyHash is the kind under which keys are hashed (secret.Keys.TokenHash).
@@ -70,7 +71,13 @@ func (c *Core) CreateAPIKey(ctx context.Context, by account.Caller, in CreateAPI
 	}
 	key.AccountID = &by.Principal.Account.ID
 	token := secret.NewToken(secret.APIKeyPrefix)
-	key, err = c.Store.CreateAPIKey(ctx, key, c.Keys.TokenHash(APIKeyHash, token), c.Policy.APIKeys)
+	err = c.Store.InTx(ctx, func(ctx context.Context, tx *store.Store) (err error) {
+		if err := requireLive(ctx, tx, by); err != nil {
+			return err
+		}
+		key, err = tx.CreateAPIKey(ctx, key, c.Keys.TokenHash(APIKeyHash, token), c.Policy.APIKeys)
+		return err
+	})
 	return NewAPIKey{APIKey: key, Secret: token}, err
 }
 

@@ -82,7 +82,13 @@ func (c *Core) requestEmailChange(ctx context.Context, by account.Caller, email 
 		// Should its first request have died on the way, it goes on now.
 		return *joined, again(c.openEmailChange(ctx, *joined))
 	}
-	if err := c.Store.OpenEmailChange(ctx, change, c.emailChangeLife(change)); err != nil {
+	err = c.Store.InTx(ctx, func(ctx context.Context, tx *store.Store) error {
+		if err := requireLive(ctx, tx, by); err != nil {
+			return err
+		}
+		return tx.OpenEmailChange(ctx, change, c.emailChangeLife(change))
+	})
+	if err != nil {
 		return none, unauthorized(err) // it was closed this moment
 	}
 	return change, again(c.openEmailChange(ctx, change))

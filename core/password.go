@@ -162,6 +162,9 @@ func (c *Core) addPassword(ctx context.Context, by account.Caller, password stri
 		return err
 	}
 	return c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+		if err := requireLive(ctx, tx, by); err != nil {
+			return nil, err
+		}
 		return c.toVerified(a, templates.PasswordAdded), tx.AddPassword(ctx, a.ID, hash)
 	})
 }

@@ -149,6 +149,9 @@ func (c *Core) bindProvider(
 	link.DisplayName, link.AvatarURL = shown(who.Name), picture(&who.AvatarURL)
 	id := by.Principal.Account.ID
 	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (_ told, err error) {
+		if err := requireLive(ctx, tx, by); err != nil {
+			return nil, err
+		}
 		link, err = tx.LinkProvider(ctx, id, link)
 		return told{c.notice(id, templates.ProviderLinked, uuid.NewString())}, err
 	})
@@ -228,6 +231,9 @@ func (c *Core) DisconnectProvider(ctx context.Context, by account.Caller, in Dis
 	id := by.Principal.Account.ID
 	var remaining int
 	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (_ told, err error) {
+		if err := requireLive(ctx, tx, by); err != nil {
+			return nil, err
+		}
 		remaining, err = tx.UnlinkProvider(ctx, id, provider)
 		return told{c.notice(id, templates.ProviderUnlinked, uuid.NewString())}, err
 	})

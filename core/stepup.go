@@ -40,6 +40,19 @@ func (c *Core) requireFactor(by account.Caller) error {
 	return nil
 }
 
+// requireLive is the last word on a change that a fresh session may make, within the change's own transaction: whoever ended
+// the session while the request was on its way ended this, too (security.md RST-03). It returns account.ErrUnauthorized.
+func requireLive(ctx context.Context, tx *store.Store, by account.Caller) error {
+	owner, session, err := current(by)
+	if err != nil {
+		return err
+	}
+	if key := by.Principal.APIKey; key != nil {
+		return unauthorized(tx.HoldKey(ctx, owner, key.ID))
+	}
+	return unauthorized(tx.HoldSession(ctx, owner, session))
+}
+
 // requireVerified keeps an account whose address is unproven from binding anything (design D5). It returns
 // account.ErrEmailNotVerified, and account.ErrUnauthorized without a caller.
 func (c *Core) requireVerified(by account.Caller) error {

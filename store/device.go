@@ -73,6 +73,24 @@ func (s *Store) lockUsable(ctx context.Context, accountID uuid.UUID) error {
 		Scan(ctx, &id))
 }
 
+// HoldSession keeps an account and a live session of it as they are until the transaction ends. It returns
+// account.ErrNotFound when the session has ended, or the account may not be used.
+func (s *Store) HoldSession(ctx context.Context, accountID, session uuid.UUID) error {
+	return s.hold(ctx, accountID, `SELECT s.id FROM sessions s WHERE s.id = ? AND s.account_id = ? AND `+sessionLive+` FOR SHARE`, session)
+}
+
+// HoldKey is HoldSession for an API key of the account.
+func (s *Store) HoldKey(ctx context.Context, accountID, key uuid.UUID) error {
+	return s.hold(ctx, accountID, `SELECT k.id FROM api_keys k WHERE k.id = ? AND k.account_id = ? AND k.revoked_at IS NULL FOR SHARE`, key)
+}
+
+func (s *Store) hold(ctx context.Context, accountID uuid.UUID, query string, id uuid.UUID) error {
+	if err := s.lockUsable(ctx, accountID); err != nil {
+		return err
+	}
+	return translate(s.db.NewRaw(query, id, accountID).Scan(ctx, &id))
+}
+
 // TrustedDevice returns the device of an account that a token belongs to, or account.ErrNotFound.
 func (s *Store) TrustedDevice(ctx context.Context, accountID uuid.UUID, tokenHash []byte) (account.TrustedDevice, error) {
 	var out account.TrustedDevice

@@ -66,6 +66,10 @@ func (s *Store) VerifyDevice(ctx context.Context, challenge uuid.UUID, v Verifie
 		if row.AccountID == nil || account.Purpose(row.Purpose) != account.PurposeDevice {
 			return account.ErrInvalidCode.Because(errNoLogin)
 		}
+		// Whoever sets up an authenticator app at this moment comes before or after all of it.
+		if err := tx.lockUsable(ctx, *row.AccountID); err != nil && !errors.Is(err, account.ErrNotFound) {
+			return err
+		}
 		// An authenticator app that was set up meanwhile is the stronger step, and the one that is due.
 		var app bool
 		err = tx.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM totp_factors WHERE account_id = ? AND confirmed_at IS NOT NULL)`, *row.AccountID).

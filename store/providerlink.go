@@ -70,17 +70,25 @@ func (s *Store) ClaimProviderLink(ctx context.Context, c ProviderClaim) (uuid.UU
 
 // FinishProviderLink links the outside account that a claimed link names, in one transaction, and forgets what the callback
 // said of its owner. Repeating it changes nothing. It returns account.ErrProviderConnected, and account.ErrInvalidState when
-// the link is gone, unclaimed or expired.
+// the link is gone, unclaimed or expired, or the session or key that began it has ended.
 func (s *Store) FinishProviderLink(ctx context.Context, id uuid.UUID) error {
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		var owner uuid.UUID
+		var owner, starter uuid.UUID
 		var linked *time.Time
 		var l account.LinkedProvider
 		err := tx.db.NewRaw(`
-			SELECT account_id, linked_at, provider, provider_account_id, provider_email, display_name, avatar_url FROM provider_links
+			SELECT account_id, starter, linked_at, provider, provider_account_id, provider_email, display_name, avatar_url FROM provider_links
 			WHERE id = ? AND claimed_at IS NOT NULL AND (linked_at IS NOT NULL OR expires_at > now() - interval '1 minute')
-			FOR UPDATE`, id).Scan(ctx, &owner, &linked, &l.Provider, &l.Subject, &l.Email, &l.DisplayName, &l.AvatarURL)
+			FOR UPDATE`, id).Scan(ctx, &owner, &starter, &linked, &l.Provider, &l.Subject, &l.Email, &l.DisplayName, &l.AvatarURL)
 		if err != nil || linked != nil {
+			return err
+		}
+		// It may have ended since the claim, however long the flow had to wait for a worker.
+		err = tx.HoldSession(ctx, owner, starter)
+		if errors.Is(err, account.ErrNotFound) {
+			err = tx.HoldKey(ctx, owner, starter)
+		}
+		if err != nil {
 			return err
 		}
 		l.Type = "oauth"

@@ -139,3 +139,14 @@ func TestRace_ProviderLink_OneCallbackWins(t *testing.T) {
 		w.exec(t, `DELETE FROM linked_providers`)
 	}
 }
+
+func TestProviderLink_OfASessionThatEndsBeforeItIsDone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	who := w.member(t, ada)
+	id, err := w.ClaimProviderLink(t.Context(), w.begun(t, who))
+	require.NoError(t, err)
+	require.NoError(t, w.RevokeSession(t.Context(), who.AccountID, who.SessionID, "password_reset"))
+	require.ErrorIs(t, w.FinishProviderLink(t.Context(), id), account.ErrInvalidState)
+	require.Empty(t, w.links(t, who.AccountID))
+}
