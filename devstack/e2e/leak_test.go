@@ -27,6 +27,7 @@ import (
 	"gatehouse/internal/durable"
 	"gatehouse/internal/testkit"
 	"gatehouse/providers/mail/smtptest"
+	"gatehouse/providers/push/fcmtest"
 )
 
 // I-16: whoever reads Temporal's store or our logs learns nobody's address, name, password, code or token; whoever reads the
@@ -36,12 +37,15 @@ func TestLeak_NothingInTheClear(t *testing.T) {
 	mails := smtptest.Start(t)
 	env := withMail(mails)
 	env["GATEHOUSE_SEND_GAP"], env["GATEHOUSE_LOG_LEVEL"] = "10ms", "debug"
+	devices := fcmtest.Start(t)
+	env["GATEHOUSE_FCM_URL"], env["GATEHOUSE_FCM_CREDENTIALS"] = devices.URL, credentialsFile(t, devices)
 	s, api, worker := stacktest.StartAll(t, stacktest.Options{Env: env})
 	j := &journey{
 		t: t, c: newClient(s.BaseURL), db: openDatabase(t, s), stack: s, mails: mails, temporal: readTemporal(t, s),
 	}
 	j.signUpUnderFailures()
 	j.logIn()
+	j.notifyDevice(devices)
 	j.register()
 	hidden := j.askForTakenAddress()
 	for _, mail := range mails.Mails() {
@@ -252,7 +256,7 @@ func (j *journey) requireMeaningful(flows []dump, logs, stored dump) {
 	for _, s := range slices.Concat(j.personal, j.credentials) {
 		kinds[s.name] = true
 	}
-	require.Len(t, kinds, 14, "%v", kinds)
+	require.Len(t, kinds, 16, "%v", kinds)
 }
 
 // failureText is the text of a failure in JSON.

@@ -190,9 +190,7 @@ func pushOfOthers(t *testing.T, s *system) {
 func TestPush_FCM(t *testing.T) {
 	t.Parallel()
 	server := fcmtest.Start(t)
-	file := filepath.Join(t.TempDir(), "account.json")
-	require.NoError(t, os.WriteFile(file, server.Credentials(t), 0o644)) // the worker may be another user
-	s := startSystem(t, "GATEHOUSE_FCM_URL", server.URL, "GATEHOUSE_FCM_CREDENTIALS", file)
+	s := startSystem(t, "GATEHOUSE_FCM_URL", server.URL, "GATEHOUSE_FCM_CREDENTIALS", credentialsFile(t, server))
 	ann, alive, dead := s.person(t), newPushToken(), newPushToken()
 	for _, device := range []string{alive, dead} {
 		require.Equal(t, http.StatusOK, s.claim(t, device, ann.token).Status)
@@ -213,4 +211,46 @@ func TestPush_FCM(t *testing.T) {
 	testkit.Eventually(t, patience, func() bool { return len(server.Messages()) == 2 }, "the next push")
 	require.Less(t, time.Since(started), patience)
 	require.Equal(t, 1, tokens())
+}
+
+// credentialsFile is the service account of a local FCM, as the worker reads it.
+func credentialsFile(t *testing.T, server *fcmtest.Server) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "account.json")
+	require.NoError(t, os.WriteFile(file, server.Credentials(t), 0o644)) // the worker may be another user
+	return file
+}
+
+// notifyDevice has a device told of a new password by a push service whose refusals repeat its token.
+func (j *journey) notifyDevice(server *fcmtest.Server) {
+	t := j.t
+	j.credential("access token of FCM", fcmtest.AccessToken)
+	tokens := j.c.want(t, http.StatusOK, call{Path: pathAuthenticate, Body: fields{"username": j.email, "password": j.password}})
+	access := j.credential("access token", tokens.text(t, "accessToken"))
+	next := j.credential("refresh token", j.refresh(tokens.text(t, "refreshToken")))
+	require.NotEqual(t, tokens.text(t, "refreshToken"), next)
+	device := j.credential("push token", "canary:"+newPushToken())
+	j.c.want(t, http.StatusOK, call{Path: pathDeviceTokens, Body: fields{"userId": "nobody", "deviceToken": device, "os": "iOS"}})
+	j.c.want(t, http.StatusOK, call{Method: "POST", Path: pathPushToken(device), Token: access})
+	server.Next(fcmtest.Fault{Status: 500, Raw: true}, fcmtest.Fault{Status: 503, Code: device})
+	before, pass := len(j.mails.To(j.email)), j.newPassword()
+	j.c.want(t, http.StatusOK, call{Method: "PUT", Path: pathPasswordsB, Token: access, Body: fields{"currentPassword": j.password, "newPassword": pass}})
+	j.password = pass
+	testkit.Eventually(t, patience, func() bool { return len(server.Messages()) == 1 }, "the device to be told")
+	j.mails.Wait(j.email, before+1)
+}
+
+func (j *journey) refresh(token string) string {
+	request, err := http.NewRequestWithContext(j.t.Context(), http.MethodPost, j.c.base+pathRefresh, http.NoBody)
+	require.NoError(j.t, err)
+	request.Header.Set(refreshName, token)
+	got, err := j.c.http.Do(request)
+	require.NoError(j.t, err)
+	defer func() { _ = got.Body.Close() }()
+	var body struct {
+		RefreshToken string `json:"refreshToken"`
+	}
+	require.NoError(j.t, json.NewDecoder(got.Body).Decode(&body))
+	require.NotEmpty(j.t, body.RefreshToken)
+	return body.RefreshToken
 }
