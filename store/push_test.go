@@ -116,30 +116,31 @@ func TestPushSettings(t *testing.T) {
 
 func TestPushTokensOfAnAccountAreBounded(t *testing.T) {
 	t.Parallel()
-	for range *rounds {
-		w := newWorld(t)
-		ada := w.member(t, "ada@example.com")
-		require.NoError(t, w.bind(t, "first", ada))
-		errs := race(crowd, func(i int) error { return w.bind(t, fmt.Sprint("t", i), ada) })
+	w := newWorld(t)
+	for round := range *rounds {
+		ada, name := w.member(t, fmt.Sprintf("user%d@example.com", round)), fmt.Sprintf("round %d, device ", round)
+		require.NoError(t, w.bind(t, name+"first", ada))
+		errs := race(crowd, func(i int) error { return w.bind(t, name+fmt.Sprint(i), ada) })
 		require.Equal(t, crowd, winners(t, errs))
 		require.Len(t, w.reached(t, ada.AccountID), pushLimit)
-		require.NotContains(t, w.reached(t, ada.AccountID), "first")
+		require.NotContains(t, w.reached(t, ada.AccountID), name+"first")
 	}
 }
 
 func TestPushRace_OneAccountWinsATokenOfNobody(t *testing.T) {
 	t.Parallel()
-	for range *rounds {
-		w := newWorld(t)
-		const people = 10
-		var members []store.Signed
-		for i := range people {
-			members = append(members, w.member(t, fmt.Sprintf("user%d@example.com", i)))
-		}
-		require.NoError(t, w.KeepPushToken(t.Context(), pushToken("t1"), time.Hour))
-		errs := race(crowd, func(i int) error { return w.bind(t, "t1", members[i%people]) })
+	w := newWorld(t)
+	const people = 10
+	var members []store.Signed
+	for i := range people {
+		members = append(members, w.member(t, fmt.Sprintf("user%d@example.com", i)))
+	}
+	for round := range *rounds {
+		token := fmt.Sprint("round ", round)
+		require.NoError(t, w.KeepPushToken(t.Context(), pushToken(token), time.Hour))
+		errs := race(crowd, func(i int) error { return w.bind(t, token, members[i%people]) })
 		require.Equal(t, crowd/people, winners(t, errs, account.ErrNotFound))
-		require.Equal(t, 1, w.count(t, "push_tokens"))
+		require.Equal(t, 1, w.count(t, "push_tokens WHERE token_hash = $1", pushToken(token).Hash))
 	}
 }
 

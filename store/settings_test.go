@@ -93,9 +93,9 @@ func TestDataProviders(t *testing.T) {
 
 func TestDataProvidersRace_TheLimitIsExact(t *testing.T) {
 	t.Parallel()
-	for range *rounds {
-		w := newWorld(t)
-		ada := w.member(t, "ada@example.com").AccountID
+	w := newWorld(t)
+	for round := range *rounds {
+		ada := w.member(t, fmt.Sprintf("user%d@example.com", round)).AccountID
 		errs := race(crowd, func(i int) error {
 			_, err := w.ChangeDataProviders(t.Context(), ada, []account.DataProvider{
 				{Name: fmt.Sprint("provider ", i), Enabled: true}, {Name: "shared", Enabled: i%2 == 0},
@@ -103,7 +103,7 @@ func TestDataProvidersRace_TheLimitIsExact(t *testing.T) {
 			return err
 		})
 		require.Equal(t, 10, winners(t, errs, account.ErrInvalid))
-		require.Equal(t, 11, w.count(t, "data_providers"))
+		require.Equal(t, 11, w.count(t, "data_providers WHERE account_id = $1", ada))
 	}
 }
 
