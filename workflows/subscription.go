@@ -126,10 +126,6 @@ var requestable = []activities.SubscriptionCommandKind{
 
 // run follows the subscription until it is over. The signal that ends it may come at any time.
 func (s *subscription) run(ctx workflow.Context) (outcome string, err error) {
-	workflow.Go(ctx, func(ctx workflow.Context) {
-		workflow.GetSignalChannel(ctx, SubscriptionEnd).Receive(ctx, nil)
-		s.ending = true
-	})
 	if err := s.open(ctx); err != nil {
 		return outcomeFailed, err
 	}
@@ -139,7 +135,7 @@ func (s *subscription) run(ctx workflow.Context) (outcome string, err error) {
 		return outcomeRefused, nil //nolint:nilerr // a refusal is an end like any other
 	}
 	for !s.now.Subscription.Status.Ended() {
-		if s.ending {
+		if s.told(ctx) {
 			if err := s.finish(ctx); err != nil {
 				return outcomeFailed, err
 			}
@@ -151,7 +147,7 @@ func (s *subscription) run(ctx workflow.Context) (outcome string, err error) {
 			if err := workflow.Await(ctx, done); err != nil {
 				return outcomeFailed, err
 			}
-			if !s.ending && s.spent(ctx) {
+			if !s.told(ctx) && s.spent(ctx) {
 				return "", s.again(ctx)
 			}
 			continue
@@ -162,6 +158,13 @@ func (s *subscription) run(ctx workflow.Context) (outcome string, err error) {
 	}
 	s.closed = true
 	return string(s.now.Subscription.Status), workflow.Await(ctx, func() bool { return s.mails == 0 })
+}
+
+// told reports whether the account is closed. It takes the signal itself: one that came in the task which ends the run would
+// else be lost with it.
+func (s *subscription) told(ctx workflow.Context) bool {
+	s.ending = s.ending || workflow.GetSignalChannel(ctx, SubscriptionEnd).ReceiveAsync(nil)
+	return s.ending
 }
 
 // open creates the subscription, or finds it. It is tried for as long as it takes: whoever asked has an answer or will ask again.
@@ -218,7 +221,7 @@ func (s *subscription) again(ctx workflow.Context) error {
 // next waits for what comes first, a request or the time of the next action, and then acts.
 func (s *subscription) next(ctx workflow.Context) error {
 	version, due := s.now.Subscription.Version, s.now.DueAt
-	wake := func() bool { return s.ending || s.now.Subscription.Version != version || s.spent(ctx) }
+	wake := func() bool { return s.told(ctx) || s.now.Subscription.Version != version || s.spent(ctx) }
 	if s.now.Action == account.ActionNone {
 		return workflow.Await(ctx, wake)
 	}
