@@ -157,6 +157,8 @@ func (s Subscription) Pause(reason PauseReason, resumesAt *time.Time, rules Bill
 	switch {
 	case s.Status == SubscriptionPaused && s.PauseReason == reason && equalTimes(s.ResumesAt, resumesAt):
 		return SubscriptionChange{After: s}, nil
+	case s.Status == SubscriptionPaused && s.PauseReason == PausedByOwner && reason == PausedDeactivation:
+		return s.pauseOpenEnded(), nil
 	case s.Status != SubscriptionActive && (s.Status != SubscriptionTrialing || reason != PausedDeactivation):
 		return SubscriptionChange{}, s.refuse("is not active")
 	case s.Invoice != nil || s.CancelAtPeriodEnd || !now.Before(s.PeriodEnd):
@@ -166,6 +168,16 @@ func (s Subscription) Pause(reason PauseReason, resumesAt *time.Time, rules Bill
 	}
 	s.Status, s.PausedAt, s.ResumesAt, s.PauseReason = SubscriptionPaused, &now, resumesAt, reason
 	return s.became("paused"), nil
+}
+
+// pauseOpenEnded keeps the owner's own pause while the account is deactivated: nothing is charged before its owner is back
+// and wants it.
+func (s Subscription) pauseOpenEnded() SubscriptionChange {
+	if s.ResumesAt == nil {
+		return SubscriptionChange{After: s}
+	}
+	s.ResumesAt = nil
+	return s.became("paused")
 }
 
 // Resume takes up service with the paid time that the pause has left.

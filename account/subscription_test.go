@@ -168,6 +168,27 @@ func TestTrialsPauseWithTheirAccountAlone(t *testing.T) {
 	require.Equal(t, *c.After.TrialEnd, c.After.PeriodEnd)
 }
 
+func TestADatedPauseDoesNotEndWhileTheAccountIsDeactivated(t *testing.T) {
+	t.Parallel()
+	s := paid(t, opened(starter, false), start).After
+	at, back := start.Add(24*time.Hour), start.Add(48*time.Hour)
+	c, err := s.Pause(account.PausedByOwner, &back, terms, at)
+	require.NoError(t, err)
+	c, err = c.After.Pause(account.PausedDeactivation, nil, terms, at.Add(time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, "paused", c.Event)
+	require.Nil(t, c.After.ResumesAt)
+	require.Equal(t, account.PausedByOwner, c.After.PauseReason, "the account's return does not end it")
+	action, _ := c.After.Next(terms)
+	require.Equal(t, account.ActionEnd, action)
+	again, err := c.After.Pause(account.PausedDeactivation, nil, terms, at.Add(2*time.Hour))
+	require.NoError(t, err)
+	require.Empty(t, again.Event)
+	c, err = c.After.Resume(at.Add(100 * 24 * time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, account.SubscriptionActive, c.After.Status)
+}
+
 func TestPlanChanges(t *testing.T) {
 	t.Parallel()
 	s := paid(t, opened(starter, false), start).After

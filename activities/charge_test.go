@@ -239,6 +239,21 @@ func TestCharge_TheProviderSaysWhenToComeBack(t *testing.T) {
 	require.Equal(t, 90*time.Second, account.AsError(err).RetryAfter)
 }
 
+// An account may live without an email: it pays all the same.
+func TestAttachMethod_OfAnAccountWithoutEmail(t *testing.T) {
+	t.Parallel()
+	vendor, _ := paymenttest.Stripe(t)
+	s := opened(t, newBench(t), vendor)
+	_, err := s.Store.LinkProvider(t.Context(), s.owner, account.LinkedProvider{Provider: account.ProviderGoogle, Subject: "1", Type: "oauth"})
+	require.NoError(t, err)
+	require.NoError(t, s.Store.UnlinkEmail(t.Context(), uuid.New(), s.owner, time.Hour))
+	attached, err := run[activities.AttachedMethod](s.bench, s.AttachMethod, activities.AttachMethodInput{AccountID: s.owner, MethodID: "pm_card_amex"})
+	require.NoError(t, err)
+	require.NotEmpty(t, attached.MethodID)
+	_, err = run[activities.AttachedMethod](s.bench, s.AttachMethod, activities.AttachMethodInput{AccountID: uuid.New(), MethodID: "pm_card_amex"})
+	require.ErrorIs(t, err, account.ErrUnauthorized, "an account that is gone")
+}
+
 // PAY-09: the method of somebody else is refused before the provider hears of it.
 func TestPAY09_AttachMethod_SomebodyElsesIsNone(t *testing.T) {
 	t.Parallel()

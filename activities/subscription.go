@@ -87,9 +87,9 @@ func (a *Activities) AttachMethod(ctx context.Context, in AttachMethodInput) (At
 	if err != nil {
 		return AttachedMethod{}, noMethod(err)
 	}
-	to, err := a.Store.RecipientOf(ctx, in.AccountID)
+	to, err := a.Store.PersonOf(ctx, in.AccountID) // who may have no email
 	if err != nil {
-		return AttachedMethod{}, err
+		return AttachedMethod{}, unusable(err)
 	}
 	method, err := a.Payments.Attach(ctx, payment.Payer{AccountID: in.AccountID, Customer: customer, Email: to.Email}, in.MethodID)
 	switch {
@@ -105,6 +105,13 @@ func (a *Activities) AttachMethod(ctx context.Context, in AttachMethodInput) (At
 		Fingerprint: method.Fingerprint, Brand: method.Brand, Last4: method.Last4, ExpiresAt: method.ExpiresAt,
 	})
 	return AttachedMethod{MethodID: method.ID}, noMethod(err)
+}
+
+func unusable(err error) error {
+	if errors.Is(err, account.ErrNotFound) {
+		return account.ErrUnauthorized.Because(err)
+	}
+	return err
 }
 
 func noMethod(err error) error {
@@ -137,10 +144,7 @@ func (a *Activities) OpenSubscription(ctx context.Context, in OpenSubscriptionIn
 	s, err := a.Store.OpenSubscription(ctx, account.NewSubscription{
 		ID: in.SubscriptionID, AccountID: in.AccountID, Generation: in.Generation, Plan: plan, MethodID: in.MethodID, Trial: true,
 	}, stored(in.At))
-	if errors.Is(err, account.ErrNotFound) {
-		return SubscriptionState{}, account.ErrUnauthorized.Because(err)
-	}
-	return a.state(ctx, account.SubscriptionChange{After: s}, err)
+	return a.state(ctx, account.SubscriptionChange{After: s}, unusable(err))
 }
 
 // SubscriptionCommand is a request to change a subscription. Key makes it happen once.

@@ -106,7 +106,17 @@ func (c *Core) Subscribe(ctx context.Context, by account.Caller, in SubscribeInp
 		return account.Subscription{}, err
 	}
 	out, _ := shared.(account.Subscription)
-	return out, nil
+	return c.asAsked(ctx, out, in)
+}
+
+// asAsked returns a subscription that was opened for a request, if it is what the request asks for: one for another plan or
+// method may have come first, at the same moment.
+func (c *Core) asAsked(ctx context.Context, s account.Subscription, in SubscribeInput) (account.Subscription, error) {
+	shown, err := c.Store.MethodShown(ctx, s.AccountID, s.MethodID)
+	if err == nil && (s.Plan.ID != in.PlanID || shown != in.MethodID) {
+		err = account.ErrAlreadySubscribed
+	}
+	return s, err
 }
 
 // joinSubscription answers a request for a subscription of which there is one already.

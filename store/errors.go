@@ -68,6 +68,17 @@ func transient(code string) bool {
 	return false
 }
 
+// deadlocked reports whether the database gave a transaction up so that another one could go on.
+func deadlocked(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pg.Code == deadlock
+	}
+	told, ok := errors.AsType[*databaseError](err)
+	return ok && told.code == deadlock
+}
+
+const deadlock = "40P01"
+
 // endings are what the driver and its pools say when a connection, a transaction or its context ended under them.
 var endings = []error{
 	io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, driver.ErrBadConn, sql.ErrConnDone, sql.ErrTxDone, context.DeadlineExceeded,

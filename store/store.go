@@ -87,11 +87,23 @@ func (s *Store) Ping(ctx context.Context) error { return translate(s.pool.Ping(c
 // PoolStat tells how the pool is used, for metrics.
 func (s *Store) PoolStat() *pgxpool.Stat { return s.pool.Stat() }
 
-// InTx runs fn in one transaction: its error rolls everything back, a savepoint takes the place of a nested one.
+// deadlockTries bounds how often a transaction is run that the database gives up.
+const deadlockTries = 3
+
+// InTx runs fn in one transaction: its error rolls everything back, a savepoint takes the place of a nested one. A transaction
+// that waited for another one which waited for it is run again, so fn must not build on what an earlier run of it has left
+// outside.
 func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context, tx *Store) error) error {
-	return translate(s.db.RunInTx(ctx, &sql.TxOptions{}, func(ctx context.Context, tx bun.Tx) error {
-		return fn(ctx, &Store{db: tx})
-	}))
+	var err error
+	for range deadlockTries {
+		err = s.db.RunInTx(ctx, &sql.TxOptions{}, func(ctx context.Context, tx bun.Tx) error {
+			return fn(ctx, &Store{db: tx})
+		})
+		if s.bun == nil || !deadlocked(err) { // a savepoint is lost with its transaction
+			break
+		}
+	}
+	return translate(err)
 }
 
 // seconds renders a duration for interval arithmetic: ? * interval '1 second'.

@@ -132,8 +132,15 @@ func (s *Store) OpenSubscription(ctx context.Context, n account.NewSubscription,
 
 // trialLeft reports whether neither the account nor another one with a card of its has had a trial of the family.
 func (s *Store) trialLeft(ctx context.Context, accountID uuid.UUID, family string) (bool, error) {
+	// Accounts that share a card ask one after the other, or each would find that no other has had it yet.
+	_, err := s.db.NewRaw(`
+		SELECT pg_advisory_xact_lock(hashtextextended('trial/' || fingerprint, 0)) FROM (
+			SELECT DISTINCT fingerprint FROM payment_methods WHERE account_id = ? AND fingerprint <> '' ORDER BY 1) AS cards`, accountID).Exec(ctx)
+	if err != nil {
+		return false, translate(err)
+	}
 	var left bool
-	err := s.db.NewRaw(`
+	err = s.db.NewRaw(`
 		SELECT NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.family = ?1 AND s.trial_end IS NOT NULL AND s.account_id IN (
 			SELECT ?0::uuid UNION SELECT other.account_id FROM payment_methods mine
 			JOIN payment_methods other ON other.fingerprint = mine.fingerprint

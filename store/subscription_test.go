@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -368,4 +369,29 @@ func TestAwaitedCharge(t *testing.T) {
 	require.NoError(t, err)
 	_, err = w.AwaitedCharge(t.Context(), attempt.Key, time.Minute)
 	require.ErrorIs(t, err, account.ErrNotFound, "its outcome is known")
+}
+
+func TestRacePAY07_OneTrialPerCard(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(t, `UPDATE plans SET trial_days = 14 WHERE id = $1`, starterPlan)
+	const cards, accounts = 10, 8
+	for card := range cards {
+		all := make([]account.NewSubscription, accounts)
+		for i := range all {
+			name := strconv.Itoa(card) + "-" + strconv.Itoa(i)
+			owner := w.member(t, "farmer"+name+"@example.com").AccountID
+			require.NoError(t, w.KeepPaymentMethod(t.Context(), store.PaymentMethod{
+				Provider: "sandbox", ID: "pm_" + name, Shown: "pm", AccountID: owner, Fingerprint: "card " + strconv.Itoa(card),
+			}))
+			all[i] = w.newSubscription(t, owner, starterPlan)
+		}
+		errs := race(accounts, func(i int) error {
+			_, err := w.OpenSubscription(t.Context(), all[i], noon)
+			return err
+		})
+		require.Equal(t, accounts, winners(t, errs))
+	}
+	require.Equal(t, cards, w.count(t, `subscriptions WHERE trial_end IS NOT NULL`))
+	w.requireBillingInvariants(t)
 }
