@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -8,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatehouse/account"
+	"gatehouse/core"
+	"gatehouse/workflows"
 )
 
 func flowsCommand() *cobra.Command {
@@ -20,7 +23,7 @@ func flowsCommand() *cobra.Command {
 func findFlowsCommand() *cobra.Command {
 	var email string
 	cmd := &cobra.Command{
-		Use: "find", Short: "Print the workflow ids and Temporal UI links of an address", Args: cobra.NoArgs,
+		Use: "find", Short: "Print the workflow ids and Temporal UI links of an address and its account", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if email == "" {
 				return errors.New("say whose flows: --email")
@@ -30,25 +33,34 @@ func findFlowsCommand() *cobra.Command {
 				return err
 			}
 			defer p.close(cmd.Context())
-			for _, flow := range flowsOf(p, account.NormalizeEmail(email)) {
-				link := fmt.Sprintf("%s/namespaces/%s/workflows/%s", p.config.TemporalUIURL, p.config.TemporalNamespace, url.PathEscape(flow.id))
-				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s\t%s\n", flow.name, flow.id, link); err != nil {
+			found, err := flowsOf(cmd.Context(), p, account.NormalizeEmail(email))
+			for _, flow := range found {
+				link := fmt.Sprintf("%s/namespaces/%s/workflows/%s", p.config.TemporalUIURL, p.config.TemporalNamespace, url.PathEscape(flow.ID))
+				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s\t%s\n", flow.Name, flow.ID, link); err != nil {
 					return err
 				}
 			}
-			return nil
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&email, "email", "", "the email address")
 	return cmd
 }
 
-type namedFlow struct{ name, id string }
-
-func flowsOf(p *process, email string) []namedFlow {
-	var all []namedFlow
-	for _, kind := range []account.SignupKind{account.SignupByCode, account.SignupByRegister, account.SignupTaken} {
-		all = append(all, namedFlow{"sign-up (" + string(kind) + ")", p.keys.FlowID("signup", string(kind), email)})
+// flowsOf returns the flows of an address, and of the account that has it. Those of the address are there without the database.
+func flowsOf(ctx context.Context, p *process, email string) ([]core.NamedFlow, error) {
+	all := core.FlowsOfEmail(p.keys, email)
+	owner, err := p.store.OwnerOf(ctx, email)
+	if errors.Is(err, account.ErrNotFound) {
+		return all, nil
 	}
-	return append(all, namedFlow{"password reset", p.keys.FlowID("password", "reset", email)})
+	if err != nil {
+		return all, err
+	}
+	all = append(all, core.FlowsOfAccount(p.keys, owner.AccountID)...)
+	subscriptions, err := p.store.SubscriptionsOf(ctx, owner.AccountID)
+	for _, s := range subscriptions {
+		all = append(all, core.NamedFlow{Name: "subscription (" + s.Plan.Code + ", " + string(s.Status) + ")", ID: workflows.SubscriptionWorkflowID(s.ID)})
+	}
+	return all, err
 }
