@@ -32,7 +32,11 @@ type Activities struct {
 	ResetURL string
 	// UndoURL is the page that the mail about a closed account links to, in the same way.
 	UndoURL string
-	Log     *slog.Logger
+	// Flows are the flows of subscriptions; reconciliations alone ask for them.
+	Flows Flows
+	// Found is told of everything that a reconciliation finds amiss. It may be nil.
+	Found func(account.Finding)
+	Log   *slog.Logger
 }
 
 func (a *Activities) bonus() store.Bonus {

@@ -67,6 +67,8 @@ type bench struct {
 	*activities.Activities
 	post *post
 	env  *testsuite.TestActivityEnvironment
+	// url is its database, for a test that breaks something there.
+	url string
 }
 
 func newBench(t *testing.T) *bench {
@@ -85,7 +87,7 @@ func newBench(t *testing.T) *bench {
 	keys, err := secret.NewKeys(secret.GenerateKey())
 	require.NoError(t, err)
 	p := &post{}
-	b := &bench{post: p, Activities: &activities.Activities{
+	b := &bench{post: p, url: url, Activities: &activities.Activities{
 		Store: s, Keys: keys, Mail: p, Policy: policy, ConfirmURL: "https://gatehouse.example/confirm?from=mail", Log: slog.New(slog.DiscardHandler),
 	}}
 	var suite testsuite.WorkflowTestSuite

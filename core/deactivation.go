@@ -7,7 +7,6 @@ import (
 	"github.com/google/uuid"
 
 	"gatehouse/account"
-	"gatehouse/activities"
 	"gatehouse/providers/templates"
 	"gatehouse/store"
 )
@@ -54,7 +53,7 @@ func (c *Core) Deactivate(ctx context.Context, by account.Caller, in DeactivateI
 		return c.toVerified(a, templates.AccountDeactivated), tx.DeactivateAccount(ctx, a.ID, in.Reason)
 	})
 	if err == nil {
-		c.followAccount(ctx, a.ID, activities.CommandPause)
+		c.followAccount(ctx, a.ID)
 	}
 	return None{}, unauthorized(err)
 }
@@ -67,7 +66,7 @@ func (c *Core) Reactivate(ctx context.Context, accountID uuid.UUID) error {
 		return c.toVerified(account.Account{ID: accountID, EmailVerified: verified}, templates.AccountReactivated), err
 	})
 	if err == nil {
-		c.followAccount(ctx, accountID, activities.CommandResume)
+		c.followAccount(ctx, accountID)
 	}
 	return err
 }

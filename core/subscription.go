@@ -9,11 +9,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.temporal.io/sdk/temporal"
 
 	"gatehouse/account"
 	"gatehouse/activities"
-	"gatehouse/internal/durable"
 	"gatehouse/workflows"
 )
 
@@ -154,15 +152,7 @@ func (c *Core) askSubscription(
 	ctx context.Context, id string, owner uuid.UUID, plan string, opening *workflows.SubscriptionOpening, update string, arg any,
 ) (account.Subscription, error) {
 	var state activities.SubscriptionState
-	err := c.Flows.Ask(ctx, durable.Ask{
-		WorkflowID: workflows.SubscriptionWorkflowID(id), Workflow: workflows.SubscriptionWorkflow, Queue: durable.QueueFlows,
-		Input:  workflows.SubscriptionFlow{SubscriptionID: id, Opening: opening},
-		Update: update, Arg: arg, Summary: "Subscription " + id,
-		Attributes: []temporal.SearchAttributeUpdate{
-			durable.FlowKind.ValueSet("subscription"), durable.FlowStage.ValueSet("opening"),
-			durable.AccountID.ValueSet(owner.String()), durable.Plan.ValueSet(plan),
-		},
-	}, &state)
+	err := c.Flows.Ask(ctx, workflows.AskSubscription(id, owner, plan, opening, update, arg), &state)
 	return state.Subscription, err
 }
 
@@ -377,21 +367,16 @@ func (c *Core) Invoices(ctx context.Context, by account.Caller, in SubscriptionI
 // followTimeout is how long the answer to a deactivation waits for the pause of what is paid for.
 const followTimeout = 2 * time.Second
 
-// followAccount pauses the subscriptions of a deactivated account, and resumes those of a reactivated one that were paused so.
-// The account's change stands whatever becomes of it: what does not get through now, the reconciliation does.
-func (c *Core) followAccount(ctx context.Context, accountID uuid.UUID, kind activities.SubscriptionCommandKind) {
+// followAccount brings the subscriptions of an account in line with what has just become of it. The account's change stands
+// whatever becomes of that: what does not get through now, a worker does within a minute (worker.RealignSubscriptions).
+func (c *Core) followAccount(ctx context.Context, accountID uuid.UUID) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), followTimeout)
 	defer cancel()
-	all, err := c.Store.SubscriptionsOf(ctx, accountID)
-	for _, s := range all {
-		if s.Status.Ended() || kind == activities.CommandResume && s.PauseReason != account.PausedDeactivation {
-			continue
-		}
-		r := workflows.SubscriptionRequest{Key: "account/" + uuid.NewString(), Reason: account.PausedDeactivation}
-		_, failed := c.askSubscription(ctx, s.ID, s.AccountID, s.Plan.Code, nil, string(kind), r)
-		err = errors.Join(err, failed)
+	strays, err := c.Store.StraysOf(ctx, accountID)
+	for _, s := range strays {
+		err = errors.Join(err, c.Flows.Ask(ctx, workflows.RealignSubscription(s), nil))
 	}
 	if err != nil {
-		c.Log.WarnContext(ctx, "subscriptions did not follow their account", "account", accountID, "to", string(kind), "error", err)
+		c.Log.WarnContext(ctx, "subscriptions did not follow their account", "account", accountID, "error", err)
 	}
 }

@@ -109,6 +109,8 @@ type PaymentAttempt struct {
 	Age time.Duration
 	// Begun is set when it was there before: the provider may know of it.
 	Begun bool
+	// Unwanted is set when the account is closed or deactivated.
+	Unwanted bool
 }
 
 // BeginAttempt writes the attempt that a subscription's open invoice is due, before the provider hears of it. One whose outcome
@@ -134,11 +136,12 @@ func (s *Store) BeginAttempt(ctx context.Context, provider, invoice string, atte
 		out.Begun = made == 0
 		var age float64
 		err = tx.db.NewRaw(`
-			SELECT t.key, t.method_id, coalesce(m.customer, ''), i.amount, i.currency, extract(epoch FROM now() - t.created_at)::float8
-			FROM payment_attempts t JOIN invoices i ON i.id = t.invoice_id
+			SELECT t.key, t.method_id, coalesce(m.customer, ''), i.amount, i.currency, extract(epoch FROM now() - t.created_at)::float8,
+				a.deactivated_at IS NOT NULL OR a.deleted_at IS NOT NULL
+			FROM payment_attempts t JOIN invoices i ON i.id = t.invoice_id JOIN accounts a ON a.id = i.account_id
 			LEFT JOIN payment_methods m ON m.provider = t.provider AND m.id = t.method_id
 			WHERE t.invoice_id = ? AND t.attempt = ? AND t.state = 'pending' AND i.status = 'open'`, invoice, attempt).
-			Scan(ctx, &out.Key, &out.MethodID, &out.Customer, &out.Amount.Amount, &out.Amount.Currency, &age)
+			Scan(ctx, &out.Key, &out.MethodID, &out.Customer, &out.Amount.Amount, &out.Amount.Currency, &age, &out.Unwanted)
 		out.Age = time.Duration(age * float64(time.Second))
 		return err
 	})

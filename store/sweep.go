@@ -36,6 +36,7 @@ var expired = []struct{ table, where string }{
 	{"totp_factors", `expires_at < now() - interval '1 day'`},
 	{"login_history", `created_at < now() - interval '90 days'`},
 	{"provider_links", `expires_at < now() - interval '1 day'`},
+	{"reconciliations", `started_at < now() - interval '400 days'`},
 	{"messages", `created_at < now() - interval '90 days'`},
 	{"dev_inbox", `created_at < now() - interval '7 days'`},
 }

@@ -49,6 +49,9 @@ func Register(r worker.Registry) {
 	r.RegisterWorkflowWithOptions(Subscription, workflow.RegisterOptions{
 		Name: SubscriptionWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
 	})
+	r.RegisterWorkflowWithOptions(Reconciliation, workflow.RegisterOptions{
+		Name: ReconciliationWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
+	})
 	// It sleeps for a week, and follows the newest worker all the same.
 	r.RegisterWorkflowWithOptions(AccountClosure, workflow.RegisterOptions{
 		Name: AccountClosureWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,

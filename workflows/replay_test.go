@@ -117,6 +117,9 @@ var endings = map[string]string{
 	"subscription-refused":              "refused",
 	"subscription-update-lost":          "canceled",
 	"subscription-stopped":              "canceled",
+	"reconciliation-completed":          "completed",
+	"reconciliation-incomplete":         "completed",
+	"reconciliation-canceled":           "canceled",
 }
 
 // continued stands for the outcome of a run that goes on in another one.
@@ -231,7 +234,7 @@ func TestHistory_SearchAttributesAtTheEnd(t *testing.T) {
 			require.Equal(t, outcome, last["FlowStage"])
 			require.Equal(t, outcome, last["FlowOutcome"])
 			require.Empty(t, last["NextActionAt"], "a flow that has ended does nothing next")
-			withAccount := outcome == "completed" || strings.Contains(name, "purged") || strings.Contains(name, "taken") ||
+			withAccount := outcome == "completed" && !strings.HasPrefix(name, "reconciliation-") || strings.Contains(name, "purged") || strings.Contains(name, "taken") ||
 				strings.HasPrefix(name, "security-") || strings.HasPrefix(name, "password-") && name != "password-reset-refused" ||
 				strings.HasPrefix(name, "phone-") || strings.HasPrefix(name, "closure-") || strings.HasPrefix(name, "email-") || strings.HasPrefix(name, "provider-") ||
 				strings.HasPrefix(name, "device-") || strings.HasPrefix(name, "subscription-")
@@ -281,7 +284,7 @@ func TestHistory_NothingInTheClear(t *testing.T) {
 				"account_closed", "account_erased", "Closure of", "erase unless",
 				"change_email", "email_changed", "Change of email", "link_email", "email_unlinked", "Link of the",
 				"device_code", "device_added", "Login of",
-				"subscription_paid", "subscription_ended", "Subscription sub_",
+				"subscription_paid", "subscription_ended", "Subscription sub_", "Compare billing",
 			} {
 				require.NotContains(t, string(raw), clear)
 				require.NotContains(t, string(binary), clear)
@@ -292,6 +295,8 @@ func TestHistory_NothingInTheClear(t *testing.T) {
 				seen = "Link an account"
 			case strings.HasPrefix(name, "subscription-"):
 				seen = "sub_1"
+			case strings.HasPrefix(name, "reconciliation-"):
+				seen = "Compare billing"
 			}
 			require.Contains(t, decrypted(t, h, keys.DataConverter()), seen, "the recording holds what must not be seen")
 		})

@@ -85,8 +85,15 @@ const prepareRetry = time.Second
 
 // prepareTemporal makes sure that the search attributes exist, for as long as it takes Temporal to answer.
 func (p *process) prepareTemporal(ctx context.Context) error {
+	return p.untilTemporal(ctx, func(ctx context.Context) error {
+		return durable.RegisterSearchAttributes(ctx, p.flows.Temporal(), p.config.TemporalNamespace)
+	})
+}
+
+// untilTemporal repeats a step until Temporal takes it, or ctx ends.
+func (p *process) untilTemporal(ctx context.Context, step func(context.Context) error) error {
 	for {
-		err := durable.RegisterSearchAttributes(ctx, p.flows.Temporal(), p.config.TemporalNamespace)
+		err := step(ctx)
 		if err == nil || ctx.Err() != nil {
 			return nil //nolint:nilerr // stopped while waiting is no failure
 		}

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"gatehouse/account"
 	"gatehouse/activities"
 	"gatehouse/internal/config"
 	"gatehouse/internal/ops"
@@ -23,6 +26,8 @@ import (
 const (
 	sweepEvery  = time.Minute
 	noticeEvery = 10 * time.Second
+	// realignEvery is how long a subscription may be out of line with its account.
+	realignEvery = 10 * time.Second
 )
 
 func workerCommand() *cobra.Command {
@@ -63,6 +68,7 @@ func (p *process) runWorker(ctx context.Context) error {
 		Store: p.store, Keys: p.keys, Mail: sender, Phones: phones, Push: devices, Payments: payments, Policy: p.config.Policy,
 		Billing: p.config.Billing, Clock: p.clock, ConfirmURL: p.config.ConfirmURL,
 		ResetURL: p.config.ResetURL, UndoURL: p.config.ClosureUndoURL, Log: p.log,
+		Flows: workflows.SubscriptionFlows{Client: p.flows}, Found: findings(p.registry),
 	}
 	ready := ops.All(map[string]ops.Check{"postgres": p.store.Ping, "temporal": p.flows.Healthy})
 	group, ctx := errgroup.WithContext(ctx)
@@ -85,6 +91,16 @@ func (p *process) runWorker(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error {
+		nightly := workflows.NightlyReconciliation(p.config.ReconcileEvery, p.config.ReconcileAt)
+		return p.untilTemporal(ctx, func(ctx context.Context) error { return p.flows.EnsureSchedule(ctx, nightly) })
+	})
+	group.Go(func() error {
+		worker.Sweep(ctx, realignEvery, func(ctx context.Context) error {
+			return worker.RealignSubscriptions(ctx, p.store, p.flows)
+		}, p.log)
+		return nil
+	})
+	group.Go(func() error {
 		return p.serveOps(ctx, "GATEHOUSE_WORKER_OPS_ADDR", p.config.WorkerOpsAddr, ready, false)
 	})
 	return group.Wait()
@@ -96,4 +112,13 @@ func (p *process) inbox() providers.Sender {
 		return nil
 	}
 	return inbox.New(p.store)
+}
+
+// findings counts what reconciliations find amiss.
+func findings(registry prometheus.Registerer) func(account.Finding) {
+	found := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gatehouse_billing_findings_total", Help: "What reconciliations found amiss; what was not repaired is an alarm.",
+	}, []string{"kind", "repaired"})
+	registry.MustRegister(found)
+	return func(f account.Finding) { found.WithLabelValues(string(f.Kind), strconv.FormatBool(f.Repaired)).Inc() }
 }

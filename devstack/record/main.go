@@ -81,7 +81,8 @@ func play(ctx context.Context, r *recorder, only string) error {
 			ShutdownTimeout: time.Second,
 		})
 	}()
-	for _, s := range slices.Concat(scenarios, deviceScenarios, passwordScenarios, passwordChangeScenarios, closureScenarios, emailLinkScenarios, subscriptionScenarios) {
+	for _, s := range slices.Concat(scenarios, deviceScenarios, passwordScenarios, passwordChangeScenarios, closureScenarios, emailLinkScenarios, subscriptionScenarios,
+		reconciliationScenarios) {
 		if !strings.Contains(s.name, only) {
 			continue
 		}

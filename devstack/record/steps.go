@@ -64,6 +64,8 @@ type script struct {
 	// books are those of the payer, live the ids of the subscriptions that a closure finds.
 	books *billingtest.Books
 	live  []string
+	// provider is what goes wrong with the payment provider's list of charges.
+	provider error
 }
 
 // steps play the script of the scenario that runs, without any database or provider.

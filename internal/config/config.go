@@ -109,6 +109,10 @@ type Config struct {
 
 	// Billing is the terms of subscriptions.
 	Billing account.BillingRules `envPrefix:"GATEHOUSE_SUBSCRIPTION_"`
+	// ReconcileEvery is how often our books are compared with the flows and with the payment provider's, ReconcileAt how long
+	// after midnight UTC.
+	ReconcileEvery time.Duration `env:"GATEHOUSE_RECONCILE_EVERY" envDefault:"24h"`
+	ReconcileAt    time.Duration `env:"GATEHOUSE_RECONCILE_AT" envDefault:"3h"`
 	// PaymentRate is how many requests a second the payment provider gets from all workers together.
 	PaymentRate float64 `env:"GATEHOUSE_PAYMENT_RATE" envDefault:"50"`
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 )
@@ -151,6 +152,49 @@ func (c *Client) Start(ctx context.Context, s Start) error {
 	}
 	return err
 }
+
+// Revive starts a flow that ought to run, unless it does, and reports whether it had to. It may have run before. Errors are
+// those of FromTemporal.
+func (c *Client) Revive(ctx context.Context, s Start) (revived bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	_, err = c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                       s.WorkflowID,
+		TaskQueue:                s.Queue,
+		WorkflowExecutionTimeout: s.ExecutionTimeout,
+		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
+		WorkflowIDReusePolicy:    enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		TypedSearchAttributes:    temporal.NewSearchAttributes(s.Attributes...),
+		StaticSummary:            s.Summary,
+
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+	}, s.Workflow, arguments(s.Input)...)
+	err = FromTemporal(err)
+	if errors.Is(err, ErrFlowExists) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Running returns a page of the ids of a type's flows that run and were started before a moment, and the token of the next
+// page, nil after the last. It lags behind by a moment, as everything does that is listed. Errors are those of FromTemporal.
+func (c *Client) Running(ctx context.Context, workflow string, before time.Time, page []byte) (ids []string, next []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	answer, err := c.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+		Query:    fmt.Sprintf("WorkflowType = '%s' AND ExecutionStatus = 'Running' AND StartTime < '%s'", workflow, before.UTC().Format(time.RFC3339)),
+		PageSize: listPage, NextPageToken: page,
+	})
+	if err != nil {
+		return nil, nil, FromTemporal(err)
+	}
+	for _, e := range answer.GetExecutions() {
+		ids = append(ids, e.GetExecution().GetWorkflowId())
+	}
+	return ids, answer.GetNextPageToken(), nil
+}
+
+const listPage = 500
 
 // Tell is an update of a flow that must run already. Its fields mean what those of Ask mean.
 type Tell struct {

@@ -52,6 +52,24 @@ func NewDatabase(t testing.TB, migrate func(ctx context.Context, url string) err
 	return withDatabase(base, name)
 }
 
+// Change breaks something in the database of a test, behind the back of the code under test: the statement must change exactly
+// one row.
+func Change(t testing.TB, url, statement string, args ...any) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	tag, err := conn.Exec(t.Context(), statement, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+	if tag.RowsAffected() != 1 {
+		t.Fatalf("%s: changed %d rows", statement, tag.RowsAffected())
+	}
+}
+
 // ready are the templates that this process knows to be complete.
 var ready sync.Map
 

@@ -1,0 +1,58 @@
+package store
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"gatehouse/account"
+)
+
+// quiet holds for a subscription without a charge of unknown outcome: nothing else may happen before that is known.
+const quiet = `NOT EXISTS (SELECT 1 FROM invoices i JOIN payment_attempts t ON t.invoice_id = i.id
+	WHERE i.subscription_id = s.id AND i.status = 'open' AND t.state = 'pending')`
+
+// strays are the subscriptions that are not in line with their accounts: those of closed accounts, those of deactivated ones
+// that are not paused, and those that were paused for a deactivation that is over. What is to end with its period may do so.
+const strays = `
+	SELECT s.id, s.account_id, s.plan_id, s.version, 'end' AS needs FROM accounts a JOIN subscriptions s ON s.account_id = a.id
+	WHERE a.deleted_at IS NOT NULL AND s.` + live + ` AND ` + quiet + `
+	UNION ALL
+	SELECT s.id, s.account_id, s.plan_id, s.version, CASE WHEN s.status IN ('active', 'trialing') THEN 'pause' ELSE 'end' END
+	FROM accounts a JOIN subscriptions s ON s.account_id = a.id
+	WHERE a.deactivated_at IS NOT NULL AND a.deleted_at IS NULL AND s.` + live + ` AND ` + quiet + `
+		AND (s.status IN ('past_due', 'unpaid', 'incomplete') OR s.status IN ('active', 'trialing') AND NOT s.cancel_at_period_end
+			AND s.period_end > now() AND NOT EXISTS (SELECT 1 FROM invoices i WHERE i.subscription_id = s.id AND i.status = 'open'))
+	UNION ALL
+	SELECT s.id, s.account_id, s.plan_id, s.version, 'resume' FROM subscriptions s JOIN accounts a ON a.id = s.account_id
+	WHERE s.pause_reason = 'account_deactivated' AND s.status = 'paused' AND a.deactivated_at IS NULL AND a.deleted_at IS NULL`
+
+// Strays returns subscriptions that are not in line with their accounts, at most atMost, in no order: one that cannot be
+// brought in line holds up no other for long.
+func (s *Store) Strays(ctx context.Context, atMost int) ([]account.Stray, error) {
+	return s.strays(ctx, `SELECT x.id, x.account_id, p.code, x.version, x.needs FROM (`+strays+`) x JOIN plans p ON p.id = x.plan_id
+		ORDER BY random() LIMIT ?`, atMost)
+}
+
+// StraysOf returns those of one account.
+func (s *Store) StraysOf(ctx context.Context, accountID uuid.UUID) ([]account.Stray, error) {
+	return s.strays(ctx, `SELECT x.id, x.account_id, p.code, x.version, x.needs FROM (`+strays+`) x JOIN plans p ON p.id = x.plan_id
+		WHERE x.account_id = ?`, accountID)
+}
+
+func (s *Store) strays(ctx context.Context, query string, arg any) ([]account.Stray, error) {
+	rows, err := s.db.QueryContext(ctx, query, arg)
+	if err != nil {
+		return nil, translate(err)
+	}
+	defer func() { _ = rows.Close() }()
+	var found []account.Stray
+	for rows.Next() {
+		var one account.Stray
+		if err := rows.Scan(&one.SubscriptionID, &one.AccountID, &one.PlanCode, &one.Version, &one.Needs); err != nil {
+			return nil, translate(err)
+		}
+		found = append(found, one)
+	}
+	return found, translate(rows.Err())
+}
