@@ -31,6 +31,7 @@ var plansByID = map[string]account.Plan{
 	"starter": {ID: "starter", Code: "starter", Family: "main", Price: account.Money{Amount: 900, Currency: "usd"}, Interval: account.Interval{Unit: account.IntervalMonth, Count: 1}, CreditsPerMonth: 2000},
 	"premium": {ID: "premium", Code: "premium", Family: "main", Price: account.Money{Amount: 2900, Currency: "usd"}, Interval: account.Interval{Unit: account.IntervalMonth, Count: 1}, CreditsPerMonth: 10000},
 	"tried":   {ID: "tried", Code: "tried", Family: "main", Price: account.Money{Amount: 1900, Currency: "usd"}, Interval: account.Interval{Unit: account.IntervalMonth, Count: 1}, TrialDays: 14},
+	"annual":  {ID: "annual", Code: "annual", Family: "main", Price: account.Money{Amount: 30000, Currency: "usd"}, Interval: account.Interval{Unit: account.IntervalYear, Count: 1}, CreditsPerMonth: 10000},
 }
 
 // life plays a subscription across its runs in virtual time.
@@ -43,6 +44,8 @@ type life struct {
 	plan []happening
 	runs int
 	end  time.Time
+	// ends are the moments at which a run ended: who asks at one of them meets nobody, and has to ask again.
+	ends []time.Time
 }
 
 type happening struct {
@@ -68,15 +71,17 @@ type reply struct {
 	state    activities.SubscriptionState
 	err      error
 	answered bool
-	took     time.Duration
+	// asked is when, zero for never.
+	asked time.Time
+	took  time.Duration
 }
 
 func (l *life) ask(after time.Duration, name string, arg any) *reply {
 	got := &reply{}
 	l.at(after, func(env *testsuite.TestWorkflowEnvironment) {
-		asked := env.Now()
+		got.asked = env.Now()
 		finish := func(err error) {
-			got.err, got.answered, got.took = durable.FromTemporal(err), true, env.Now().Sub(asked)
+			got.err, got.answered, got.took = durable.FromTemporal(err), true, env.Now().Sub(got.asked)
 		}
 		env.UpdateWorkflow(name, uuid.NewString(), &testsuite.TestUpdateCallback{
 			OnAccept: func() {}, OnReject: finish,
@@ -116,6 +121,7 @@ func (l *life) until(horizon time.Duration, planID string) (ended bool, err erro
 		env.ExecuteWorkflow(workflows.SubscriptionWorkflow, input)
 		require.True(l.t, env.IsWorkflowCompleted())
 		from, l.end = env.Now(), env.Now()
+		l.ends = append(l.ends, l.end)
 		err := env.GetWorkflowError()
 		var again *workflow.ContinueAsNewError
 		switch {

@@ -169,7 +169,10 @@ func (b *Books) ask(i account.Invoice) (*account.Decline, error) {
 	return decline, err
 }
 
-func key(i account.Invoice) string { return fmt.Sprintf("%s/%d", i.ID, i.Attempt) }
+func key(i account.Invoice) string { return Key(i, i.Attempt) }
+
+// Key is what the provider knows an attempt to charge an invoice by.
+func Key(i account.Invoice, attempt int) string { return fmt.Sprintf("%s/%d", i.ID, attempt) }
 
 // SendSubscriptionMail notes the mail, unless Post says otherwise.
 func (b *Books) SendSubscriptionMail(_ context.Context, in activities.SubscriptionMailInput) (activities.Delivered, error) {
