@@ -169,8 +169,11 @@ const (
 	maxIntervals    = 1000
 )
 
-// WithDefaults fills in what a catalogue may leave out: the main family, US dollars, one month.
+// WithDefaults fills in what a catalogue may leave out: the main family, US dollars, one month, no features.
 func (p Plan) WithDefaults() Plan {
+	if p.Features == nil {
+		p.Features = []string{}
+	}
 	p.Family = cmp.Or(p.Family, MainFamily)
 	p.Price.Currency = cmp.Or(p.Price.Currency, "usd")
 	p.Interval.Unit = cmp.Or(p.Interval.Unit, IntervalMonth)

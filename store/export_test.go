@@ -16,3 +16,9 @@ func (s *Store) Explain(ctx context.Context, query string, args ...any) (plan []
 	err = s.db.NewRaw(`EXPLAIN `+query, args...).Scan(ctx, &plan)
 	return plan, err
 }
+
+// Scans counts how often the transaction has read a table from end to end, and by an index.
+func (s *Store) Scans(ctx context.Context, table string) (whole, indexed int64, err error) {
+	err = s.db.NewRaw(`SELECT seq_scan, coalesce(idx_scan, 0) FROM pg_stat_xact_user_tables WHERE relname = ?`, table).Scan(ctx, &whole, &indexed)
+	return whole, indexed, err
+}

@@ -1,0 +1,232 @@
+package core
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/account"
+	"gatehouse/store"
+)
+
+// errReached is what a request meets that was found good: nobody answers where the flows should be.
+var errReached = account.ErrUnavailable
+
+const premium = "premium_monthly"
+
+// shop is a world with payers in it.
+type shop struct{ world }
+
+func newShop(t *testing.T) shop {
+	t.Helper()
+	s := shop{newWorld(t)}
+	s.Billing = account.BillingRules{
+		JoinWindow: time.Minute, IncompleteTTL: 23 * time.Hour, PauseMax: 365 * 24 * time.Hour, Dunning: []time.Duration{time.Hour},
+	}
+	retired := account.Plan{ID: "old", Code: "old", Name: "Old", Price: account.Money{Amount: 500}, Retired: true}
+	extra := account.Plan{ID: "extra", Code: "extra", Name: "Extra", Family: "extra", Price: account.Money{Amount: 500}}
+	all, err := s.Store.Plans(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, s.Store.ApplyPlans(t.Context(), append(all, retired.WithDefaults(), extra.WithDefaults())))
+	return s
+}
+
+func (s shop) payer(t *testing.T, email string) account.Caller {
+	t.Helper()
+	s.member(t, email)
+	_, by := s.login(t, email)
+	return by
+}
+
+// sold is a subscription of the caller whose first charge was paid, or declined.
+func (s shop) sold(t *testing.T, by account.Caller, planID string, paid bool) account.Subscription {
+	t.Helper()
+	plan, err := s.Store.Plan(t.Context(), planID)
+	require.NoError(t, err)
+	owner, now := by.Principal.Account.ID, s.clock.Now().UTC().Truncate(time.Microsecond)
+	method := store.PaymentMethod{Provider: "sandbox", ID: "pm_" + uuid.NewString(), Shown: "pm_card_visa", AccountID: owner}
+	require.NoError(t, s.Store.KeepPaymentMethod(t.Context(), method))
+	opened, err := s.Store.OpenSubscription(t.Context(), account.NewSubscription{
+		ID: s.subscriptionID(owner, plan.Family, 1), AccountID: owner, Generation: 1, Plan: plan, MethodID: method.ID,
+	}, now)
+	require.NoError(t, err)
+	_, err = s.Store.BeginAttempt(t.Context(), "sandbox", opened.Invoice.ID, 1)
+	require.NoError(t, err)
+	o := store.Settlement{InvoiceID: opened.Invoice.ID, Attempt: 1}
+	if !paid {
+		o.Decline = &account.Decline{Code: "card_declined"}
+	}
+	c, err := s.Store.SettleAttempt(t.Context(), o, now, func(sub account.Subscription) (account.SubscriptionChange, error) {
+		if !paid {
+			return sub.Declined(o.InvoiceID, 1, *o.Decline, s.Billing, now)
+		}
+		return sub.Paid(o.InvoiceID, now)
+	})
+	require.NoError(t, err)
+	return c.After
+}
+
+func TestSubscribe_JudgesBeforeAnybodyIsAsked(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	by := s.payer(t, "ann@example.com")
+	_, err := s.Subscribe(t.Context(), account.Caller{}, SubscribeInput{})
+	require.ErrorIs(t, err, account.ErrUnauthorized)
+	_, err = s.Subscribe(t.Context(), by, SubscribeInput{PlanID: "", MethodID: "a b"})
+	require.ErrorIs(t, err, account.ErrInvalid)
+	require.Len(t, account.AsError(err).Fields, 2, "all faults together")
+	for _, plan := range []string{"nonsense", "free", "old"} {
+		_, err = s.Subscribe(t.Context(), by, SubscribeInput{PlanID: plan, MethodID: "pm_card_visa"})
+		require.ErrorIs(t, err, account.ErrUnknownPlan, plan)
+	}
+	_, err = s.Subscribe(t.Context(), by, SubscribeInput{PlanID: premium, MethodID: "pm_card_visa"})
+	require.ErrorIs(t, err, errReached)
+}
+
+func TestSubscribe_JoinsWhatThereIs(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		paid   bool
+		later  time.Duration
+		plan   string
+		method string
+		want   error
+	}{
+		"again at once":                 {paid: true, plan: premium, method: "pm_card_visa"},
+		"again too late":                {paid: true, later: 2 * time.Minute, plan: premium, method: "pm_card_visa", want: account.ErrAlreadySubscribed},
+		"another plan":                  {paid: true, plan: starterPlan, method: "pm_card_visa", want: account.ErrAlreadySubscribed},
+		"another method":                {paid: true, plan: premium, method: "pm_card_mastercard", want: account.ErrAlreadySubscribed},
+		"another family":                {paid: true, plan: "extra", method: "pm_card_visa", want: errReached},
+		"declined, again at once":       {plan: premium, method: "pm_card_visa"},
+		"declined, again after a while": {later: 2 * time.Minute, plan: premium, method: "pm_card_visa", want: errReached},
+		"declined, another method":      {plan: premium, method: "pm_card_mastercard", want: errReached},
+		"declined, another plan":        {plan: starterPlan, method: "pm_card_visa", want: account.ErrAlreadySubscribed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newShop(t)
+			by := s.payer(t, "ann@example.com")
+			first := s.sold(t, by, premium, c.paid)
+			s.clock.ahead = c.later
+			got, err := s.Subscribe(t.Context(), by, SubscribeInput{PlanID: c.plan, MethodID: c.method})
+			if c.want != nil {
+				require.ErrorIs(t, err, c.want)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, first.ID, got.ID)
+			require.Equal(t, first.Version, got.Version)
+		})
+	}
+}
+
+const starterPlan = "price_1RG2s1CxLzg0ytJK5K3V7hz6"
+
+func TestSubscriptionIDs(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	ann, bob := uuid.New(), uuid.New()
+	seen := map[string]bool{}
+	for _, id := range []string{
+		s.subscriptionID(ann, "main", 1), s.subscriptionID(ann, "main", 2), s.subscriptionID(ann, "extra", 1), s.subscriptionID(bob, "main", 1),
+	} {
+		require.Regexp(t, `^sub_[a-z2-7]{24}$`, id)
+		require.False(t, seen[id])
+		seen[id] = true
+	}
+	require.Equal(t, s.subscriptionID(ann, "main", 1), s.subscriptionID(ann, "main", 1), "requests at the same moment meet")
+}
+
+func TestChangeSubscription_Order(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	ann, bob := s.payer(t, "ann@example.com"), s.payer(t, "bob@example.com")
+	own := s.sold(t, ann, premium, true)
+	text := func(v string) *string { return &v }
+	moment := func(ago time.Duration) *string { return text(s.clock.Now().Add(-ago).UTC().Format(time.RFC3339)) }
+	for name, c := range map[string]struct {
+		by   account.Caller
+		in   ChangeSubscriptionInput
+		want error
+	}{
+		"nobody":                  {in: ChangeSubscriptionInput{ID: own.ID, PlanID: text(starterPlan)}, want: account.ErrUnauthorized},
+		"nothing to change":       {by: ann, in: ChangeSubscriptionInput{ID: own.ID}, want: account.ErrInvalid},
+		"a malformed plan":        {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text("a b")}, want: account.ErrInvalid},
+		"a malformed method":      {by: ann, in: ChangeSubscriptionInput{ID: own.ID, MethodID: text("")}, want: account.ErrInvalid},
+		"no moment":               {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text(starterPlan), ProrationTime: text("now")}, want: account.ErrInvalid},
+		"a moment to come":        {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text(starterPlan), ProrationTime: moment(-time.Hour)}, want: account.ErrInvalid},
+		"a moment long ago":       {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text(starterPlan), ProrationTime: moment(time.Hour)}, want: account.ErrInvalid},
+		"a moment just now":       {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text(starterPlan), ProrationTime: moment(time.Minute)}, want: errReached},
+		"somebody else's":         {by: bob, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text("nonsense")}, want: account.ErrNotFound},
+		"none":                    {by: ann, in: ChangeSubscriptionInput{ID: "sub_none", PlanID: text(starterPlan)}, want: account.ErrNotFound},
+		"no id at all":            {by: ann, in: ChangeSubscriptionInput{ID: "\x00", PlanID: text(starterPlan)}, want: account.ErrNotFound},
+		"an unknown plan":         {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text("nonsense")}, want: account.ErrUnknownPlan},
+		"a plan of another kind":  {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text("extra")}, want: account.ErrInvalid},
+		"not by halves":           {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text("old"), MethodID: text("pm_card_visa")}, want: account.ErrUnknownPlan},
+		"the present plan":        {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text(premium)}, want: errReached},
+		"another plan and method": {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text(starterPlan), MethodID: text("pm_2")}, want: errReached},
+	} {
+		_, err := s.ChangeSubscription(t.Context(), c.by, c.in)
+		require.ErrorIs(t, err, c.want, name)
+	}
+}
+
+func TestSubscription_OthersSeeNothing(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	ann, bob := s.payer(t, "ann@example.com"), s.payer(t, "bob@example.com")
+	own := s.sold(t, ann, premium, true)
+	id := SubscriptionInput{ID: own.ID}
+	for name, ask := range map[string]func(account.Caller) error{
+		"cancel": func(by account.Caller) error {
+			_, err := s.CancelSubscription(t.Context(), by, CancelSubscriptionInput{ID: own.ID})
+			return err
+		},
+		"keep":   func(by account.Caller) error { _, err := s.KeepSubscription(t.Context(), by, id); return err },
+		"resume": func(by account.Caller) error { _, err := s.ResumeSubscription(t.Context(), by, id); return err },
+		"pause": func(by account.Caller) error {
+			_, err := s.PauseSubscription(t.Context(), by, PauseSubscriptionInput{ID: own.ID})
+			return err
+		},
+	} {
+		require.ErrorIs(t, ask(account.Caller{}), account.ErrUnauthorized, name)
+		require.ErrorIs(t, ask(bob), account.ErrNotFound, name)
+		require.ErrorIs(t, ask(ann), errReached, name)
+	}
+	_, err := s.Invoices(t.Context(), bob, id)
+	require.ErrorIs(t, err, account.ErrNotFound)
+	invoices, err := s.Invoices(t.Context(), ann, id)
+	require.NoError(t, err)
+	require.Len(t, invoices, 1)
+	_, err = s.PreviewChange(t.Context(), bob, PreviewInput{ID: own.ID, PlanID: "nonsense"})
+	require.ErrorIs(t, err, account.ErrNotFound)
+	_, err = s.PreviewChange(t.Context(), ann, PreviewInput{ID: own.ID, PlanID: "nonsense"})
+	require.ErrorIs(t, err, account.ErrUnknownPlan)
+	shown, err := s.PreviewChange(t.Context(), ann, PreviewInput{ID: own.ID, PlanID: starterPlan})
+	require.NoError(t, err)
+	require.False(t, shown.Now, "the cheaper plan comes with the next period")
+	yesterday := "yesterday"
+	_, err = s.PauseSubscription(t.Context(), ann, PauseSubscriptionInput{ID: own.ID, ResumesAt: &yesterday})
+	require.ErrorIs(t, err, account.ErrInvalid)
+}
+
+func TestSubscription_WhatIsOverStaysOver(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	ann := s.payer(t, "ann@example.com")
+	own := s.sold(t, ann, premium, true)
+	now := s.clock.Now()
+	_, err := s.Store.ChangeSubscription(t.Context(), own.ID, "end", now, func(sub account.Subscription) (account.SubscriptionChange, error) {
+		return sub.CancelNow(now)
+	})
+	require.NoError(t, err)
+	_, err = s.KeepSubscription(t.Context(), ann, SubscriptionInput{ID: own.ID})
+	require.ErrorIs(t, err, account.ErrSubscriptionState)
+	all, err := s.Subscriptions(t.Context(), ann, None{})
+	require.NoError(t, err)
+	require.Len(t, all, 1, "and is seen")
+	_, err = s.Subscribe(t.Context(), ann, SubscribeInput{PlanID: premium, MethodID: "pm_card_visa"})
+	require.ErrorIs(t, err, errReached, "another one may begin")
+}
