@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/account"
 	"gatehouse/internal/secret"
+	"gatehouse/providers/templates"
 	"gatehouse/store"
 )
 
@@ -56,8 +57,8 @@ func (in CreateAPIKeyInput) validate() (account.APIKey, error) {
 }
 
 // CreateAPIKey makes a key of the caller's account. account.ScopeSecurity is given in a fresh session only, never by
-// another key (design D12): it returns account.ErrReauthenticationRequired and account.ErrInsufficientScope, and
-// account.ErrTooManyKeys when the account has Policy.APIKeys live ones.
+// another key (design D12). The owner is told by mail. It returns account.ErrReauthenticationRequired and
+// account.ErrInsufficientScope, and account.ErrTooManyKeys when the account has Policy.APIKeys live ones.
 func (c *Core) CreateAPIKey(ctx context.Context, by account.Caller, in CreateAPIKeyInput) (NewAPIKey, error) {
 	key, err := in.validate()
 	if err != nil {
@@ -71,14 +72,15 @@ func (c *Core) CreateAPIKey(ctx context.Context, by account.Caller, in CreateAPI
 	}
 	key.AccountID = &by.Principal.Account.ID
 	token := secret.NewToken(secret.APIKeyPrefix)
-	err = c.Store.InTx(ctx, func(ctx context.Context, tx *store.Store) (err error) {
+	made := key
+	err = c.commit(ctx, func(ctx context.Context, tx *store.Store) (_ told, err error) {
 		if err := requireLive(ctx, tx, by); err != nil {
-			return err
+			return nil, err
 		}
-		key, err = tx.CreateAPIKey(ctx, key, c.Keys.TokenHash(APIKeyHash, token), c.Policy.APIKeys)
-		return err
+		made, err = tx.CreateAPIKey(ctx, key, c.Keys.TokenHash(APIKeyHash, token), c.Policy.APIKeys)
+		return told{c.notice(*key.AccountID, templates.APIKeyCreated, key.ID.String())}, err
 	})
-	return NewAPIKey{APIKey: key, Secret: token}, err
+	return NewAPIKey{APIKey: made, Secret: token}, err
 }
 
 func (c *Core) mayGive(by account.Caller, scopes []account.Scope) error {

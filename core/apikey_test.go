@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/account"
+	"gatehouse/providers/templates"
 )
 
 func TestCreateAPIKey(t *testing.T) {
@@ -36,6 +37,11 @@ func TestCreateAPIKey(t *testing.T) {
 	require.ErrorIs(t, err, account.ErrReauthenticationRequired)
 	_, err = w.CreateAPIKey(t.Context(), by, read)
 	require.NoError(t, err)
+
+	notices, err := w.Store.OwedNotices(t.Context(), 0, 1000)
+	require.NoError(t, err)
+	require.Len(t, notices, 4, "each key is told")
+	require.Equal(t, templates.APIKeyCreated, notices[0].Template)
 
 	by.Principal.Account.EmailVerified = false
 	_, err = w.CreateAPIKey(t.Context(), by, read)

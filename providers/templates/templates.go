@@ -66,6 +66,8 @@ const (
 	TwoFactorEnabled  = "two_factor_enabled"
 	TwoFactorDisabled = "two_factor_disabled"
 	BackupCodeUsed    = "backup_code_used"
+	// APIKeyCreated tells an owner that a key acts for the account from now on. Name is optional.
+	APIKeyCreated = "api_key_created"
 	// AccountClosed brings the link that opens a closed account again. It needs a Link with a token and LinkHours; Name is
 	// optional. AccountErased is the receipt when nothing can bring it back. Name is optional.
 	AccountClosed = "account_closed"
@@ -127,6 +129,7 @@ var messages = []message{
 	load(TwoFactorEnabled),
 	load(TwoFactorDisabled),
 	load(BackupCodeUsed),
+	load(APIKeyCreated),
 	load(AccountClosed, link, linkHours),
 	load(AccountErased),
 	load(SubscriptionPaid, plan, amount, date),
