@@ -108,6 +108,7 @@ func oldCredentials(t *testing.T, s *system) {
 	key := s.want(t, http.StatusCreated, call{Path: pathAPIKeys, Token: old, Body: fields{
 		"name": "ci", "scopes": []string{"account:read", "account:security"},
 	}}).text(t, "key")
+	s.requireMail(t, email, "A new API key of your Gatehouse account")
 	s.want(t, http.StatusOK, closeWith(key, fields{"password": password}))
 	dead := func() {
 		requireDead(t, old, s.client)
