@@ -46,6 +46,9 @@ func (l *life) entrances() []entrance {
 		for _, name := range slices.Sorted(maps.Keys(l.providers)) {
 			all = append(all, entrance{"C17", name})
 		}
+		if l.providers["google"] != "" {
+			all = append(all, entrance{"B09", "google"})
+		}
 	}
 	return all
 }
@@ -63,7 +66,9 @@ func (l *life) logIn() {
 	case "B01":
 		got = l.send(l.t, call{Path: pathAuthenticate, Header: header, Body: fields{"username": in.name, "password": l.password}})
 	case "C17":
-		got = l.byProvider(in.name, header)
+		got = l.byBackend(in.name, header)
+	case "B09":
+		got = l.byGoogle(header)
 	}
 	if l.state != lifeOpen {
 		require.Equal(l.t, http.StatusUnauthorized, got.Status, "%s: %s", in.row, got.Body)
@@ -71,11 +76,16 @@ func (l *life) logIn() {
 	}
 	require.Equal(l.t, http.StatusOK, got.Status, "%s: %s", in.row, got.Body)
 	body, due, stepToken := got.object(l.t), "mfa_required", "device_verification_token"
-	v := &visit{}
-	if in.row == "B01" {
+	if in.row[0] == 'B' {
 		due, stepToken = "mfaRequired", "deviceVerificationToken"
+	}
+	v := &visit{}
+	switch in.row {
+	case "B01":
 		v.token, v.refresh = got.text(l.t, "accessToken"), got.text(l.t, "refreshToken")
-	} else {
+	case "B09":
+		v.token = got.text(l.t, "token")
+	default:
 		v.token = got.text(l.t, "session_token")
 	}
 	switch {

@@ -24,7 +24,8 @@ func TestDialects_OneAccount(t *testing.T) {
 	o := startOutside(t)
 	// Nobody waits here: what must be waited for has tests of its own.
 	settings := append([]string{
-		"GATEHOUSE_LINK_REDIRECT_URL", "https://app.example.com/linked", "GATEHOUSE_RECOVERY_AGE", "1ms", "GATEHOUSE_CONTACT_AGE", "1ms",
+		"GATEHOUSE_LINK_REDIRECT_URL", "https://app.example.com/linked", "GATEHOUSE_GOOGLE_REDIRECT_URL", redirectPage,
+		"GATEHOUSE_RECOVERY_AGE", "1ms", "GATEHOUSE_CONTACT_AGE", "1ms",
 		"GATEHOUSE_CODE_TRIES_PER_HOUR", "1000", "GATEHOUSE_CODE_TRIES_PER_DAY", "1000", "GATEHOUSE_LOGIN_FREE_FAILURES", "1000",
 		"GATEHOUSE_TRUSTED_DEVICES", "1000", "GATEHOUSE_PHONE_SENDS_PER_HOUR", "1000", "GATEHOUSE_PHONE_PREFIX_PER_HOUR", "1000",
 	}, quickSends...)
@@ -267,7 +268,7 @@ func unused() string { return "Fresh-7-" + rand.Text()[:16] }
 // begin makes the account.
 func (l *life) begin() {
 	l.email, l.password = newEmail(), unused()
-	way := l.way("C08", "C29", "B02", "C17")
+	way := l.way("C08", "C29", "B02", "B09", "C17")
 	v := &visit{}
 	var got answer
 	switch way {
@@ -283,16 +284,29 @@ func (l *life) begin() {
 	case "C17":
 		l.password, l.name, l.proven = "", "Ann", true
 		l.providers["google"] = "sub-" + rand.Text()
-		got = l.byProvider("google", nil)
+		got = l.byBackend("google", nil)
 		require.Equal(l.t, http.StatusOK, got.Status, "%s", got.Body)
 		v.token = got.text(l.t, "session_token")
+	case "B09":
+		l.password, l.name, l.proven = "", "Jane Doe", true
+		l.providers["google"] = "sub-" + rand.Text()
+		got = l.byGoogle(nil)
+		require.Equal(l.t, "Registration successful", got.text(l.t, "message"))
+		v.token = got.text(l.t, "token")
 	}
 	l.id = l.want(l.t, http.StatusOK, call{Path: pathMe, Token: v.token}).text(l.t, "id")
 	l.enters(v)
 }
 
-// byProvider signs in by an outside account that a backend has seen.
-func (l *life) byProvider(provider string, header map[string]string) answer {
+// byGoogle signs in at Google's own page.
+func (l *life) byGoogle(header map[string]string) answer {
+	page := &googleSystem{system: l.system, oidc: l.outside.oidc}
+	code := page.code(l.t, visitor{subject: l.providers["google"], email: l.email, verified: true})
+	return l.send(l.t, call{Path: pathGoogle, Header: header, Body: fields{"code": code}})
+}
+
+// byBackend signs in by an outside account that a backend has seen.
+func (l *life) byBackend(provider string, header map[string]string) answer {
 	email := l.email
 	if email == "" {
 		email = newEmail() // an account that has none

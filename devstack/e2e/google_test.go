@@ -65,7 +65,7 @@ func startGoogle(t *testing.T, settings ...string) *googleSystem {
 }
 
 // visit sends somebody to the sign-in page and returns what they come back with.
-func (g *googleSystem) visit(t *testing.T, who visitor, page string) url.Values {
+func (g *googleSystem) visit(t testing.TB, who visitor, page string) url.Values {
 	t.Helper()
 	g.page.Lock()
 	defer g.page.Unlock()
@@ -84,7 +84,7 @@ func (g *googleSystem) visit(t *testing.T, who visitor, page string) url.Values 
 }
 
 // code is an authorization code of somebody, asked for without our help.
-func (g *googleSystem) code(t *testing.T, who visitor) string {
+func (g *googleSystem) code(t testing.TB, who visitor) string {
 	t.Helper()
 	return g.visit(t, who, g.oidc.AuthorizationEndpoint()+"?"+url.Values{
 		"client_id": {g.oidc.ClientID}, "response_type": {"code"}, "scope": {"openid email profile"}, "state": {"x"}, "redirect_uri": {redirectPage},
@@ -95,7 +95,7 @@ func newVisitor() visitor {
 	return visitor{subject: uuid.NewString(), email: newEmail(), verified: true}
 }
 
-func (g *googleSystem) google(t *testing.T, code string, more ...string) answer {
+func (g *googleSystem) google(t testing.TB, code string, more ...string) answer {
 	t.Helper()
 	body := fields{"code": code}
 	for i := 0; i+1 < len(more); i += 2 {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
@@ -104,21 +105,23 @@ func (c *Client) Ask(ctx context.Context, a Ask, out any) error {
 		return err
 	}
 	defer leave()
-	start := c.temporal.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
-		ID:                       a.WorkflowID,
-		TaskQueue:                a.Queue,
-		WorkflowExecutionTimeout: a.ExecutionTimeout,
-		WorkflowIDConflictPolicy: cmp.Or(a.Conflict, enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING),
-		WorkflowIDReusePolicy:    cmp.Or(a.Reuse, enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE),
-		TypedSearchAttributes:    temporal.NewSearchAttributes(a.Attributes...),
-		StaticSummary:            a.Summary,
-		StaticDetails:            a.Details,
-	}, a.Workflow, arguments(a.Input)...)
-	handle, err := c.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
-		StartWorkflowOperation: start,
-		UpdateOptions:          update(a.WorkflowID, a.Update, a.UpdateID, a.Arg),
+	return unlessLost(ctx, func() error {
+		start := c.temporal.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
+			ID:                       a.WorkflowID,
+			TaskQueue:                a.Queue,
+			WorkflowExecutionTimeout: a.ExecutionTimeout,
+			WorkflowIDConflictPolicy: cmp.Or(a.Conflict, enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING),
+			WorkflowIDReusePolicy:    cmp.Or(a.Reuse, enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE),
+			TypedSearchAttributes:    temporal.NewSearchAttributes(a.Attributes...),
+			StaticSummary:            a.Summary,
+			StaticDetails:            a.Details,
+		}, a.Workflow, arguments(a.Input)...)
+		handle, err := c.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
+			StartWorkflowOperation: start,
+			UpdateOptions:          update(a.WorkflowID, a.Update, a.UpdateID, a.Arg),
+		})
+		return answer(ctx, handle, err, out)
 	})
-	return answer(ctx, handle, err, out)
 }
 
 // Start is a flow that nobody waits for. Its fields mean what those of Ask mean.
@@ -214,8 +217,33 @@ func (c *Client) Tell(ctx context.Context, t Tell, out any) error {
 		return err
 	}
 	defer leave()
-	handle, err := c.temporal.UpdateWorkflow(ctx, update(t.WorkflowID, t.Update, t.UpdateID, t.Arg))
-	return answer(ctx, handle, err, out)
+	return unlessLost(ctx, func() error {
+		handle, err := c.temporal.UpdateWorkflow(ctx, update(t.WorkflowID, t.Update, t.UpdateID, t.Arg))
+		return answer(ctx, handle, err, out)
+	})
+}
+
+// The waits before an update that was lost is sent again.
+const (
+	firstWait = 20 * time.Millisecond
+	lastWait  = 160 * time.Millisecond
+)
+
+// unlessLost sends an update again that the server has dropped because the flow's task failed under it: that happens when
+// the update would end the flow in the very moment in which something else becomes known to it. Nothing of the update was
+// accepted, and steps that it took meanwhile are taken again, which changes nothing.
+func unlessLost(ctx context.Context, send func() error) error {
+	for wait := firstWait; ; wait *= 2 {
+		err := send()
+		if !is[*serviceerror.WorkflowNotReady](err) || wait > lastWait {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
+		}
+	}
 }
 
 func update(workflowID, name, id string, arg any) client.UpdateWorkflowOptions {

@@ -42,6 +42,8 @@ type frontend struct {
 	// outcome of the update; nil never answers.
 	outcome *updatepb.Outcome
 	err     error
+	// lost is how many updates the flow's task will yet fail under.
+	lost int
 
 	attributes map[string]enums.IndexedValueType
 	added      map[string]enums.IndexedValueType
@@ -61,7 +63,12 @@ func (f *frontend) UpdateWorkflowExecution(
 ) (*workflowservice.UpdateWorkflowExecutionResponse, error) {
 	f.mu.Lock()
 	f.updated = r
+	f.lost--
+	lost := f.lost >= 0
 	f.mu.Unlock()
+	if lost {
+		return nil, serviceerror.ToStatus(serviceerror.NewWorkflowNotReady("the task failed")).Err()
+	}
 	if f.err != nil {
 		return nil, serviceerror.ToStatus(f.err).Err()
 	}
@@ -251,6 +258,29 @@ func TestAnswersOfTheFlow(t *testing.T) {
 			require.Equal(t, account.AsError(told).Fields, account.AsError(asked).Fields)
 		})
 	}
+}
+
+func TestUpdatesThatTheServerDroppedAreSentAgain(t *testing.T) {
+	t.Parallel()
+	f, c, _ := serve(t)
+	f.succeeds(t, body{"done"})
+	tell := func() error {
+		var out body
+		err := c.Tell(t.Context(), durable.Tell{WorkflowID: "closure/1", Update: "undo", UpdateID: "chal:1"}, &out)
+		require.Equal(t, err == nil, out == body{"done"})
+		return err
+	}
+	f.lost = 2
+	require.NoError(t, tell())
+	require.Equal(t, "chal:1", f.updated.GetRequest().GetMeta().GetUpdateId(), "the same one")
+	f.lost = 2
+	require.NoError(t, c.Ask(t.Context(), durable.Ask{
+		WorkflowID: "closure/1", Workflow: "AccountClosure", Queue: durable.QueueFlows, Update: "close",
+	}, nil))
+	f.lost = 1000
+	started := time.Now()
+	require.ErrorIs(t, tell(), account.ErrUnavailable)
+	require.Less(t, time.Since(started), time.Second, "not for ever")
 }
 
 func TestTheCallersDeadlineWinsWhenItIsNearer(t *testing.T) {
