@@ -159,8 +159,7 @@ func (l *life) showMail(v *visit, stepToken string) {
 	v.factor = true
 }
 
-func (l *life) refreshToken() {
-	v := l.visit()
+func (l *life) refreshToken(v *visit) {
 	l.need(v.refresh != "")
 	got := l.raw(l.t, http.MethodPost, pathRefresh, "", refreshName, v.refresh)
 	require.Equal(l.t, http.StatusOK, got.Status, "%s", got.Body)
@@ -168,8 +167,7 @@ func (l *life) refreshToken() {
 }
 
 // choosePassword changes the password, or sets the first one.
-func (l *life) choosePassword() {
-	v := l.visit()
+func (l *life) choosePassword(v *visit) {
 	former, next := l.password, unused()
 	if former == "" {
 		in := call{Path: pathAddPassword, Token: v.token, Body: fields{"password": next}}
@@ -227,8 +225,7 @@ func (l *life) forgetPassword() {
 	l.deadPassword(former)
 }
 
-func (l *life) rename() {
-	v := l.visit()
+func (l *life) rename(v *visit) {
 	name := "Ada " + rand.Text()[:6]
 	in := call{Method: http.MethodPatch, Path: pathMe, Token: v.token, Body: fields{"full_name": name}}
 	if l.way("A02", "C20") == "C20" {
@@ -238,20 +235,17 @@ func (l *life) rename() {
 	l.name = name
 }
 
-func (l *life) onboard() {
-	v := l.visit()
+func (l *life) onboard(v *visit) {
 	l.want(l.t, http.StatusOK, call{Path: pathOnboarding, Token: v.token, Body: fields{"event": "completed"}}) // C18
 	l.onboarded = true
 }
 
-func (l *life) changeSettings() {
-	v := l.visit()
+func (l *life) changeSettings(v *visit) {
 	l.theme = l.way("dark", "light")
 	l.want(l.t, http.StatusOK, call{Method: http.MethodPatch, Path: pathSettings, Token: v.token, Body: fields{"theme": l.theme}}) // B14
 }
 
-func (l *life) chooseUsername() {
-	v := l.visit()
+func (l *life) chooseUsername(v *visit) {
 	name := newUsername()
 	free := l.username == "" || l.renamed == 0
 	l.does(free, http.StatusBadRequest, changeUsername(v.token, name)) // D12
@@ -270,8 +264,7 @@ func (l *life) chooseUsername() {
 }
 
 // moveEmail gives the account another address, or one where there is none.
-func (l *life) moveEmail() {
-	v := l.visit()
+func (l *life) moveEmail(v *visit) {
 	next := newEmail()
 	way := l.way("C20 C31", "C20 B08", "D24")
 	if way == "D24" {
@@ -299,8 +292,7 @@ func (l *life) moveEmail() {
 	l.email = next
 }
 
-func (l *life) unlinkEmail() {
-	v := l.visit()
+func (l *life) unlinkEmail(v *visit) {
 	l.need(l.email != "")
 	in := call{Method: http.MethodDelete, Path: pathLinkEmail, Token: v.token} // D25
 	if !l.binds(v) {
@@ -316,8 +308,7 @@ func (l *life) unlinkEmail() {
 	l.email = ""
 }
 
-func (l *life) provePhone() {
-	v := l.visit()
+func (l *life) provePhone(v *visit) {
 	number := newNumber(l.t)
 	in := call{Path: pathSendPhoneCode, Token: v.token, Body: fields{"phone_number": number, "country_code": "US"}} // A03
 	if !l.may(l.binds(v), in) {
@@ -327,8 +318,7 @@ func (l *life) provePhone() {
 	l.phone = number
 }
 
-func (l *life) linkProvider() {
-	v := l.visit()
+func (l *life) linkProvider(v *visit) {
 	way := l.way("A06 google", "A06 github", "D26 google", "C11 google", "C10 google")
 	row, name, _ := strings.Cut(way, " ")
 	l.need(l.providers[name] == "")
@@ -364,8 +354,7 @@ func (l *life) linkProvider() {
 	l.providers[name] = subject
 }
 
-func (l *life) unlinkProvider() {
-	v := l.visit()
+func (l *life) unlinkProvider(v *visit) {
 	l.need(len(l.providers) > 0)
 	name := l.way(slices.Sorted(maps.Keys(l.providers))...)
 	paths := map[string]string{"A08": pathProviders, "C13": pathLinked}
@@ -383,8 +372,7 @@ func (l *life) unlinkProvider() {
 	}
 }
 
-func (l *life) turnTwoFactorOn() {
-	v := l.visit()
+func (l *life) turnTwoFactorOn(v *visit) {
 	if l.way("B11", "D02") == "D02" {
 		l.need(l.password != "" && l.reachable())
 		in := call{Path: pathTwoFactorOn, Token: v.token, Body: fields{"password": l.password}}
@@ -407,8 +395,7 @@ func (l *life) turnTwoFactorOn() {
 	l.forgetsDevices()
 }
 
-func (l *life) turnTwoFactorOff() {
-	v := l.visit()
+func (l *life) turnTwoFactorOff(v *visit) {
 	l.need(l.factor != "" && l.password != "")
 	in := call{Path: pathTwoFactorOff, Token: v.token, Body: fields{"password": l.password}} // D03
 	if !l.may(l.fresh(v), in) {
@@ -418,8 +405,7 @@ func (l *life) turnTwoFactorOff() {
 	l.forgetsDevices()
 }
 
-func (l *life) forgetDevice() {
-	v := l.visit()
+func (l *life) forgetDevice(v *visit) {
 	l.need(len(l.devices) > 0)
 	list := l.system.devices(l.t, v.token)
 	for _, one := range list { // D22, each of them: which token is whose the list does not tell
@@ -429,8 +415,7 @@ func (l *life) forgetDevice() {
 	l.forgetsDevices()
 }
 
-func (l *life) makeKey() {
-	v := l.visit()
+func (l *life) makeKey(v *visit) {
 	in := call{Path: pathAPIKeys, Token: v.token, Body: fields{"name": "life", "scopes": []string{"account:read"}}}
 	got := l.does(l.proven, http.StatusForbidden, in)
 	if got.ok() {
@@ -438,8 +423,7 @@ func (l *life) makeKey() {
 	}
 }
 
-func (l *life) revokeKey() {
-	v := l.visit()
+func (l *life) revokeKey(v *visit) {
 	l.need(len(l.keys) > 0)
 	list := kept(l.t, l.want(l.t, http.StatusOK, call{Path: pathAPIKeys, Token: v.token}).Body)
 	require.Len(l.t, list, len(l.keys))
@@ -450,8 +434,8 @@ func (l *life) revokeKey() {
 }
 
 // endSession ends a session from another one, or from itself.
-func (l *life) endSession() {
-	v, target := l.visit(), l.visit()
+func (l *life) endSession(v *visit) {
+	target := l.visit()
 	var in call
 	switch l.way("A10", "B04", "C27", "D16", "D19") {
 	case "A10":
@@ -471,8 +455,7 @@ func (l *life) endSession() {
 	l.ends(func(one *visit) bool { return one == target })
 }
 
-func (l *life) endOthers() {
-	v := l.visit()
+func (l *life) endOthers(v *visit) {
 	in := call{Path: pathRevokeSession, Token: v.token, Body: fields{"revoke_all_others": true}}
 	ways := []string{"A10"}
 	if l.password != "" {
@@ -485,8 +468,7 @@ func (l *life) endOthers() {
 	l.endsAllBut(v)
 }
 
-func (l *life) endAll() {
-	v := l.visit()
+func (l *life) endAll(v *visit) {
 	in := call{Method: http.MethodDelete, Path: pathSessions, Token: v.token}
 	ways := []string{"C25"}
 	if l.password != "" {
@@ -507,8 +489,7 @@ func (l *life) proof() fields {
 	return fields{"password": l.password}
 }
 
-func (l *life) deactivate() {
-	v := l.visit()
+func (l *life) deactivate(v *visit) {
 	body := fields{}
 	if l.password != "" {
 		body["password"] = l.password
@@ -520,8 +501,7 @@ func (l *life) deactivate() {
 	l.state, l.muted = lifeDeactivated, true
 }
 
-func (l *life) close() {
-	v := l.visit()
+func (l *life) close(v *visit) {
 	l.need(l.reachable()) // any other is gone at once
 	in := closeWith(v.token, l.proof())
 	if l.password == "" && !l.fresh(v) {
