@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	// Of the random lives (TestDialects) the same few every time, unless somebody asks for others by flags or by RAPID_CHECKS,
 	// RAPID_SEED. A life that failed cannot be made shorter in reasonable time.
 	for name, few := range map[string][2]string{
-		"rapid.checks": {"100", "8"}, "rapid.seed": {"0", "20261122"}, "rapid.nofailfile": {"false", "true"}, "rapid.shrinktime": {"30s", "1s"},
+		"rapid.checks": {"100", "6"}, "rapid.seed": {"0", "20261122"}, "rapid.nofailfile": {"false", "true"}, "rapid.shrinktime": {"30s", "1s"},
 	} {
 		if flag.Lookup(name).DefValue == few[0] {
 			_ = flag.Set(name, few[1])
