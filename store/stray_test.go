@@ -84,6 +84,12 @@ func TestStrays_WaitForWhatIsUnderWay(t *testing.T) {
 	require.Equal(t, account.RealignResume, w.needs(t)[s.ID])
 	w.exec(t, `UPDATE subscriptions SET pause_reason = 'owner'`)
 	require.Empty(t, w.needs(t), "its owner's pause is its owner's to end")
+	w.exec(t, `UPDATE subscriptions SET resumes_at = now() + interval '1 day'`)
+	require.Empty(t, w.needs(t))
+	w.exec(t, `UPDATE accounts SET deactivated_at = now()`)
+	require.Equal(t, account.RealignPause, w.needs(t)[s.ID], "it must not go on by itself")
+	w.exec(t, `UPDATE subscriptions SET resumes_at = NULL`)
+	require.Empty(t, w.needs(t))
 
 	open := w.subscribed(t, "bob@example.com")
 	w.exec(t, `UPDATE accounts SET deleted_at = now() WHERE id = $1`, open.AccountID)
