@@ -96,6 +96,10 @@ type Policy struct {
 	// was proven before the session began that asks (contract D06).
 	ContactAge time.Duration `env:"CONTACT_AGE" envDefault:"24h"`
 
+	// PaymentMethodsPerDay bounds the payment methods that one account may show in a day, good or not: nobody tries out stolen
+	// cards here. 0 is no bound.
+	PaymentMethodsPerDay int `env:"PAYMENT_METHODS_PER_DAY" envDefault:"20"`
+
 	// ClosureGrace is how long a closed account can be opened again before it is erased (contract C01, conventions 17).
 	ClosureGrace time.Duration `env:"CLOSURE_GRACE" envDefault:"168h"`
 

@@ -254,6 +254,27 @@ func TestAttachMethod_OfAnAccountWithoutEmail(t *testing.T) {
 	require.ErrorIs(t, err, account.ErrUnauthorized, "an account that is gone")
 }
 
+// A provider's door is no place to try out stolen cards.
+func TestAttachMethod_OnlySoManyADay(t *testing.T) {
+	t.Parallel()
+	vendor, server := paymenttest.Stripe(t)
+	s := opened(t, newBench(t), vendor)
+	s.Policy.PaymentMethodsPerDay = 3
+	attach := func(id string) error {
+		_, err := run[activities.AttachedMethod](s.bench, s.AttachMethod, activities.AttachMethodInput{AccountID: s.owner, MethodID: id})
+		return err
+	}
+	for range 5 {
+		require.NoError(t, attach("pm_card_amex"), "the same one counts once")
+	}
+	require.ErrorIs(t, attach("pm_card_chargeDeclined"), account.ErrPaymentDeclined)
+	require.ErrorIs(t, attach("pm_none"), account.ErrInvalid)
+	asked := server.Requests()
+	require.ErrorIs(t, attach("pm_card_mastercard"), account.ErrTooManyRequests)
+	require.Equal(t, asked, server.Requests())
+	require.NoError(t, attach("pm_card_amex"))
+}
+
 // PAY-09: the method of somebody else is refused before the provider hears of it.
 func TestPAY09_AttachMethod_SomebodyElsesIsNone(t *testing.T) {
 	t.Parallel()

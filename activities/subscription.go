@@ -79,13 +79,16 @@ type AttachedMethod struct {
 }
 
 // AttachMethod makes a payment method usable for later charges, and binds it to the account that shows it first. It returns
-// account.ErrNotFound when it belongs to another account, before the provider is asked (PAY-09), account.ErrInvalid when the
-// provider does not know it, account.ErrPaymentDeclined when the bank does not let it be kept, and account.ErrUnavailable when
-// the provider cannot be reached.
+// account.ErrNotFound when it belongs to another account, before the provider is asked (PAY-09), account.ErrTooManyRequests when
+// the account has shown too many, account.ErrInvalid when the provider does not know it, account.ErrPaymentDeclined when the bank
+// does not let it be kept, and account.ErrUnavailable when the provider cannot be reached.
 func (a *Activities) AttachMethod(ctx context.Context, in AttachMethodInput) (AttachedMethod, error) {
 	customer, err := a.Store.PayerOf(ctx, a.Payments.Name(), in.MethodID, in.AccountID)
 	if err != nil {
 		return AttachedMethod{}, noMethod(err)
+	}
+	if err := a.countMethod(ctx, in); err != nil {
+		return AttachedMethod{}, err
 	}
 	to, err := a.Store.PersonOf(ctx, in.AccountID) // who may have no email
 	if err != nil {
@@ -105,6 +108,16 @@ func (a *Activities) AttachMethod(ctx context.Context, in AttachMethodInput) (At
 		Fingerprint: method.Fingerprint, Brand: method.Brand, Last4: method.Last4, ExpiresAt: method.ExpiresAt,
 	})
 	return AttachedMethod{MethodID: method.ID}, noMethod(err)
+}
+
+// countMethod counts each method once, however often its attachment is tried.
+func (a *Activities) countMethod(ctx context.Context, in AttachMethodInput) error {
+	if a.Policy.PaymentMethodsPerDay == 0 {
+		return nil
+	}
+	owner := in.AccountID.String()
+	return a.Store.TakeQuotaOnce(ctx, a.Keys.Subject("payment-method", owner+"/"+in.MethodID), a.Keys.Subject("payment-methods", owner),
+		[]account.Quota{{Max: a.Policy.PaymentMethodsPerDay, Per: 24 * time.Hour}})
 }
 
 func unusable(err error) error {
