@@ -13,7 +13,8 @@ const quiet = `NOT EXISTS (SELECT 1 FROM invoices i JOIN payment_attempts t ON t
 	WHERE i.subscription_id = s.id AND i.status = 'open' AND t.state = 'pending')`
 
 // strays are the subscriptions that are not in line with their accounts: those of closed accounts, those of deactivated ones
-// that are not paused or whose pause would end by itself, and those that were paused for a deactivation that is over. What is to end with its period may do so.
+// that are not paused, or whose pause is to end by itself, and those that were paused for a deactivation that is over. What is
+// to end with its period may do so.
 const strays = `
 	SELECT s.id, s.account_id, s.plan_id, s.version, 'end' AS needs FROM accounts a JOIN subscriptions s ON s.account_id = a.id
 	WHERE a.deleted_at IS NOT NULL AND s.` + live + ` AND ` + quiet + `
@@ -21,7 +22,8 @@ const strays = `
 	SELECT s.id, s.account_id, s.plan_id, s.version, CASE WHEN s.status IN ('active', 'trialing', 'paused') THEN 'pause' ELSE 'end' END
 	FROM accounts a JOIN subscriptions s ON s.account_id = a.id
 	WHERE a.deactivated_at IS NOT NULL AND a.deleted_at IS NULL AND s.` + live + ` AND ` + quiet + `
-		AND (s.status IN ('past_due', 'unpaid', 'incomplete') OR s.status = 'paused' AND s.resumes_at IS NOT NULL OR s.status IN ('active', 'trialing') AND NOT s.cancel_at_period_end
+		AND (s.status IN ('past_due', 'unpaid', 'incomplete') OR s.status = 'paused' AND s.resumes_at IS NOT NULL
+			OR s.status IN ('active', 'trialing') AND NOT s.cancel_at_period_end
 			AND s.period_end > now() AND NOT EXISTS (SELECT 1 FROM invoices i WHERE i.subscription_id = s.id AND i.status = 'open'))
 	UNION ALL
 	SELECT s.id, s.account_id, s.plan_id, s.version, 'resume' FROM subscriptions s JOIN accounts a ON a.id = s.account_id
