@@ -78,6 +78,9 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 		return SignIn{}, err
 	}
 	out, err := c.signIn(ctx, session.ID)
+	if errors.Is(err, account.ErrUnauthorized) {
+		return SignIn{}, account.ErrInvalidCredentials.Because(err) // closed or deactivated just after its session began
+	}
 	if err == nil && in.WithRefresh {
 		out, err = c.withRefresh(out, refresh)
 	}

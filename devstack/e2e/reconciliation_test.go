@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -10,8 +11,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
+	temporalclient "go.temporal.io/sdk/client"
 
 	"gatehouse/devstack/stacktest"
+	"gatehouse/internal/durable"
 	"gatehouse/internal/testkit"
 	"gatehouse/workflows"
 )
@@ -97,4 +100,34 @@ func TestReconciliation_SubscriptionsFollowTheirAccounts(t *testing.T) {
 	// A closure whose flow was lost before it told the subscription.
 	s.db.change(t, `UPDATE accounts SET deleted_at = now() WHERE id = (SELECT account_id FROM subscriptions WHERE id = $1)`, id)
 	testkit.Eventually(t, realigned, func() bool { return s.statusOf(t, id) == "canceled" }, "the end with the account")
+}
+
+// Workers bring the schedule in line with their settings, and leave an operator's pause alone.
+func TestReconciliation_TheScheduleFollowsTheSettings(t *testing.T) {
+	t.Parallel()
+	s := stacktest.Start(t, stacktest.Options{Env: quick()})
+	keys, err := durable.NewKeyring(s.Setting("GATEHOUSE_CODEC_KEYS"))
+	require.NoError(t, err)
+	client, err := durable.Dial(durable.Options{
+		Address: s.TemporalAddress, Namespace: s.Namespace, Keyring: keys, Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	t.Cleanup(client.Close)
+	schedule := client.Temporal().ScheduleClient().GetHandle(t.Context(), workflows.ReconciliationSchedule)
+	spec := func() (every, at time.Duration, paused bool) {
+		d, err := schedule.Describe(t.Context())
+		if err != nil || len(d.Schedule.Spec.Intervals) != 1 {
+			return 0, 0, false
+		}
+		i := d.Schedule.Spec.Intervals[0]
+		return i.Every, i.Offset, d.Schedule.State.Paused
+	}
+	first := s.StartWorker(t, nil)
+	testkit.Eventually(t, patience, func() bool { every, at, _ := spec(); return every == 24*time.Hour && at == 3*time.Hour }, "the schedule")
+	require.NoError(t, schedule.Pause(t.Context(), temporalclient.SchedulePauseOptions{Note: "by a test"}))
+	first.Stop(t, patience)
+	s.StartWorker(t, map[string]string{"GATEHOUSE_RECONCILE_EVERY": "1h", "GATEHOUSE_RECONCILE_AT": "90m"})
+	testkit.Eventually(t, patience, func() bool { every, at, _ := spec(); return every == time.Hour && at == 30*time.Minute }, "the new schedule")
+	_, _, paused := spec()
+	require.True(t, paused)
 }
