@@ -136,7 +136,8 @@ func TestSubscriptionIDs(t *testing.T) {
 		require.False(t, seen[id])
 		seen[id] = true
 	}
-	require.Equal(t, s.subscriptionID(ann, "main", 1), s.subscriptionID(ann, "main", 1), "requests at the same moment meet")
+	first := s.subscriptionID(ann, "main", 1)
+	require.Equal(t, first, s.subscriptionID(ann, "main", 1), "requests at the same moment meet")
 }
 
 func TestChangeSubscription_Order(t *testing.T) {

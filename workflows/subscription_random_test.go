@@ -162,7 +162,7 @@ func TestSubscription_AnyTwoYears(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, a.faults, "%v", l.Events)
 		require.Equal(t, ended, l.Sub.Status.Ended())
-		require.Equal(t, int(l.Sub.Version), len(l.Events), "I-10")
+		require.Len(t, l.Events, int(l.Sub.Version), "I-10")
 		require.Equal(t, a.credits, l.Credits, "I-11")
 		require.LessOrEqual(t, len(l.Ledger)-len(l.Paid), openCharges(l), "I-08: a charge without its invoice")
 		for i, r := range replies {
