@@ -115,7 +115,7 @@ func (a *Activities) SendSubscriptionMail(ctx context.Context, in SubscriptionMa
 	if err != nil {
 		return Delivered{}, err
 	}
-	invoice, err := a.Store.LatestInvoice(ctx, s.ID)
+	invoice, err := a.Store.InvoiceAt(ctx, s.ID, in.Version)
 	switch {
 	case errors.Is(err, account.ErrNotFound):
 		invoice.Amount = s.Plan.Price // a trial owes nothing yet

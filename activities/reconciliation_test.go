@@ -132,7 +132,7 @@ func TestCompare_AForeignCharge(t *testing.T) {
 		t.Helper()
 		a := audited(t, s)
 		require.NoError(t, s.charge())
-		i, err := s.Store.LatestInvoice(t.Context(), "sub_1")
+		i, err := s.Store.InvoiceAt(t.Context(), "sub_1", 1)
 		require.NoError(t, err)
 		known, err := s.Store.AttemptsByKey(t.Context(), []string{i.ID + "/1"})
 		require.NoError(t, err)

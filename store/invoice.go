@@ -28,11 +28,14 @@ func (s *Store) openInvoice(ctx context.Context, subscription string) (account.I
 	return i, translate(err)
 }
 
-// LatestInvoice returns the newest invoice of a subscription, whatever became of it, or account.ErrNotFound.
-func (s *Store) LatestInvoice(ctx context.Context, subscription string) (account.Invoice, error) {
+// InvoiceAt returns the newest invoice that a subscription had when it came to a version, whatever became of it, or
+// account.ErrNotFound.
+func (s *Store) InvoiceAt(ctx context.Context, subscription string, version int64) (account.Invoice, error) {
 	var i account.Invoice
 	err := s.db.NewRaw(`SELECT `+invoiceColumns+`, `+planColumns+` FROM invoices i JOIN plans p ON p.id = i.plan_id
-		WHERE i.subscription_id = ? ORDER BY i.created_at DESC, i.id DESC LIMIT 1`, subscription).
+		WHERE i.subscription_id = ?0
+			AND i.created_at <= (SELECT at FROM subscription_events WHERE subscription_id = ?0 AND version = ?1)
+		ORDER BY i.created_at DESC, i.id DESC LIMIT 1`, subscription, version).
 		Scan(ctx, append(invoiceTargets(&i), planTargets(&i.Plan)...)...)
 	return i, translate(err)
 }

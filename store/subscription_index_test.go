@@ -32,7 +32,8 @@ func TestSubscriptionsReadIndexesOnly(t *testing.T) {
 	_, err := w.sql.Exec(t.Context(), `ANALYZE`)
 	require.NoError(t, err)
 
-	require.NoError(t, w.InTx(t.Context(), func(ctx context.Context, tx *store.Store) error {
+	// A connection of its own: what an old one has scanned before is counted until Postgres gets round to adding it up.
+	require.NoError(t, openStore(t, w.url).InTx(t.Context(), func(ctx context.Context, tx *store.Store) error {
 		w.renewAndRead(ctx, t, tx, s)
 		return nil
 	}))
@@ -98,9 +99,9 @@ func (w world) renewAndRead(ctx context.Context, t *testing.T, tx *store.Store, 
 	_, err = tx.InvoicesOf(ctx, s.AccountID, s.ID, 100)
 	require.NoError(t, err)
 	requireIndexed(ctx, t, tx, "InvoicesOf")
-	_, err = tx.LatestInvoice(ctx, s.ID)
+	_, err = tx.InvoiceAt(ctx, s.ID, s.Version)
 	require.NoError(t, err)
-	requireIndexed(ctx, t, tx, "LatestInvoice")
+	requireIndexed(ctx, t, tx, "InvoiceAt")
 	_, err = tx.OpenSubscription(ctx, account.NewSubscription{ID: s.ID, AccountID: s.AccountID, Plan: s.Plan, MethodID: "pm_1", Trial: true}, now)
 	require.NoError(t, err)
 	requireIndexed(ctx, t, tx, "OpenSubscription")

@@ -341,7 +341,10 @@ func (s *subscription) took(ctx workflow.Context, state activities.SubscriptionS
 	s.now = state
 	s.show(ctx)
 	s.note(ctx)
-	if template := mailOf(state); news && template != "" {
+	// Flows from before there was a mail for it go on without.
+	silent := state.Event == planChangeDeclined &&
+		workflow.GetVersion(ctx, "tell-declined-changes", workflow.DefaultVersion, 1) == workflow.DefaultVersion
+	if template := mailOf(state); news && !silent && template != "" {
 		s.tell(ctx, template, state.Subscription.Version)
 	}
 }

@@ -129,7 +129,7 @@ func (s *subscription) afterCharge(ctx workflow.Context) (activities.Subscriptio
 			return activities.SubscriptionState{}, err
 		}
 	}
-	if s.now.Event == "plan_change_declined" && before.Upgrade != nil {
+	if s.now.Event == planChangeDeclined && before.Upgrade != nil {
 		return activities.SubscriptionState{}, account.ErrPaymentDeclined
 	}
 	return s.now, nil

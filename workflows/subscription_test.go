@@ -275,6 +275,7 @@ func TestSubscription_DeclinedUpgradeChangesNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorIs(t, up.err, account.ErrPaymentDeclined)
 	require.Equal(t, "starter", l.Sub.Plan.ID)
+	require.Contains(t, l.Mails, "subscription_change_declined")
 	require.Equal(t, account.SubscriptionActive, l.Sub.Status)
 }
 

@@ -14,6 +14,9 @@ import (
 
 func formatInt(n int64) string { return strconv.FormatInt(n, 10) }
 
+// planChangeDeclined is the event of a dearer plan that could not be paid.
+const planChangeDeclined = "plan_change_declined"
+
 // mailOf is the template that tells the payer what has happened, empty where there is nothing to tell.
 func mailOf(state activities.SubscriptionState) string {
 	switch state.Event {
@@ -21,6 +24,8 @@ func mailOf(state activities.SubscriptionState) string {
 		return "subscription_paid"
 	case "payment_declined":
 		return "subscription_declined"
+	case planChangeDeclined:
+		return "subscription_change_declined"
 	case "trial_started":
 		return "subscription_trial"
 	case "plan_changed":

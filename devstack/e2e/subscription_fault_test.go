@@ -269,7 +269,7 @@ func (s *system) mixed(t *testing.T, id string, kinds []call) {
 func (s *system) requireSerial(t *testing.T, id string) {
 	t.Helper()
 	events := s.db.texts(t, `SELECT event FROM subscription_events WHERE subscription_id = $1 ORDER BY version`, id)
-	require.Equal(t, s.db.number(t, `SELECT version FROM subscriptions WHERE id = $1`, id), len(events))
+	require.Len(t, events, s.db.number(t, `SELECT version FROM subscriptions WHERE id = $1`, id))
 	require.Equal(t, len(events), s.db.number(t, `SELECT max(version) FROM subscription_events WHERE subscription_id = $1`, id))
 	paused, leaving, changing, ended := false, false, false, false
 	for i, event := range events {

@@ -74,17 +74,18 @@ const (
 	AccountErased = "account_erased"
 	// The subscription messages tell a payer what has happened; they need Plan, and those that say when or how much also Date
 	// and Amount. Name is optional.
-	SubscriptionPaid          = "subscription_paid"
-	SubscriptionDeclined      = "subscription_declined"
-	SubscriptionTrial         = "subscription_trial"
-	SubscriptionPlanChanged   = "subscription_plan_changed"
-	SubscriptionPlanScheduled = "subscription_plan_scheduled"
-	SubscriptionPaused        = "subscription_paused"
-	SubscriptionResumed       = "subscription_resumed"
-	SubscriptionCancellation  = "subscription_cancellation"
-	SubscriptionKept          = "subscription_kept"
-	SubscriptionEnded         = "subscription_ended"
-	SubscriptionUnpaid        = "subscription_unpaid"
+	SubscriptionPaid           = "subscription_paid"
+	SubscriptionDeclined       = "subscription_declined"
+	SubscriptionChangeDeclined = "subscription_change_declined"
+	SubscriptionTrial          = "subscription_trial"
+	SubscriptionPlanChanged    = "subscription_plan_changed"
+	SubscriptionPlanScheduled  = "subscription_plan_scheduled"
+	SubscriptionPaused         = "subscription_paused"
+	SubscriptionResumed        = "subscription_resumed"
+	SubscriptionCancellation   = "subscription_cancellation"
+	SubscriptionKept           = "subscription_kept"
+	SubscriptionEnded          = "subscription_ended"
+	SubscriptionUnpaid         = "subscription_unpaid"
 	// AccountDeactivated and AccountReactivated tell an owner that the account is locked, or open again; UsernameChanged that
 	// it is called otherwise. Name and Username are optional.
 	AccountDeactivated = "account_deactivated"
@@ -134,6 +135,7 @@ var messages = []message{
 	load(AccountErased),
 	load(SubscriptionPaid, plan, amount, date),
 	load(SubscriptionDeclined, plan, amount),
+	load(SubscriptionChangeDeclined, plan, amount),
 	load(SubscriptionTrial, plan, amount, date),
 	load(SubscriptionPlanChanged, plan, date),
 	load(SubscriptionPlanScheduled, plan, date),
