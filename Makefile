@@ -13,6 +13,7 @@ RUN    ?=
 TEST_FLAGS := $(if $(RACE),-race) $(if $(COUNT),-count=$(COUNT)) $(if $(RUN),-run='$(RUN)')
 PKG    ?= ./...
 DURATION ?= 80s
+RENEWALS ?= 10000
 
 # No flag that would keep builds and tests from sharing compiled packages (-trimpath is the Dockerfile's). Version control
 # stamps would fail where git distrusts the folder's owner, so the version comes in by the linker.
@@ -71,6 +72,11 @@ test-e2e: build-gatehouse $(TOOLS)/gotestsum ## Run the end-to-end tests: real P
 bench: build-gatehouse ## Measure reads and login beside what this machine can do; takes 90 s, writes docs/performance.md (DURATION=80s)
 	@GO="$(GO)" scripts/build . $(TOOLS)/bench ./bench -buildvcs=false
 	@exec $(TOOLS)/bench -duration "$(DURATION)"
+
+.PHONY: bench-renewals
+bench-renewals: build-gatehouse ## Have 10,000 subscriptions renew at one instant, writes docs/performance-renewals.md (RENEWALS=10000)
+	@GO="$(GO)" scripts/test renewals -run TestRenewalsAtOneInstant -renewals "$(RENEWALS)" \
+		-renewals-document "$(CURDIR)/docs/performance-renewals.md"
 
 ##@ Check
 

@@ -182,6 +182,7 @@ servers, Postgres and the load generator share the cores.
   connections, which the limit server has too. Temporal is not running: reads and logins ask nothing of it.
 - The limits per client address are raised by %[1]sGATEHOUSE_LIMIT_SCALE%[1]s and not switched off, so the counting of
   logins is in the figures.
+- What 10,000 renewals at one instant do is in [performance-renewals.md](performance-renewals.md), by %[1]smake bench-renewals%[1]s.
 
 `
 

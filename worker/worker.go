@@ -39,10 +39,13 @@ type Deps struct {
 // stickyWait is how long a flow's next task waits for the worker that knows the flow, before any may take it.
 const stickyWait = time.Second
 
+// billingAtOnce is how many steps of subscriptions a worker takes at once: a burst of renewals leaves it time for the rest.
+const billingAtOnce = 4
+
 // Run polls all queues until ctx ends, then lets running tasks finish and returns nil. It returns an error when a
 // worker cannot start, or when Temporal refuses one for good (its namespace is gone, say): the process should end then.
 func Run(ctx context.Context, d Deps) error {
-	fatal := make(chan error, 3)
+	fatal := make(chan error, 4)
 	all := d.workers(func(err error) { fatal <- err })
 
 	started := make([]worker.Worker, 0, len(all))
@@ -54,7 +57,7 @@ func Run(ctx context.Context, d Deps) error {
 		started = append(started, w)
 	}
 	d.Logger.InfoContext(ctx, "worker started",
-		slog.Any("queues", []string{durable.QueueFlows, durable.QueueNotify, durable.QueuePayments}))
+		slog.Any("queues", []string{durable.QueueFlows, durable.QueueBilling, durable.QueueNotify, durable.QueuePayments}))
 	if d.Started != nil {
 		d.Started()
 	}
@@ -87,6 +90,12 @@ func (d Deps) workers(onFatal func(error)) []worker.Worker {
 	d.Register(flows)
 	flows.RegisterActivity(d.Activities)
 
+	few := options
+	few.MaxConcurrentWorkflowTaskExecutionSize, few.MaxConcurrentActivityExecutionSize = billingAtOnce, billingAtOnce
+	billing := worker.New(d.Client.Temporal(), durable.QueueBilling, few)
+	d.Register(billing)
+	billing.RegisterActivity(d.Activities)
+
 	options.DisableWorkflowWorker = true
 	notify := worker.New(d.Client.Temporal(), durable.QueueNotify, options)
 	notify.RegisterActivity(d.Activities)
@@ -94,7 +103,7 @@ func (d Deps) workers(onFatal func(error)) []worker.Worker {
 	options.TaskQueueActivitiesPerSecond = d.PaymentRate
 	payments := worker.New(d.Client.Temporal(), durable.QueuePayments, options)
 	payments.RegisterActivity(d.Activities)
-	return []worker.Worker{flows, notify, payments}
+	return []worker.Worker{flows, billing, notify, payments}
 }
 
 // stop stops all at once: one after the other would take the shutdown timeout of each.

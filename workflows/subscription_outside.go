@@ -29,7 +29,7 @@ func AskSubscription(id string, owner uuid.UUID, plan string, opening *Subscript
 // StartSubscription starts the flow of a subscription that exists.
 func StartSubscription(id string, owner uuid.UUID, plan string) durable.Start {
 	return durable.Start{
-		WorkflowID: SubscriptionWorkflowID(id), Workflow: SubscriptionWorkflow, Queue: durable.QueueFlows,
+		WorkflowID: SubscriptionWorkflowID(id), Workflow: SubscriptionWorkflow, Queue: durable.QueueBilling,
 		Input: SubscriptionFlow{SubscriptionID: id}, Summary: "Subscription " + id,
 		Attributes: []temporal.SearchAttributeUpdate{
 			durable.FlowKind.ValueSet("subscription"), durable.FlowStage.ValueSet("opening"),

@@ -6,7 +6,9 @@ const (
 	QueueFlows = "account-flows"
 	// QueueNotify runs the activities that send messages, so that a slow provider cannot hold up a flow.
 	QueueNotify = "account-notify"
-	// QueuePayments runs the activities that ask the payment provider, at the rate it bears: ten thousand renewals at one
-	// instant hold up nobody who waits for an answer.
+	// QueueBilling runs the flows of subscriptions and what they ask of our own store, a few at a time: ten thousand renewals at
+	// one instant hold up nobody who waits for a code.
+	QueueBilling = "account-billing"
+	// QueuePayments runs the activities that ask the payment provider, at the rate it bears.
 	QueuePayments = "account-payments"
 )
