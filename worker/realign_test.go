@@ -43,7 +43,7 @@ func TestRealignSubscriptions(t *testing.T) {
 	for _, a := range h.asked {
 		updates[a.WorkflowID] = a.Update
 		require.Equal(t, workflows.SubscriptionWorkflow, a.Workflow)
-		require.Equal(t, durable.QueueFlows, a.Queue)
+		require.Equal(t, durable.QueueBilling, a.Queue)
 	}
 	require.Equal(t, map[string]string{"sub/sub_1": "cancel_now", "sub/sub_2": "pause", "sub/sub_3": "resume"}, updates)
 	pause, ok := h.asked[1].Arg.(workflows.SubscriptionRequest)
