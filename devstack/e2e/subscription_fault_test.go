@@ -277,8 +277,10 @@ func (s *system) requireSerial(t *testing.T, id string) {
 		require.False(t, ended, at)
 		switch event {
 		case "created", "payment_declined":
-		case "paid", "plan_change_scheduled", "plan_change_undone":
+		case "paid", "plan_change_scheduled":
 			require.False(t, paused || changing, at)
+		case "plan_change_undone": // to keep the plan is no change, paused or not
+			require.False(t, changing, at)
 		case "method_changed":
 			require.False(t, changing, at)
 		case "plan_change_started":
