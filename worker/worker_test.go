@@ -123,8 +123,10 @@ func TestRunPollsAllQueuesUntilItIsStopped(t *testing.T) {
 	go func() { done <- worker.Run(ctx, d) }()
 
 	<-started
-	want := []string{"activity account-billing", "activity account-flows", "activity account-notify", "activity account-payments", "workflow account-billing",
-		"workflow account-flows"}
+	want := []string{
+		"activity account-billing", "activity account-flows", "activity account-notify", "activity account-payments", "workflow account-billing",
+		"workflow account-flows",
+	}
 	require.Eventually(t, func() bool { return slices.Equal(want, f.polled()) }, 5*time.Second, time.Millisecond)
 	select {
 	case err := <-done:
