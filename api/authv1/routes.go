@@ -49,7 +49,7 @@ type Core interface {
 
 // Routes is the table of documents A and C.
 func Routes(c Core) []endpoint.Route {
-	return slices.Concat(accountRoutes(c), passwordRoutes(c), phoneRoutes(c), providerRoutes(c), sessionRoutes(c), apiKeyRoutes(c), closureRoutes(c))
+	return slices.Concat(accountRoutes(c), signupRoutes(c), passwordRoutes(c), phoneRoutes(c), providerRoutes(c), sessionRoutes(c), apiKeyRoutes(c), closureRoutes(c))
 }
 
 func accountRoutes(c Core) []endpoint.Route {
@@ -64,21 +64,6 @@ func accountRoutes(c Core) []endpoint.Route {
 			ID: "changeMe", Method: "PATCH", Path: "/api/v1/auth/me",
 			Policy: endpoint.Session, Scope: account.ScopeWrite, Limit: account.LimitWrite, Idempotent: true,
 		}, changeMeRequest.input, c.ChangeProfile, newMeBody),
-		// C06
-		endpoint.Handle(Dialect, endpoint.Meta{
-			ID: "completeSignup", Method: "POST", Path: "/api/v1/auth/complete-signup",
-			Policy: endpoint.Public, Limit: account.LimitVerify, Idempotent: true,
-		}, completeSignupRequest.input, c.CompleteSignup, newCompletedSignupBody),
-		// C08
-		endpoint.Handle(Dialect, endpoint.Meta{
-			ID: "initiateSignup", Method: "POST", Path: "/api/v1/auth/initiate-signup",
-			Policy: endpoint.Public, Limit: account.LimitSignup, Idempotent: true,
-		}, initiateSignupRequest.input, c.InitiateSignup, newInitiatedSignupBody),
-		// C14
-		endpoint.Handle(Dialect, endpoint.Meta{
-			ID: "login", Method: "POST", Path: "/api/v1/auth/login",
-			Policy: endpoint.Public, Limit: account.LimitLogin,
-		}, loginRequest.input, c.Login, newLoginBody),
 		// C18
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "recordOnboarding", Method: "POST", Path: "/api/v1/auth/onboarding-event",
@@ -94,27 +79,11 @@ func accountRoutes(c Core) []endpoint.Route {
 			ID: "updateProfile", Method: "PATCH", Path: "/api/v1/auth/profile",
 			Policy: endpoint.Session, Scope: account.ScopeWrite, Limit: account.LimitWrite, Idempotent: true,
 		}, updateProfileRequest.input, c.UpdateProfile, newProfileBody),
-		// C23
-		endpoint.Handle(Dialect, endpoint.Meta{
-			ID: "sendVerificationCode", Method: "POST", Path: "/api/v1/auth/send-verification-code",
-			Policy: endpoint.Public, Limit: account.LimitSend, Idempotent: true,
-		}, resendCodeRequest.input, c.ResendCode, newResentCodeBody),
-		// C29
-		endpoint.Handle(Dialect, endpoint.Meta{
-			ID: "signup", Method: "POST", Path: "/api/v1/auth/signup",
-			Policy: endpoint.Public, Limit: account.LimitSignup, Idempotent: true,
-		}, signupRequest.input, signupAlias(c), newSignupBody),
 		// C30
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "unlockWelcomeBonus", Method: "POST", Path: "/api/v1/auth/unlock-welcome-bonus",
 			Policy: endpoint.Session, Scope: account.ScopeWrite, Limit: account.LimitWrite, Idempotent: true,
 		}, emptyRequest.none, c.UnlockWelcome, newUnlockedBody),
-		// C31
-		endpoint.Handle(Dialect, endpoint.Meta{
-			ID: "verifyCode", Method: "POST", Path: "/api/v1/auth/verify-code",
-			Policy: endpoint.Public, Limit: account.LimitVerify, Idempotent: true,
-		}, verifyCodeRequest.input, c.VerifyCode, newVerifiedCodeBody,
-			endpoint.Extended(account.ErrInvalidCode, newRefusedCodeBody)),
 		// C32
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "markWelcomeShown", Method: "POST", Path: "/api/v1/auth/welcome-shown",
@@ -125,6 +94,42 @@ func accountRoutes(c Core) []endpoint.Route {
 			ID: "getWelcomeStatus", Method: "GET", Path: "/api/v1/auth/welcome-status",
 			Policy: endpoint.Session, Scope: account.ScopeRead, Limit: account.LimitRead,
 		}, emptyRequest.none, c.WelcomeStatus, newWelcomeBody),
+	}
+}
+
+func signupRoutes(c Core) []endpoint.Route {
+	return []endpoint.Route{
+		// C06
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "completeSignup", Method: "POST", Path: "/api/v1/auth/complete-signup",
+			Policy: endpoint.Public, Limit: account.LimitVerify, Idempotent: true,
+		}, completeSignupRequest.input, c.CompleteSignup, newCompletedSignupBody),
+		// C08
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "initiateSignup", Method: "POST", Path: "/api/v1/auth/initiate-signup",
+			Policy: endpoint.Public, Limit: account.LimitSignup, Idempotent: true,
+		}, initiateSignupRequest.input, c.InitiateSignup, newInitiatedSignupBody),
+		// C14
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "login", Method: "POST", Path: "/api/v1/auth/login",
+			Policy: endpoint.Public, Limit: account.LimitLogin,
+		}, loginRequest.input, c.Login, newLoginBody),
+		// C23
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "sendVerificationCode", Method: "POST", Path: "/api/v1/auth/send-verification-code",
+			Policy: endpoint.Public, Limit: account.LimitSend, Idempotent: true,
+		}, resendCodeRequest.input, c.ResendCode, newResentCodeBody),
+		// C29
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "signup", Method: "POST", Path: "/api/v1/auth/signup",
+			Policy: endpoint.Public, Limit: account.LimitSignup, Idempotent: true,
+		}, signupRequest.input, signupAlias(c), newSignupBody),
+		// C31
+		endpoint.Handle(Dialect, endpoint.Meta{
+			ID: "verifyCode", Method: "POST", Path: "/api/v1/auth/verify-code",
+			Policy: endpoint.Public, Limit: account.LimitVerify, Idempotent: true,
+		}, verifyCodeRequest.input, c.VerifyCode, newVerifiedCodeBody,
+			endpoint.Extended(account.ErrInvalidCode, newRefusedCodeBody)),
 	}
 }
 
