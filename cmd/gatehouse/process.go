@@ -55,7 +55,7 @@ func newProcess(role string) (*process, error) {
 		return nil, err
 	}
 	p.flows, err = durable.Dial(durable.Options{
-		Address: cfg.TemporalAddress, Namespace: cfg.TemporalNamespace, Keyring: p.keyring, Logger: p.log,
+		Address: cfg.TemporalAddress, Namespace: cfg.TemporalNamespace, Security: durable.Security(cfg.Temporal), Keyring: p.keyring, Logger: p.log,
 		Metrics: durable.Metrics(p.registry), Identity: identity(role), Timeout: cfg.FlowTimeout,
 	})
 	if err != nil {

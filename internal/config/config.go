@@ -37,6 +37,8 @@ type Config struct {
 	TemporalAddress string `env:"TEMPORAL_ADDRESS" envDefault:"127.0.0.1:7233"`
 	// TemporalNamespace holds our workflows.
 	TemporalNamespace string `env:"GATEHOUSE_TEMPORAL_NAMESPACE" envDefault:"gatehouse"`
+	// Temporal secures the connection to it.
+	Temporal Temporal `envPrefix:"GATEHOUSE_TEMPORAL_"`
 	// TemporalUIURL is the address of the Temporal UI, used in links and as the only origin the codec endpoint serves.
 	TemporalUIURL string `env:"GATEHOUSE_TEMPORAL_UI_URL" envDefault:"http://localhost:8233"`
 
@@ -233,6 +235,7 @@ func (c Config) validate() error {
 	if bad := c.Policy.PhoneRules().Fault(); bad != "" {
 		fault("GATEHOUSE_PHONE_COUNTRIES", "names %s; it must list ISO country codes such as DE and calling codes such as +49", bad)
 	}
+	c.Temporal.validate(fault)
 	for _, name := range notPositive(c) {
 		fault(name, "must be more than 0")
 	}

@@ -27,6 +27,8 @@ type Options struct {
 	Address string
 	// Namespace holds our flows.
 	Namespace string
+	// Security is how the connection is secured; none is none.
+	Security Security
 	// Keyring encrypts all payloads and failures. There is no client without one.
 	Keyring *Keyring
 	// Logger receives the SDK's records, without the texts of errors.
@@ -52,6 +54,10 @@ func Dial(o Options) (*Client, error) {
 	if o.Keyring == nil {
 		return nil, errors.New("temporal client: no keyring; payloads would be stored in the clear")
 	}
+	secured, err := o.Security.config()
+	if err != nil {
+		return nil, err
+	}
 	c, err := client.NewLazyClient(client.Options{
 		HostPort:         o.Address,
 		Namespace:        o.Namespace,
@@ -60,6 +66,9 @@ func Dial(o Options) (*Client, error) {
 		MetricsHandler:   o.Metrics,
 		DataConverter:    o.Keyring.DataConverter(),
 		FailureConverter: o.Keyring.FailureConverter(),
+		Credentials:      o.Security.credentials(),
+
+		ConnectionOptions: client.ConnectionOptions{TLS: secured},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("temporal client: %w", err)
