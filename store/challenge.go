@@ -191,11 +191,12 @@ func (s *Store) CountGuess(ctx context.Context, g Guess) (Counted, error) {
 // Prove marks a challenge as proven and parks proof, the context of the change that it allows. Of many callers with the
 // right code one succeeds; the others get account.ErrNotFound.
 func (s *Store) Prove(ctx context.Context, id uuid.UUID, g Guess, proof Proof) error {
-	o := proof.Origin
+	o, by := proof.Origin, account.ActingIn(ctx)
 	text, err := json.Marshal(proofJSON{
 		IP: o.IP, UserAgent: o.UserAgent, Fingerprint: o.Fingerprint, Attribution: o.Attribution, AnonymousID: o.AnonymousID,
 		Parked: proof.PasswordHash, Use: proof.Use,
 		DeviceID: proof.Device.ID, DeviceName: proof.Device.Name, Platform: proof.Device.Platform,
+		By: &by,
 	})
 	if err != nil {
 		return err
@@ -247,6 +248,8 @@ type proofJSON struct {
 	DeviceID    string            `json:"device_id,omitempty"`
 	DeviceName  *string           `json:"device_name,omitempty"`
 	Platform    *string           `json:"platform,omitempty"`
+	// By is who showed the code; proofs of older programs have none.
+	By *account.Acting `json:"by,omitempty"`
 }
 
 // ChallengeResult is what consuming a challenge brought, kept so that the same step can be answered again.
@@ -267,6 +270,9 @@ func (s *Store) consume(ctx context.Context, id uuid.UUID) (row challengeRow, do
 	err = translate(s.db.NewRaw(`
 		UPDATE challenges SET consumed_at = now()
 		WHERE id = ? AND proven_at IS NOT NULL AND consumed_at IS NULL AND superseded_at IS NULL RETURNING `+challengeColumns, id).Scan(ctx, &row))
+	if err == nil {
+		s.prover, err = row.prover()
+	}
 	if !errors.Is(err, account.ErrNotFound) {
 		return row, nil, err
 	}
@@ -296,6 +302,16 @@ func decodeResult(text json.RawMessage) (*ChallengeResult, error) {
 		return nil, err
 	}
 	return &r, nil
+}
+
+// prover is who showed the code, nil where that was not kept.
+func (r challengeRow) prover() (*account.Acting, error) {
+	var p proofJSON
+	if len(r.Proof) == 0 {
+		return nil, nil
+	}
+	err := json.Unmarshal(r.Proof, &p)
+	return p.By, err
 }
 
 func (r challengeRow) proof() (Proof, error) {

@@ -123,6 +123,9 @@ func (s *Store) ChangeEmail(ctx context.Context, challenge uuid.UUID) (Challenge
 		if err := tx.dropCodesTo(ctx, e.AccountID, e.OldEmail); err != nil {
 			return err
 		}
+		if err := tx.record(ctx, e.AccountID, account.EventEmailChanged, nil); err != nil {
+			return err
+		}
 		out = ChallengeResult{AccountID: e.AccountID}
 		return tx.keepResult(ctx, challenge, out)
 	})

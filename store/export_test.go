@@ -1,6 +1,12 @@
 package store
 
-import "context"
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"gatehouse/account"
+)
 
 // What the tests look at from inside.
 const SessionPrincipalQuery = sessionPrincipalQuery
@@ -21,4 +27,9 @@ func (s *Store) Explain(ctx context.Context, query string, args ...any) (plan []
 func (s *Store) Scans(ctx context.Context, table string) (whole, indexed int64, err error) {
 	err = s.db.NewRaw(`SELECT seq_scan, coalesce(idx_scan, 0) FROM pg_stat_xact_user_tables WHERE relname = ?`, table).Scan(ctx, &whole, &indexed)
 	return whole, indexed, err
+}
+
+// Record writes an event of the audit log.
+func (s *Store) Record(ctx context.Context, accountID uuid.UUID, name account.EventName, details map[string]any) error {
+	return s.record(ctx, accountID, name, details)
 }

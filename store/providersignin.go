@@ -98,7 +98,10 @@ func (s *Store) makeByProvider(ctx context.Context, p ProviderSignIn, id *uuid.U
 		return err
 	}
 	*id = uuid.New()
-	n := newAccount{id: *id, email: p.Email, verified: true, name: p.Name, marketingOptIn: p.MarketingOptIn, origin: p.Origin}
+	n := newAccount{
+		id: *id, email: p.Email, verified: true, name: p.Name, marketingOptIn: p.MarketingOptIn, origin: p.Origin,
+		method: "provider",
+	}
 	if err := s.createAccount(ctx, n, p.Bonus); err != nil {
 		return err
 	}

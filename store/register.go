@@ -22,6 +22,8 @@ type newAccount struct {
 	name           *string
 	marketingOptIn bool
 	origin         account.Origin
+	// method is how the account came to be: signup, register or provider.
+	method string
 }
 
 // createAccount inserts an account with its settings, credits and welcome; a verified one gets its bonus.
@@ -55,11 +57,12 @@ func (s *Store) createAccount(ctx context.Context, n newAccount, bonus Bonus) er
 			return err
 		}
 	}
-	if !n.verified {
-		return nil
+	if n.verified {
+		if _, err := s.grantWelcome(ctx, n.id, bonus); err != nil {
+			return err
+		}
 	}
-	_, err = s.grantWelcome(ctx, n.id, bonus)
-	return err
+	return s.record(ctx, n.id, account.EventAccountCreated, map[string]any{"method": n.method, "verified": n.verified})
 }
 
 // grantWelcome gives an account its welcome bonus, once, and returns the amount: the reduced one when another account has
@@ -120,7 +123,7 @@ func (s *Store) Register(ctx context.Context, r Registration) (Signed, error) {
 		parked := attempt.attempt()
 		n := newAccount{
 			id: uuid.New(), email: parked.Email, username: parked.Username, passwordHash: &parked.PasswordHash,
-			marketingOptIn: parked.MarketingOptIn, origin: parked.Origin,
+			marketingOptIn: parked.MarketingOptIn, origin: parked.Origin, method: "register",
 		}
 		if err := tx.createAccount(ctx, n, r.Bonus); err != nil {
 			return err
@@ -176,6 +179,9 @@ func (s *Store) ConfirmEmail(ctx context.Context, challenge uuid.UUID, bonus Bon
 			}
 		}
 		awarded, err := tx.grantWelcome(ctx, id, bonus)
+		if err == nil {
+			err = tx.record(ctx, id, account.EventEmailVerified, map[string]any{"password_dropped": contested})
+		}
 		if err != nil {
 			return err
 		}

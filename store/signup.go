@@ -181,7 +181,7 @@ func (s *Store) CompleteSignup(ctx context.Context, challenge uuid.UUID, bonus B
 		}
 		n := newAccount{
 			id: uuid.New(), email: row.Destination, verified: true, name: attempt.Name, origin: origin,
-			passwordHash: nullable(attempt.PasswordHash),
+			passwordHash: nullable(attempt.PasswordHash), method: "signup",
 		}
 		if attempt.Contested {
 			n.name, n.passwordHash = nil, nil

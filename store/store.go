@@ -16,6 +16,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
+
+	"gatehouse/account"
 )
 
 // Store runs queries, in a transaction inside InTx and each on its own otherwise.
@@ -24,6 +26,8 @@ type Store struct {
 	// bun and pool are nil inside a transaction: there, db is the only handle in scope.
 	bun  *bun.DB
 	pool *pgxpool.Pool
+	// prover is who showed the code that the transaction has consumed: its changes are theirs.
+	prover *account.Acting
 }
 
 // Options of Open.
@@ -97,7 +101,7 @@ func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context, tx *Store
 	var err error
 	for range deadlockTries {
 		err = s.db.RunInTx(ctx, &sql.TxOptions{}, func(ctx context.Context, tx bun.Tx) error {
-			return fn(ctx, &Store{db: tx})
+			return fn(ctx, &Store{db: tx, prover: s.prover})
 		})
 		if s.bun == nil || !deadlocked(err) { // a savepoint is lost with its transaction
 			break

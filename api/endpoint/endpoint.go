@@ -111,7 +111,9 @@ func Handle[Req, In, Out any](
 		if err := binding.bind(c, &req); err != nil {
 			return r.Fail(c, err)
 		}
-		out, err := operation(c.UserContext(), StateOf(c).Caller, input(req))
+		state := StateOf(c)
+		ctx := account.WithActing(c.UserContext(), state.Caller.Acting(state.RequestID))
+		out, err := operation(ctx, state.Caller, input(req))
 		if err != nil {
 			return r.Fail(c, err)
 		}

@@ -55,16 +55,3 @@ func parseAddress(s string) (netip.Addr, bool) {
 	}
 	return address.Unmap().WithZone(""), true
 }
-
-// network is what the access log keeps of an address.
-func network(address netip.Addr) string {
-	bits := 48
-	if address.Is4() {
-		bits = 24
-	}
-	prefix, err := address.Prefix(bits)
-	if err != nil {
-		return ""
-	}
-	return prefix.String()
-}

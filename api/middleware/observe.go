@@ -67,7 +67,7 @@ func (o *Observer) Finish(c *fiber.Ctx, started time.Time) {
 	attributes := []slog.Attr{
 		slog.String("method", c.Method()), slog.String("route", state.Pattern), slog.Int("status", status),
 		slog.Float64("duration_ms", float64(took.Microseconds())/1000), slog.String("request_id", state.RequestID),
-		slog.String("network", network(state.Caller.IP)),
+		slog.String("network", account.Network(state.Caller.IP)),
 	}
 	if p := state.Caller.Principal; p != nil {
 		attributes = append(attributes, slog.String("account_id", p.Account.ID.String()))

@@ -45,11 +45,12 @@ type activityErrors struct {
 
 // ExecuteActivity implements interceptor.ActivityInboundInterceptor.
 func (a *activityErrors) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+	info := activity.GetInfo(ctx)
+	ctx = account.WithActing(ctx, account.Acting{Kind: account.ActorFlow, ID: info.WorkflowExecution.ID})
 	result, err := a.Next.ExecuteActivity(ctx, in)
 	if err == nil || errors.Is(err, activity.ErrResultPending) {
 		return result, err
 	}
-	info := activity.GetInfo(ctx)
 	a.logger.LogAttrs(ctx, severity(err), "activity failed",
 		slog.String("activity", info.ActivityType.Name),
 		slog.String("flow", info.WorkflowExecution.ID),

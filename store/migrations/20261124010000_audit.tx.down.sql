@@ -1,0 +1,2 @@
+DROP TABLE audit_events, audit_heads;
+DROP FUNCTION audit_refuse;
