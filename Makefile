@@ -14,6 +14,9 @@ TEST_FLAGS := $(if $(RACE),-race) $(if $(COUNT),-count=$(COUNT)) $(if $(RUN),-ru
 PKG    ?= ./...
 DURATION ?= 80s
 RENEWALS ?= 10000
+ROUNDS ?= 50
+OUTAGE ?= 1m
+SOAK   ?= 30m
 
 # No flag that would keep builds and tests from sharing compiled packages (-trimpath is the Dockerfile's). Version control
 # stamps would fail where git distrusts the folder's owner, so the version comes in by the linker.
@@ -67,6 +70,18 @@ test-unit: $(TOOLS)/gotestsum $(TOOLS)/stripe-mock ## Run the tests of the produ
 .PHONY: test-e2e
 test-e2e: build-gatehouse $(TOOLS)/gotestsum ## Run the end-to-end tests: real Postgres, real Temporal, real processes
 	@GO="$(GO)" GOTESTSUM="$(CURDIR)/$(TOOLS)/gotestsum" scripts/test e2e $(TEST_FLAGS)
+
+.PHONY: attack
+attack: build-gatehouse $(TOOLS)/gotestsum ## Try every attack, races 50 times with 100 callers; prints case by case, writes docs/security.md (ROUNDS=50)
+	@GO="$(GO)" GOTESTSUM="$(CURDIR)/$(TOOLS)/gotestsum" scripts/test attack -rounds "$(ROUNDS)" -pairs 500 $(TEST_FLAGS)
+
+.PHONY: chaos
+chaos: build-gatehouse $(TOOLS)/gotestsum ## Break what can break, with outages of a minute; prints case by case, writes docs/reliability.md (OUTAGE=1m)
+	@GO="$(GO)" GOTESTSUM="$(CURDIR)/$(TOOLS)/gotestsum" scripts/test chaos -outage "$(OUTAGE)" $(TEST_FLAGS)
+
+.PHONY: soak
+soak: build-gatehouse ## Break something every minute under mixed load, with all invariants checked after each (SOAK=30m)
+	@GO="$(GO)" scripts/test soak -run TestSoak -soak "$(SOAK)"
 
 .PHONY: bench
 bench: build-gatehouse ## Measure reads and login beside what this machine can do; takes 90 s, writes docs/performance.md (DURATION=80s)

@@ -699,7 +699,7 @@ func (s *system) memory(t *testing.T) int64 {
 
 // WEB-13 with F-11: while the database is away everything is 503 in the dialect's shape, without a word about why; when
 // it is back, so are we.
-func TestAttack_WEB13_DatabaseGone(t *testing.T) {
+func TestAttack_WEB13_F11_DatabaseGone(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	server, err := postgres.Start(t.Context(), postgres.Options{Dir: dir, Durable: true}) // what was answered outlives a crash

@@ -126,6 +126,7 @@ func (c *client) try(ctx context.Context, in call) (answer, error) {
 // send is try for a request that must be answered.
 func (c *client) send(t testing.TB, in call) answer {
 	t.Helper()
+	stacktest.Called(t, 1)
 	got, err := c.try(t.Context(), in)
 	require.NoError(t, err)
 	return got

@@ -44,7 +44,7 @@ const (
 
 // F-01, and the moment after: the worker dies before the provider took the code of one user, and before it heard that the
 // provider took the code of another.
-func TestKill_WorkerBetweenCodeStoredAndCodeSent_LeavesOneLiveCode(t *testing.T) {
+func TestFault_F01_WorkerBetweenCodeStoredAndCodeSent_LeavesOneLiveCode(t *testing.T) {
 	t.Parallel()
 	mails := smtptest.Start(t)
 	s, _, worker := stacktest.StartAll(t, stacktest.Options{Env: withMail(mails)})
@@ -85,7 +85,7 @@ func TestKill_WorkerBetweenCodeStoredAndCodeSent_LeavesOneLiveCode(t *testing.T)
 }
 
 // F-22: the request never waits for the mail server.
-func TestSMTPDown_InitiateIsAnsweredAtOnceAndTheCodeComesAfter(t *testing.T) {
+func TestFault_F22_InitiateIsAnsweredAtOnceAndTheCodeComesAfter(t *testing.T) {
 	t.Parallel()
 	mails := smtptest.Start(t)
 	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: withMail(mails)})
@@ -106,7 +106,7 @@ func TestSMTPDown_InitiateIsAnsweredAtOnceAndTheCodeComesAfter(t *testing.T) {
 	require.Equal(t, 1, db.number(t, accounts, email))
 }
 
-func TestNoWorker_InitiateIsAcceptedAndTheCodeComesOnceOneStarts(t *testing.T) {
+func TestFault_F04_InitiateIsAcceptedAndTheCodeComesOnceAWorkerStarts(t *testing.T) {
 	t.Parallel()
 	s := stacktest.Start(t, stacktest.Options{Env: quick()})
 	s.StartAPI(t, nil)
@@ -173,7 +173,7 @@ func killedAnswers() map[string]killedAnswer {
 
 // F-05, I-15: API killed between commit and response. Temporal's answer to the API is kept back, so that the change is
 // certainly made and the API certainly does not know it.
-func TestKill_APIAfterCommitBeforeTheAnswer_TheRetryGetsTheSameAnswer(t *testing.T) {
+func TestFault_F05_I15_APIKilledAfterCommit_TheRetryGetsTheSameAnswer(t *testing.T) {
 	t.Parallel()
 	s := stacktest.Start(t, stacktest.Options{Env: quick()})
 	s.StartWorker(t, nil)
@@ -222,7 +222,7 @@ func TestKill_APIAfterCommitBeforeTheAnswer_TheRetryGetsTheSameAnswer(t *testing
 }
 
 // The answer is lost on its way while API and worker live.
-func TestCutAnswer_TheRetryGetsTheSameBytes(t *testing.T) {
+func TestFault_F05_I15_CutAnswer_TheRetryGetsTheSameBytes(t *testing.T) {
 	t.Parallel()
 	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: quick()})
 	c, db := newClient(s.BaseURL), openDatabase(t, s)

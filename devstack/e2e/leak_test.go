@@ -32,7 +32,7 @@ import (
 
 // I-16: whoever reads Temporal's store or our logs learns nobody's address, name, password, code or token; whoever reads the
 // database learns no password, code or token. The same search finds all of them where nothing is encrypted.
-func TestLeak_NothingInTheClear(t *testing.T) {
+func TestLeak_WEB14_I16_NothingInTheClear(t *testing.T) {
 	t.Parallel()
 	mails := smtptest.Start(t)
 	env := withMail(mails)

@@ -15,7 +15,7 @@ import (
 )
 
 // I-12 with F-08: what changes while Temporal is away is told to the owner once it is back, once.
-func TestNotice_ChangeWhileTemporalIsAway_IsToldLater(t *testing.T) {
+func TestFault_F08_I12_ChangeWhileTemporalIsAway_IsToldLater(t *testing.T) {
 	t.Parallel()
 	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: quick(), OwnTemporal: true})
 	c, db := newClient(s.BaseURL), openDatabase(t, s)

@@ -110,7 +110,7 @@ func TestStripe_AMessageEndsTheWait(t *testing.T) {
 
 // F-02 with Stripe: the worker dies after a renewal was charged and before it hears of it. There is one charge for each period.
 // subscription_fault_test.go kills it at every step, with the sandbox.
-func TestStripe_F02_WorkerKilledAfterTheCharge(t *testing.T) {
+func TestFault_F02_I09_StripeWorkerKilledAfterTheCharge(t *testing.T) {
 	t.Parallel()
 	server := paymenttest.Start(t)
 	s := &system{}

@@ -296,7 +296,7 @@ func awaitTaken(t *testing.T, server *twiliotest.Server, number string, n int) t
 	return found[n-1]
 }
 
-func TestPhone_F23_SMSRefusedOrDownGoesByWhatsApp(t *testing.T) {
+func TestFault_F23_SMSRefusedOrDownGoesByWhatsApp(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]twiliotest.Fault{
 		"Refused": {Status: 400, Code: 21408}, "Down": {Status: 503}, "TooMany": {Status: 429, Code: 20429, RetryAfter: 60}, "Hangs": {},
@@ -343,7 +343,7 @@ func TestPhone_OTP13_RangesAndTheBudgetOfADay(t *testing.T) {
 	require.LessOrEqual(t, server.Requests(), 5)
 }
 
-func TestPhone_WorkerKilledWhileItSends(t *testing.T) {
+func TestFault_F01_WorkerKilledWhileItSendsToAPhone(t *testing.T) {
 	t.Parallel()
 	s, server := startTwilio(t, "GATEHOUSE_PHONE_FAILOVER", "60s")
 	token, number := s.signUp(t, newEmail()), newNumber(t)

@@ -113,7 +113,7 @@ func (a answer) list(t testing.TB) []map[string]any {
 }
 
 // A06, A07, A08, C09, C13: an owner links two outside accounts and takes them away again.
-func TestProviders(t *testing.T) {
+func TestProviders_OAU05_OAU11(t *testing.T) {
 	t.Parallel()
 	o := startOutside(t)
 	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: o.settings()})
@@ -188,7 +188,7 @@ func TestProviders(t *testing.T) {
 }
 
 // A provider that is not set up is refused by name; PRE-03: before the address is proven nothing is linked.
-func TestProvidersThatAreRefused(t *testing.T) {
+func TestProvidersThatAreRefused_PRE03(t *testing.T) {
 	t.Parallel()
 	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: quick()})
 	c := newClient(s.BaseURL)
@@ -204,7 +204,7 @@ func TestProvidersThatAreRefused(t *testing.T) {
 }
 
 // C12, C10, C11: a link from its state to its callback, and every callback that is none (OAU-07).
-func TestProviderLink(t *testing.T) {
+func TestProviderLink_OAU07(t *testing.T) {
 	t.Parallel()
 	o := startOutside(t)
 	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: o.settings("GATEHOUSE_LINK_REDIRECT_URL", "https://app.example.com/linked")})

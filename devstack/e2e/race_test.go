@@ -5,7 +5,6 @@ package e2e_test
 import (
 	"context"
 	"crypto/rand"
-	"flag"
 	"fmt"
 	mathrand "math/rand/v2"
 	"net/http"
@@ -23,9 +22,6 @@ import (
 
 const crowd = 100
 
-// rounds is how often a race is run; each round has an address of its own. security.md asks for 50, `-rounds 50` gives them.
-var rounds = flag.Int("rounds", 3, "how often every race is run")
-
 const (
 	bonuses = `SELECT count(*) FROM credit_moves m JOIN accounts a ON a.id = m.account_id WHERE a.email = $1`
 	// unbalanced counts accounts whose ledger does not add up to their balance (I-11), or that miss a part.
@@ -42,6 +38,7 @@ const (
 // burst sends the same number of calls at one moment and returns their answers.
 func burst(t testing.TB, c *client, calls []call) []answer {
 	t.Helper()
+	stacktest.Called(t, len(calls))
 	bursts.Lock()
 	defer bursts.Unlock()
 	answers, failures := make([]answer, len(calls)), make([]error, len(calls))
@@ -75,11 +72,11 @@ func successes(answers []answer) []answer {
 }
 
 // OTP-03 and "100 parallel complete-signup calls": one account, one session, one bonus.
-func TestRace_CompleteSignupWithTheRightCode_MakesOneAccount(t *testing.T) {
+func TestRace_OTP03_CompleteSignupWithTheRightCode_MakesOneAccount(t *testing.T) {
 	t.Parallel()
 	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: quick()})
 	c, db := newClient(s.BaseURL), openDatabase(t, s)
-	for range *rounds {
+	for range stacktest.Rounds(t) {
 		email := newEmail()
 		c.initiate(t, email)
 		right := call{Path: pathCompleteSignup, Body: fields{"email": email, "code": c.awaitCode(t, email)}}
@@ -99,12 +96,12 @@ func TestRace_CompleteSignupWithTheRightCode_MakesOneAccount(t *testing.T) {
 }
 
 // OTP-02: at most five codes of a challenge are compared, however many come at once.
-func TestRace_Guesses_AtMostFiveAreCompared(t *testing.T) {
+func TestRace_OTP02_I03_AtMostFiveGuessesAreCompared(t *testing.T) {
 	t.Parallel()
 	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: quick()})
 	c, db := newClient(s.BaseURL), openDatabase(t, s)
 	for _, path := range []string{pathCompleteSignup, pathVerifyCode} {
-		for range *rounds {
+		for range stacktest.Rounds(t) {
 			email := newEmail()
 			c.initiate(t, email)
 			calls := make([]call, crowd)
@@ -164,11 +161,11 @@ func TestRace_InitiateSignup_SendsOneMail(t *testing.T) {
 }
 
 // PRE-09: sign-ups by code and by registration for one address at the same moment.
-func TestRace_CompleteAndRegister_LeaveOneAccount(t *testing.T) {
+func TestRace_PRE09_CompleteAndRegister_LeaveOneAccount(t *testing.T) {
 	t.Parallel()
 	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: quick()})
 	c, db := newClient(s.BaseURL), openDatabase(t, s)
-	for range *rounds {
+	for range stacktest.Rounds(t) {
 		email := newEmail()
 		c.initiate(t, email)
 		complete := call{Path: pathCompleteSignup, Body: fields{"email": email, "code": c.awaitCode(t, email)}}
@@ -200,7 +197,7 @@ func TestRace_CompleteAndRegister_LeaveOneAccount(t *testing.T) {
 }
 
 // One Idempotency-Key is one execution, and everybody who knows it gets the same bytes.
-func TestRace_SameIdempotencyKey_ExecutesOnce(t *testing.T) {
+func TestRace_I15_SameIdempotencyKey_ExecutesOnce(t *testing.T) {
 	t.Parallel()
 	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: quick()})
 	c, db := newClient(s.BaseURL), openDatabase(t, s)
@@ -224,7 +221,7 @@ func TestRace_SameIdempotencyKey_ExecutesOnce(t *testing.T) {
 }
 
 // I-05: after the answer to a logout, no request with its token succeeds, on whichever API.
-func TestRace_Logout_NoRequestStartedAfterItsAnswerSucceeds(t *testing.T) {
+func TestRace_SES05_I05_NoRequestStartedAfterALogoutSucceeds(t *testing.T) {
 	t.Parallel()
 	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: quick()})
 	replica, addr := secondAPI(t)

@@ -21,7 +21,7 @@ import (
 const stopPatience = 25 * time.Second
 
 // A flow that waits for its user and one that no worker has seen yet outlive everything.
-func TestRestart_OpenFlowsGoOnAfterAFullStop(t *testing.T) {
+func TestFault_F08_OpenFlowsGoOnAfterAFullStop(t *testing.T) {
 	t.Parallel()
 	s, api, worker := stacktest.StartAll(t, stacktest.Options{Env: quick(), OwnTemporal: true})
 	c, db := newClient(s.BaseURL), openDatabase(t, s)
@@ -50,7 +50,7 @@ func TestRestart_OpenFlowsGoOnAfterAFullStop(t *testing.T) {
 
 // I-01, I-14, I-15: API and worker are replaced under load. What was answered with success is there, and whoever got no
 // answer gets one by asking again.
-func TestGracefulStop_UnderLoad_LosesNothing(t *testing.T) {
+func TestFault_I01_I14_I15_GracefulStopUnderLoad_LosesNothing(t *testing.T) {
 	t.Parallel()
 	s, api, worker := stacktest.StartAll(t, stacktest.Options{Env: quick()})
 	c, db := newClient(s.BaseURL), openDatabase(t, s)

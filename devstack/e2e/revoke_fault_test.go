@@ -13,7 +13,7 @@ import (
 )
 
 // SES-06 with F-11: while the database cannot end a session, nobody is told that it did; repeating the call later does.
-func TestAttack_SES06_RevocationWithAFailingStore(t *testing.T) {
+func TestAttack_SES06_F11_RevocationWithAFailingStore(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
 	s = s.tolerant(t) // 503 is what the test wants

@@ -64,7 +64,7 @@ func (s *system) stillPaying(t *testing.T, token, id string, within time.Duratio
 
 // F-01, F-02: the worker dies before an attempt is written, before the provider is asked, after it has charged, and after the
 // outcome is kept but before Temporal hears of it.
-func TestSubscriptions_F01_F02_WorkerKilledAtEveryStepOfARenewal(t *testing.T) {
+func TestFault_F01_F02_I09_WorkerKilledAtEveryStepOfARenewal(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
 	const beforeAttempt, beforeCharge, afterCharge, afterReport = 0, 1, 2, 3
@@ -105,7 +105,7 @@ func TestSubscriptions_F01_F02_WorkerKilledAtEveryStepOfARenewal(t *testing.T) {
 }
 
 // F-25 and F-26, and more of what a provider may do to a renewal.
-func TestSubscriptions_Faults(t *testing.T) {
+func TestFault_Subscriptions(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
 	for name, test := range map[string]func(*testing.T, *system){
