@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"time"
 
@@ -115,8 +114,13 @@ func (p *process) serveOps(ctx context.Context, setting, addr string, ready ops.
 		return nil
 	}
 	handlers := ops.Handlers{Logger: p.log, Ready: ready, Metrics: promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{})}
-	if codec && (p.config.Environment == config.Development || p.config.CodecPassword != "") {
-		handlers.Codec = http.Handler(p.keyring.CodecHandler(p.config.TemporalUIURL, p.config.CodecPassword))
+	if c := p.config.Codec; codec && c.Serve {
+		handlers.Codec = p.keyring.CodecHandler(durable.CodecOptions{
+			UIOrigin: p.config.TemporalUIURL, Log: p.log,
+			Callers: ops.NewCallers(ops.CallerOptions{
+				Password: c.Password, Issuer: c.OIDCIssuer, Audience: c.OIDCAudience, Anybody: p.config.Environment == config.Development, Log: p.log,
+			}),
+		})
 	}
 	return ops.Serve(ctx, setting, addr, handlers)
 }

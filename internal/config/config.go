@@ -79,8 +79,8 @@ type Config struct {
 	SigningKey string `env:"GATEHOUSE_SIGNING_KEY"`
 	// CodecKeys is the Tink AEAD keyset in base64 that encrypts Temporal payloads and stored answers; its primary key encrypts.
 	CodecKeys string `env:"GATEHOUSE_CODEC_KEYS"`
-	// CodecPassword protects the codec endpoint (user "codec", HTTP basic). Empty serves it in development only.
-	CodecPassword string `env:"GATEHOUSE_CODEC_PASSWORD"`
+	// Codec is the endpoint at which the Temporal UI has payloads decrypted.
+	Codec Codec `envPrefix:"GATEHOUSE_CODEC_"`
 
 	// HashSlots is how many passwords are hashed at once (0 = cores), HashQueue how many wait, HashWait how long.
 	HashSlots int           `env:"GATEHOUSE_HASH_SLOTS" envDefault:"0"`
@@ -236,6 +236,7 @@ func (c Config) validate() error {
 		fault("GATEHOUSE_PHONE_COUNTRIES", "names %s; it must list ISO country codes such as DE and calling codes such as +49", bad)
 	}
 	c.Temporal.validate(fault)
+	c.Codec.validate(c.Environment, fault)
 	for _, name := range notPositive(c) {
 		fault(name, "must be more than 0")
 	}

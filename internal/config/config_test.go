@@ -35,7 +35,7 @@ var production = map[string]string{
 	"GATEHOUSE_SECRET_KEY":  base64.StdEncoding.EncodeToString(make([]byte, 32)),
 	"GATEHOUSE_SIGNING_KEY": base64.StdEncoding.EncodeToString(make([]byte, 32)),
 	"GATEHOUSE_CODEC_KEYS":  base64.StdEncoding.EncodeToString([]byte("keyset")), "GATEHOUSE_SMTP_HOST": "smtp.example",
-	"GATEHOUSE_TWILIO_ACCOUNT_SID": "AC1", "GATEHOUSE_STRIPE_SECRET_KEY": "sk_live_" + canary,
+	"GATEHOUSE_TWILIO_ACCOUNT_SID": "AC1", "GATEHOUSE_STRIPE_SECRET_KEY": "sk_live_" + canary, "GATEHOUSE_CODEC_PASSWORD": canary + "-sixteen-or-more",
 }
 
 // load reads the settings in an environment that holds given alone, and changes on top of it.
@@ -121,7 +121,7 @@ func TestProductionRefusesWhatSuitsADevelopersMachine(t *testing.T) {
 	c, err := load(t, production)
 	require.NoError(t, err)
 	require.False(t, c.DevInbox())
-	require.Empty(t, c.CodecPassword, "an empty password is fine: then there is no codec endpoint")
+	require.True(t, c.Codec.Serve)
 
 	for change, setting := range map[string]string{
 		"GATEHOUSE_SECRET_KEY=" + devKey:              "GATEHOUSE_SECRET_KEY",
@@ -134,6 +134,8 @@ func TestProductionRefusesWhatSuitsADevelopersMachine(t *testing.T) {
 		"GATEHOUSE_STRIPE_URL=api.stripe.com":         "GATEHOUSE_STRIPE_URL",
 		"GATEHOUSE_BASE_URL=http://accounts.example":  "GATEHOUSE_BASE_URL",
 		"GATEHOUSE_BASE_URL=HTTPX://accounts.example": "GATEHOUSE_BASE_URL",
+		"GATEHOUSE_CODEC_PASSWORD=":                   "GATEHOUSE_CODEC_PASSWORD",
+		"GATEHOUSE_CODEC_PASSWORD=fifteen-letters":    "GATEHOUSE_CODEC_PASSWORD",
 		"GATEHOUSE_BASE_URL=":                         "GATEHOUSE_BASE_URL", // the default is for a developer's machine
 	} {
 		_, err := load(t, production, change)
@@ -141,6 +143,33 @@ func TestProductionRefusesWhatSuitsADevelopersMachine(t *testing.T) {
 		require.NotContains(t, err.Error(), strings.TrimPrefix(devKey, "dev:"), "no key is shown")
 		require.NotContains(t, err.Error(), canary, "no password is shown")
 	}
+}
+
+func TestWhoMayUseTheCodec(t *testing.T) {
+	const issuer, audience = "GATEHOUSE_CODEC_OIDC_ISSUER", "GATEHOUSE_CODEC_OIDC_AUDIENCE"
+	for _, good := range [][]string{
+		{"GATEHOUSE_CODEC_PASSWORD=sixteen-letters!"},
+		{"GATEHOUSE_CODEC_PASSWORD=", "GATEHOUSE_CODEC_SERVE=false"},
+		{"GATEHOUSE_CODEC_PASSWORD=", issuer + "=https://login.example", audience + "=codec"},
+	} {
+		_, err := load(t, production, good...)
+		require.NoError(t, err, good)
+	}
+	for setting, bad := range map[string][]string{
+		audience:                           {issuer + "=https://login.example"},
+		issuer:                             {audience + "=codec"},
+		issuer + ` is "http:`:              {issuer + "=http://login.example", audience + "=codec"},
+		issuer + ` is "login`:              {issuer + "=login.example", audience + "=codec"},
+		"GATEHOUSE_CODEC_PASSWORD is too ": {"GATEHOUSE_CODEC_PASSWORD=short", issuer + "=https://login.example", audience + "=codec"},
+	} {
+		_, err := load(t, production, bad...)
+		require.ErrorContains(t, err, setting, bad)
+	}
+	c, err := load(t, minimum)
+	require.NoError(t, err)
+	require.Empty(t, c.Codec.Password, "a developer's machine needs none")
+	_, err = load(t, minimum, issuer+"=http://127.0.0.1:5556", audience+"=codec")
+	require.NoError(t, err, "and may have a provider without TLS")
 }
 
 func TestSettingsListsAllThatIsRead(t *testing.T) {

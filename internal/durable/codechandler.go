@@ -1,39 +1,49 @@
 package durable
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 
+	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/sdk/converter"
 )
 
-const (
-	codecUser = "codec"
-	// maxCodecBody fits a page of history at the server's payload limit (2 MiB each, in base64).
-	maxCodecBody = 16 << 20
-)
+// maxCodecBody fits a page of history at the server's payload limit (2 MiB each, in base64).
+const maxCodecBody = 16 << 20
 
-// CodecHandler serves /encode and /decode (under any prefix) to the Temporal UI at uiOrigin and to no other origin.
-// When password is set, callers must send it by HTTP basic authentication as user "codec". A loopback origin is accepted
-// in both spellings, localhost and 127.0.0.1. Whoever reaches the handler can read every payload: keep it off the
-// public listener.
-func (k *Keyring) CodecHandler(uiOrigin, password string) http.Handler {
-	return &codecHandler{
-		next:     converter.NewPayloadCodecHTTPHandler(payloadCodec{k}),
-		origins:  spellings(uiOrigin),
-		password: password,
-	}
+// Callers says who may use the codec.
+type Callers interface {
+	// Caller returns who sends a request, for the log, and false for whoever may not.
+	Caller(r *http.Request) (who string, ok bool)
+	// Challenge is the WWW-Authenticate header of a refusal.
+	Challenge() string
+}
+
+// CodecOptions say whom the codec serves.
+type CodecOptions struct {
+	// UIOrigin is the address of the Temporal UI; a path is ignored, and a loopback is meant in both spellings.
+	UIOrigin string
+	Callers  Callers
+	// Log gets a line of every use and of every refusal: who, from where, how many payloads.
+	Log *slog.Logger
+}
+
+// CodecHandler serves /encode and /decode (under any prefix) to the callers, and in browsers to the Temporal UI's origin
+// and to no other. Whoever may call it can read every payload: keep it off the public listener.
+func (k *Keyring) CodecHandler(o CodecOptions) http.Handler {
+	return &codecHandler{codec: payloadCodec{k}, origins: spellings(o.UIOrigin), callers: o.Callers, log: o.Log}
 }
 
 type codecHandler struct {
-	next     http.Handler
-	origins  []string
-	password string
+	codec   payloadCodec
+	origins []string
+	callers Callers
+	log     *slog.Logger
 }
 
 // ServeHTTP implements http.Handler.
@@ -42,7 +52,7 @@ func (h *codecHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	if origin := r.Header.Get("Origin"); origin != "" {
 		if !slices.Contains(h.origins, origin) {
-			http.Error(w, "origin not allowed", http.StatusForbidden)
+			h.refuse(w, r, http.StatusForbidden, "origin not allowed")
 			return
 		}
 		w.Header().Set("Access-Control-Allow-Origin", origin)
@@ -54,27 +64,70 @@ func (h *codecHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	if !h.authorized(r) {
-		w.Header().Set("WWW-Authenticate", `Basic realm="codec", charset="UTF-8"`)
-		http.Error(w, "unauthorized", http.StatusUnauthorized)
+	who, ok := h.callers.Caller(r)
+	if !ok {
+		w.Header().Set("WWW-Authenticate", h.callers.Challenge())
+		h.refuse(w, r, http.StatusUnauthorized, "unauthorized")
 		return
 	}
 	if r.ContentLength > maxCodecBody {
-		http.Error(w, "body too large", http.StatusRequestEntityTooLarge)
+		h.refuse(w, r, http.StatusRequestEntityTooLarge, "body too large")
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxCodecBody)
-	h.next.ServeHTTP(w, r)
+	counted := &countingCodec{payloadCodec: h.codec}
+	answer := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+	converter.NewPayloadCodecHTTPHandler(counted).ServeHTTP(answer, r)
+	h.log.LogAttrs(r.Context(), slog.LevelInfo, "codec used", append(asked(r),
+		slog.String("who", who), slog.Int("payloads", counted.payloads), slog.Int("status", answer.status))...)
 }
 
-func (h *codecHandler) authorized(r *http.Request) bool {
-	if h.password == "" {
-		return true
+func (h *codecHandler) refuse(w http.ResponseWriter, r *http.Request, status int, reason string) {
+	h.log.LogAttrs(r.Context(), slog.LevelWarn, "codec refused", append(asked(r),
+		slog.String("reason", reason), slog.Int("status", status))...)
+	http.Error(w, reason, status)
+}
+
+// asked is what a log line says of a request. It never holds contents.
+func asked(r *http.Request) []slog.Attr {
+	const longest = 100
+	short := func(s string) string { return s[:min(len(s), longest)] }
+	return []slog.Attr{
+		slog.String("action", short(path.Base(r.URL.Path))), slog.String("address", r.RemoteAddr),
+		slog.String("origin", short(r.Header.Get("Origin"))), slog.String("namespace", short(r.Header.Get("X-Namespace"))),
 	}
-	user, password, _ := r.BasicAuth()
-	// Hashed first, so that not even the length of the password shows in the time.
-	got, want := sha256.Sum256([]byte(user+":"+password)), sha256.Sum256([]byte(codecUser+":"+h.password))
-	return subtle.ConstantTimeCompare(got[:], want[:]) == 1
+}
+
+// countingCodec counts the payloads of one request.
+type countingCodec struct {
+	payloadCodec
+
+	payloads int
+}
+
+// Encode implements converter.PayloadCodec.
+func (c *countingCodec) Encode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
+	c.payloads += len(payloads)
+	return c.payloadCodec.Encode(payloads)
+}
+
+// Decode implements converter.PayloadCodec.
+func (c *countingCodec) Decode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
+	c.payloads += len(payloads)
+	return c.payloadCodec.Decode(payloads)
+}
+
+// statusWriter remembers how a request was answered.
+type statusWriter struct {
+	http.ResponseWriter
+
+	status int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
 }
 
 func spellings(origin string) []string {

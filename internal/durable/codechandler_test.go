@@ -2,7 +2,9 @@ package durable_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -11,14 +13,55 @@ import (
 	"github.com/stretchr/testify/require"
 	commonpb "go.temporal.io/api/common/v1"
 	"google.golang.org/protobuf/encoding/protojson"
+
+	"gatehouse/internal/durable"
+	"gatehouse/internal/ops"
 )
+
+func codec(keys *durable.Keyring, ui, password string, log io.Writer) http.Handler {
+	return keys.CodecHandler(durable.CodecOptions{
+		UIOrigin: ui, Log: slog.New(slog.NewJSONHandler(log, nil)),
+		Callers: ops.NewCallers(ops.CallerOptions{Password: password, Anybody: true}),
+	})
+}
+
+// audited expects one line about every use and every refusal, and none of what was asked with it.
+func audited(t *testing.T, log, method string, status int) {
+	t.Helper()
+	if method == http.MethodOptions && status == http.StatusNoContent {
+		require.Empty(t, log, "a preflight uses nothing")
+		return
+	}
+	require.Equal(t, 1, strings.Count(log, "\n"), log)
+	var line struct {
+		Msg, Who, Action, Address, Namespace string
+		Payloads, Status                     int
+	}
+	require.NoError(t, json.Unmarshal([]byte(log), &line))
+	require.Equal(t, status, line.Status)
+	require.Equal(t, "192.0.2.1:1234", line.Address)
+	require.NotContains(t, log, "readable")
+	require.NotContains(t, log, "pw")
+	switch status {
+	case http.StatusOK:
+		require.Equal(t, "codec used", line.Msg)
+		require.Equal(t, 2, line.Payloads)
+		require.Equal(t, "decode", line.Action)
+		require.Contains(t, []string{"anybody", "codec"}, line.Who)
+	case http.StatusNotFound, http.StatusBadRequest:
+		require.Equal(t, "codec used", line.Msg)
+		require.Zero(t, line.Payloads)
+	default:
+		require.Equal(t, "codec refused", line.Msg)
+	}
+}
 
 func TestCodecHandler(t *testing.T) {
 	t.Parallel()
 	keys := newKeyring(t)
 	payload, err := keys.DataConverter().ToPayload("readable")
 	require.NoError(t, err)
-	body, err := protojson.Marshal(&commonpb.Payloads{Payloads: []*commonpb.Payload{payload}})
+	body, err := protojson.Marshal(&commonpb.Payloads{Payloads: []*commonpb.Payload{payload, payload}})
 	require.NoError(t, err)
 
 	const local, remote = "http://localhost:8233", "https://temporal.example.com"
@@ -74,7 +117,8 @@ func TestCodecHandler(t *testing.T) {
 				req.SetBasicAuth(tc.user, tc.shown)
 			}
 			rec := httptest.NewRecorder()
-			keys.CodecHandler(tc.configured, tc.password).ServeHTTP(rec, req)
+			var log bytes.Buffer
+			codec(keys, tc.configured, tc.password, &log).ServeHTTP(rec, req)
 			require.Equal(t, tc.status, rec.Code, rec.Body.String())
 
 			if tc.allowed {
@@ -84,6 +128,7 @@ func TestCodecHandler(t *testing.T) {
 				require.Empty(t, rec.Header().Get("Access-Control-Allow-Origin"))
 			}
 			require.Contains(t, rec.Header().Values("Vary"), "Origin")
+			audited(t, log.String(), method, tc.status)
 			if tc.status == http.StatusNoContent {
 				require.Equal(t, "POST, OPTIONS", rec.Header().Get("Access-Control-Allow-Methods"))
 				require.Equal(t, "Content-Type, X-Namespace, Authorization", rec.Header().Get("Access-Control-Allow-Headers"))
@@ -102,7 +147,7 @@ func TestCodecHandlerBoundsChunkedBodies(t *testing.T) {
 	req := httptest.NewRequest("POST", "/decode", io.NopCloser(strings.NewReader(strings.Repeat(" ", 17<<20))))
 	req.ContentLength = -1
 	rec := httptest.NewRecorder()
-	newKeyring(t).CodecHandler("http://localhost:8233", "").ServeHTTP(rec, req)
+	codec(newKeyring(t), "http://localhost:8233", "", io.Discard).ServeHTTP(rec, req)
 	require.Equal(t, http.StatusBadRequest, rec.Code)
 	require.Contains(t, rec.Body.String(), "too large")
 }
