@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"gopkg.in/yaml.v3"
@@ -34,6 +35,10 @@ type composeService struct {
 	Healthcheck *struct {
 		Test []string `yaml:"test"`
 	} `yaml:"healthcheck"`
+	ReadOnly        bool          `yaml:"read_only"`
+	CapDrop         []string      `yaml:"cap_drop"`
+	SecurityOpt     []string      `yaml:"security_opt"`
+	StopGracePeriod time.Duration `yaml:"stop_grace_period"`
 }
 
 func compose(t *testing.T) composeFile {
@@ -115,6 +120,27 @@ func TestComposeHoldsNoSecret(t *testing.T) {
 		}
 	}
 	require.GreaterOrEqual(t, seen, 10, "the check found next to nothing to check")
+}
+
+// TestComposeConfinesOurProcesses holds the containers to what deploy/kubernetes asks of pods.
+func TestComposeConfinesOurProcesses(t *testing.T) {
+	t.Parallel()
+	timeout := time.Duration(0)
+	for _, s := range productSettings(t) {
+		if s.name == "GATEHOUSE_SHUTDOWN_TIMEOUT" {
+			var err error
+			timeout, err = time.ParseDuration(s.value)
+			require.NoError(t, err)
+		}
+	}
+	require.NotZero(t, timeout)
+	for _, name := range []string{"migrate", "api", "worker"} {
+		s := compose(t).Services[name]
+		require.True(t, s.ReadOnly, name)
+		require.Equal(t, []string{"ALL"}, s.CapDrop, name)
+		require.Contains(t, s.SecurityOpt, "no-new-privileges:true", name)
+		require.GreaterOrEqual(t, s.StopGracePeriod, timeout+10*time.Second, "%s is killed before it has drained", name)
+	}
 }
 
 func TestComposeNamesFilesThatExist(t *testing.T) {
