@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -56,6 +57,8 @@ type App struct {
 	observer *middleware.Observer
 	refuse   fiber.ErrorHandler
 	routes   []endpoint.Route
+	// draining says that the process was told to stop.
+	draining atomic.Bool
 }
 
 const (
@@ -103,6 +106,9 @@ func New(d Deps) (*App, error) {
 			ctx.Request.Header.SetMethod(unknownMethod)
 		}
 		known(ctx)
+		if a.draining.Load() {
+			ctx.SetConnectionClose()
+		}
 	}
 	a.fiber.Use(a.begin, a.observer.Handler(a.refuse), middleware.Framing, middleware.Deadline(d.Config.RequestTimeout),
 		middleware.CORS(d.Config.AllowedOrigins))

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"syscall"
+	"time"
 
 	"gatehouse/api/endpoint"
 )
@@ -18,8 +19,8 @@ func (a *App) Routes() []endpoint.Route { return a.routes }
 // Test answers one request in process, without a network and without a time limit.
 func (a *App) Test(request *http.Request) (*http.Response, error) { return a.fiber.Test(request, -1) }
 
-// Listen serves on address until ctx ends, then stops accepting and waits for the requests under way, for at most the
-// configured shutdown time. An address that is taken is an error that names its setting.
+// Listen serves on address until ctx ends, then serves on for the configured delay, in which clients are asked to connect
+// anew, stops accepting, and waits for the requests under way, for at most the configured shutdown time. An address that is taken is an error that names its setting.
 func (a *App) Listen(ctx context.Context, address string) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -40,6 +41,15 @@ func (a *App) Serve(ctx context.Context, listener net.Listener) error {
 	case err := <-served:
 		return fmt.Errorf("API server: %w", err)
 	case <-ctx.Done():
+	}
+	a.draining.Store(true)
+	if a.config.DrainDelay > 0 {
+		a.logger.LogAttrs(ctx, slog.LevelInfo, "API draining", slog.Duration("taking_requests_for", a.config.DrainDelay))
+		select {
+		case err := <-served:
+			return fmt.Errorf("API server: %w", err)
+		case <-time.After(a.config.DrainDelay):
+		}
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.config.ShutdownTimeout)
 	defer cancel()

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"gatehouse/internal/config"
 )
 
 // serve starts the app on a real socket; stop ends it and returns what Serve returned.
@@ -132,4 +134,35 @@ func TestRequestsUnderWayAreFinishedAtTheEnd(t *testing.T) {
 	close(app.core.release)
 	require.Equal(t, 200, (<-got).Status)
 	require.NoError(t, <-stopped)
+}
+
+// A load balancer that has not heard yet sends more, and is served; connections that are kept are let go of.
+func TestADrainingServerTakesRequestsAndLetsConnectionsGo(t *testing.T) {
+	t.Parallel()
+	const delay = 2 * time.Second
+	app := newApp(t, func(c *config.Config) { c.DrainDelay = delay })
+	address, stop := serve(t, app)
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	get := func() *http.Response {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/openapi", nil)
+		require.NoError(t, err)
+		response, err := transport.RoundTrip(request)
+		require.NoError(t, err)
+		_, err = io.Copy(io.Discard, response.Body)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		return response
+	}
+	require.False(t, get().Close, "a connection is kept")
+
+	began := time.Now()
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	require.Eventually(t, func() bool { return get().Close }, delay, time.Millisecond, "the kept connection is let go of")
+	require.True(t, get().Close, "a new one is taken, and not kept")
+	require.NoError(t, <-stopped)
+	require.GreaterOrEqual(t, time.Since(began), delay)
+	_, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
+	require.Error(t, err)
 }

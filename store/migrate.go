@@ -5,10 +5,13 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/uptrace/bun/migrate"
 )
 
@@ -60,6 +63,30 @@ func (s *Store) Migrate(ctx context.Context) ([]string, error) {
 		return err
 	})
 	return applied, err
+}
+
+// noSuchTable is what Postgres says of a table that is not there.
+const noSuchTable = "42P01"
+
+// MissingMigrations names the migrations that this build knows and the database has not had: all of them, when it was never
+// migrated. What the database has beyond them does not count, for a newer schema serves an older build (docs/operations.md).
+func (s *Store) MissingMigrations(ctx context.Context) ([]string, error) {
+	known, err := Migrations()
+	if err != nil {
+		return nil, err
+	}
+	var applied []string
+	err = s.db.NewRaw("SELECT name FROM bun_migrations").Scan(ctx, &applied)
+	if refused, ok := errors.AsType[*pgconn.PgError](err); err != nil && (!ok || refused.Code != noSuchTable) {
+		return nil, fmt.Errorf("read the migrations that were applied: %w", translate(err))
+	}
+	var missing []string
+	for _, m := range known.Sorted() {
+		if !slices.Contains(applied, m.Name) {
+			missing = append(missing, m.Name+"_"+m.Comment)
+		}
+	}
+	return missing, nil
 }
 
 // Rollback takes back the newest group of migrations.

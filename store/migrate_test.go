@@ -144,6 +144,30 @@ func TestOneStoreMigratesTwiceAtOnce(t *testing.T) {
 	require.Equal(t, 4, winners(t, errs), "waiting for the lock must not hold the connections that the holder needs")
 }
 
+func TestMissingMigrations(t *testing.T) {
+	t.Parallel()
+	w := emptyWorld(t)
+	missing, err := w.MissingMigrations(t.Context())
+	require.NoError(t, err)
+	applied, err := w.Migrate(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, applied, missing, "a database that was never migrated lacks all")
+
+	missing, err = w.MissingMigrations(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, missing)
+	w.exec(t, `INSERT INTO bun_migrations (name, group_id, migrated_at) VALUES ('29990101000000', 99, now())`)
+	missing, err = w.MissingMigrations(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, missing, "what a newer build has added does not count")
+
+	newest := applied[len(applied)-1]
+	w.exec(t, `DELETE FROM bun_migrations WHERE name = $1`, strings.SplitN(newest, "_", 2)[0])
+	missing, err = w.MissingMigrations(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{newest}, missing)
+}
+
 func TestMigrationsAreNamedInOrder(t *testing.T) {
 	t.Parallel()
 	migrations, err := store.Migrations()

@@ -32,8 +32,11 @@ type Deps struct {
 	PaymentRate float64
 	// Started, if set, is called once all queues are polled.
 	Started func()
-	// Deployment turns on worker versioning when it is set. A versioned worker gets no work until its version is current.
-	Deployment worker.DeploymentOptions
+	// Build names the code of this worker to Temporal. A worker whose build has an ID gets no work until that is promoted; one
+	// without takes whatever there is.
+	Build Build
+	// HeldChanges are the ids of workflow.GetVersion whose new branch this worker knows and does not begin yet.
+	HeldChanges []string
 }
 
 // stickyWait is how long a flow's next task waits for the worker that knows the flow, before any may take it.
@@ -56,7 +59,7 @@ func Run(ctx context.Context, d Deps) error {
 		}
 		started = append(started, w)
 	}
-	d.Logger.InfoContext(ctx, "worker started",
+	d.Logger.InfoContext(ctx, "worker started", slog.String("build_id", d.Build.ID),
 		slog.Any("queues", []string{durable.QueueFlows, durable.QueueBilling, durable.QueueNotify, durable.QueuePayments}))
 	if d.Started != nil {
 		d.Started()
@@ -82,9 +85,11 @@ func (d Deps) workers(onFatal func(error)) []worker.Worker {
 		WorkerStopTimeout: d.ShutdownTimeout,
 		// A panic holds the flow until a fixed build replays it; failing the flow would lose it.
 		WorkflowPanicPolicy: worker.BlockWorkflow,
-		Interceptors:        []interceptor.WorkerInterceptor{durable.Interceptor(d.Logger)},
+		Interceptors:        interceptors(d.Logger),
 		OnFatalError:        onFatal,
-		DeploymentOptions:   d.Deployment,
+		DeploymentOptions:   d.Build.options(),
+
+		PreferredVersionProvider: held(d.HeldChanges),
 	}
 	flows := worker.New(d.Client.Temporal(), durable.QueueFlows, options)
 	d.Register(flows)
@@ -104,6 +109,11 @@ func (d Deps) workers(onFatal func(error)) []worker.Worker {
 	payments := worker.New(d.Client.Temporal(), durable.QueuePayments, options)
 	payments.RegisterActivity(d.Activities)
 	return []worker.Worker{flows, billing, notify, payments}
+}
+
+// interceptors are what surrounds every workflow and activity, when it is run as when it is replayed.
+func interceptors(logger *slog.Logger) []interceptor.WorkerInterceptor {
+	return []interceptor.WorkerInterceptor{durable.Interceptor(logger)}
 }
 
 // stop stops all at once: one after the other would take the shutdown timeout of each.

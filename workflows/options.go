@@ -16,46 +16,30 @@ import (
 // a only names activities; it is never called here.
 var a *activities.Activities
 
-// Register registers every workflow under its function's name.
+// Register registers every workflow under its function's name, and says what happens to its open runs when worker processes
+// are versioned and another build is promoted (docs/decisions/0022-versions.md). Unversioned workers do not heed it.
 func Register(r worker.Registry) {
-	// Short flows follow the newest worker; a change of their code goes behind workflow.GetVersion and a replay test.
-	r.RegisterWorkflowWithOptions(Signup, workflow.RegisterOptions{
-		Name: SignupWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
-	})
-	r.RegisterWorkflowWithOptions(PasswordReset, workflow.RegisterOptions{
-		Name: PasswordResetWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
-	})
-	r.RegisterWorkflowWithOptions(PasswordChange, workflow.RegisterOptions{
-		Name: PasswordChangeWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
-	})
-	r.RegisterWorkflowWithOptions(PhoneVerification, workflow.RegisterOptions{
-		Name: PhoneVerificationWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
-	})
-	r.RegisterWorkflowWithOptions(ProviderLink, workflow.RegisterOptions{
-		Name: ProviderLinkWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
-	})
-	r.RegisterWorkflowWithOptions(EmailChange, workflow.RegisterOptions{
-		Name: EmailChangeWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
-	})
-	r.RegisterWorkflowWithOptions(DeviceVerification, workflow.RegisterOptions{
-		Name: DeviceVerificationWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
-	})
-	r.RegisterWorkflowWithOptions(EmailLink, workflow.RegisterOptions{
-		Name: EmailLinkWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
-	})
-	r.RegisterWorkflowWithOptions(SecurityNotice, workflow.RegisterOptions{
-		Name: SecurityNoticeWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
-	})
-	r.RegisterWorkflowWithOptions(Subscription, workflow.RegisterOptions{
-		Name: SubscriptionWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
-	})
-	r.RegisterWorkflowWithOptions(Reconciliation, workflow.RegisterOptions{
-		Name: ReconciliationWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
-	})
-	// It sleeps for a week, and follows the newest worker all the same.
-	r.RegisterWorkflowWithOptions(AccountClosure, workflow.RegisterOptions{
-		Name: AccountClosureWorkflow, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
-	})
+	// Minutes: a run ends with the code that it began with, whose workers stay for so long.
+	pinned := func(run any, name string) {
+		r.RegisterWorkflowWithOptions(run, workflow.RegisterOptions{Name: name, VersioningBehavior: workflow.VersioningBehaviorPinned})
+	}
+	pinned(PasswordReset, PasswordResetWorkflow)
+	pinned(PasswordChange, PasswordChangeWorkflow)
+	pinned(PhoneVerification, PhoneVerificationWorkflow)
+	pinned(ProviderLink, ProviderLinkWorkflow)
+	pinned(EmailLink, EmailLinkWorkflow)
+	pinned(DeviceVerification, DeviceVerificationWorkflow)
+
+	// Hours to years: an open run moves to the newest build, so a change of its steps goes behind workflow.GetVersion.
+	moving := func(run any, name string) {
+		r.RegisterWorkflowWithOptions(run, workflow.RegisterOptions{Name: name, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade})
+	}
+	moving(Signup, SignupWorkflow) // a registration waits for a week
+	moving(EmailChange, EmailChangeWorkflow)
+	moving(SecurityNotice, SecurityNoticeWorkflow)
+	moving(Subscription, SubscriptionWorkflow)
+	moving(Reconciliation, ReconciliationWorkflow)
+	moving(AccountClosure, AccountClosureWorkflow)
 }
 
 const (

@@ -46,6 +46,9 @@ func (p *process) runAPI(ctx context.Context) error {
 	// Reads need no Temporal, so the API serves while it waits; it is ready once flows can be started.
 	var prepared atomic.Bool
 	group.Go(func() error {
+		if err := p.requireSchema(ctx); err != nil {
+			return err
+		}
 		err := p.prepareTemporal(ctx)
 		prepared.Store(err == nil)
 		return err
@@ -53,15 +56,20 @@ func (p *process) runAPI(ctx context.Context) error {
 	ready := ops.All(map[string]ops.Check{
 		"postgres": p.store.Ping,
 		"temporal": p.flows.Healthy,
-		"search attributes": func(context.Context) error {
+		"stopping": stopping(ctx),
+		"schema and search attributes": func(context.Context) error {
 			if !prepared.Load() {
-				return errors.New("not registered yet")
+				return errors.New("not there yet")
 			}
 			return nil
 		},
 	})
-	group.Go(func() error { return p.serveOps(ctx, "GATEHOUSE_OPS_ADDR", p.config.OpsAddr, ready, true) })
-	group.Go(func() error { return app.Listen(ctx, p.config.APIAddr) })
+	watched, drained := outliving(ctx)
+	group.Go(func() error { return p.serveOps(watched, "GATEHOUSE_OPS_ADDR", p.config.OpsAddr, ready, true) })
+	group.Go(func() error {
+		defer drained()
+		return app.Listen(ctx, p.config.APIAddr)
+	})
 	return group.Wait()
 }
 

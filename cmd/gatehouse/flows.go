@@ -15,7 +15,7 @@ import (
 
 func flowsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "flows", Short: "Find flows without personal data in their ids"}
-	cmd.AddCommand(findFlowsCommand())
+	cmd.AddCommand(findFlowsCommand(), replayFlowsCommand())
 	return cmd
 }
 

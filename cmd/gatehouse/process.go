@@ -107,6 +107,48 @@ func (p *process) untilTemporal(ctx context.Context, step func(context.Context) 
 	}
 }
 
+// requireSchema returns once the database has every migration that this build knows, and an error when it lacks one. It waits
+// for a database that does not answer, and returns nil when ctx ends first.
+func (p *process) requireSchema(ctx context.Context) error {
+	for {
+		missing, err := p.store.MissingMigrations(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // stopped while waiting is no failure
+		case err == nil && len(missing) == 0:
+			return nil
+		case err == nil:
+			return fmt.Errorf("the database's schema is older than this build; run `gatehouse migrate` first: it lacks %d migrations, %s the first",
+				len(missing), missing[0])
+		}
+		p.log.WarnContext(ctx, "waiting for Postgres", "cause", durable.Describe(err))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(prepareRetry):
+		}
+	}
+}
+
+// outliving returns a context that ends when the second result is called, not with ctx: for what serves until the rest of a
+// process has drained.
+func outliving(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithCancel(context.WithoutCancel(ctx))
+}
+
+// errStopping takes a process out of whatever asks for its readiness while it drains.
+var errStopping = errors.New("told to stop")
+
+// stopping is a check that fails once ctx has ended.
+func stopping(ctx context.Context) ops.Check {
+	return func(context.Context) error {
+		if ctx.Err() != nil {
+			return errStopping
+		}
+		return nil
+	}
+}
+
 // serveOps serves health, metrics and, when codec is true, the codec endpoint.
 func (p *process) serveOps(ctx context.Context, setting, addr string, ready ops.Check, codec bool) error {
 	if addr == "" {

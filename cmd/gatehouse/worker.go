@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"time"
@@ -31,7 +32,8 @@ const (
 )
 
 func workerCommand() *cobra.Command {
-	return &cobra.Command{
+	var buildID, deployment string
+	cmd := &cobra.Command{
 		Use: "worker", Short: "Run workflows and activities", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := newProcess("worker")
@@ -39,12 +41,19 @@ func workerCommand() *cobra.Command {
 				return err
 			}
 			defer p.close(cmd.Context())
-			return p.runWorker(cmd.Context())
+			build := worker.Build{
+				ID: cmp.Or(buildID, p.config.WorkerBuildID), Deployment: cmp.Or(deployment, p.config.WorkerDeployment),
+			}
+			return p.runWorker(cmd.Context(), build)
 		},
 	}
+	cmd.Flags().StringVar(&buildID, "build-id", "", "what this code is called; it gets no work until it is promoted (GATEHOUSE_WORKER_BUILD_ID)")
+	cmd.Flags().StringVar(&deployment, "deployment-name", "", "what its builds belong to (GATEHOUSE_WORKER_DEPLOYMENT)")
+	cmd.AddCommand(versionsCommand(), promoteCommand(), releaseCommand())
+	return cmd
 }
 
-func (p *process) runWorker(ctx context.Context) error {
+func (p *process) runWorker(ctx context.Context, build worker.Build) error {
 	sender, err := mail.New(mail.Settings(p.config.Mail), inbox.New(p.store))
 	if err != nil {
 		return err
@@ -61,6 +70,9 @@ func (p *process) runWorker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := p.requireSchema(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
 	if err := p.prepareTemporal(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
@@ -70,12 +82,14 @@ func (p *process) runWorker(ctx context.Context) error {
 		ResetURL: p.config.ResetURL, UndoURL: p.config.ClosureUndoURL, Log: p.log,
 		Flows: workflows.SubscriptionFlows{Client: p.flows}, Found: findings(p.registry),
 	}
-	ready := ops.All(map[string]ops.Check{"postgres": p.store.Ping, "temporal": p.flows.Healthy})
 	group, ctx := errgroup.WithContext(ctx)
+	ready := ops.All(map[string]ops.Check{"postgres": p.store.Ping, "temporal": p.flows.Healthy, "stopping": stopping(ctx)})
+	watched, drained := outliving(ctx)
 	group.Go(func() error {
+		defer drained()
 		return worker.Run(ctx, worker.Deps{
 			Client: p.flows, Activities: steps, Register: workflows.Register, Logger: p.log, ShutdownTimeout: p.config.ShutdownTimeout,
-			PaymentRate: p.config.PaymentRate,
+			PaymentRate: p.config.PaymentRate, Build: build, HeldChanges: p.config.HeldChanges,
 		})
 	})
 	group.Go(func() error {
@@ -101,7 +115,7 @@ func (p *process) runWorker(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error {
-		return p.serveOps(ctx, "GATEHOUSE_WORKER_OPS_ADDR", p.config.WorkerOpsAddr, ready, false)
+		return p.serveOps(watched, "GATEHOUSE_WORKER_OPS_ADDR", p.config.WorkerOpsAddr, ready, false)
 	})
 	return group.Wait()
 }

@@ -73,6 +73,19 @@ type Config struct {
 	// ShutdownTimeout is how long requests and activities may finish after SIGTERM.
 	ShutdownTimeout time.Duration `env:"GATEHOUSE_SHUTDOWN_TIMEOUT" envDefault:"20s"`
 
+	// DrainDelay is how long a process that was told to stop goes on taking requests while its /readyz says 503, so that a load
+	// balancer hears of it first: the period of its checks, times how many must fail. 0 suits one that retries.
+	DrainDelay time.Duration `env:"GATEHOUSE_DRAIN_DELAY" envDefault:"0s"`
+
+	// WorkerBuildID names the code of a worker process to Temporal, which gives it no work until `gatehouse worker promote`. Empty
+	// means unversioned: any worker takes any work.
+	WorkerBuildID string `env:"GATEHOUSE_WORKER_BUILD_ID"`
+	// WorkerDeployment groups the builds of which one is current.
+	WorkerDeployment string `env:"GATEHOUSE_WORKER_DEPLOYMENT" envDefault:"gatehouse"`
+	// HeldChanges are changes of flows (ids of GetVersion) that a worker knows and does not begin yet, with commas between: set
+	// while workers of an older build may get the same flows.
+	HeldChanges []string `env:"GATEHOUSE_HELD_CHANGES"`
+
 	// SecretKey is 32 bytes in base64; every hash and derived key comes from it.
 	SecretKey string `env:"GATEHOUSE_SECRET_KEY"`
 	// SigningKey is the Ed25519 seed in base64 that signs access tokens.
@@ -231,6 +244,9 @@ func (c Config) validate() error {
 	}
 	if e := c.Policy.Enumeration; e != account.EnumerationDocumented && e != account.EnumerationHidden {
 		fault("GATEHOUSE_ENUMERATION", "is %q; it must be documented or hidden", e)
+	}
+	if d := c.WorkerDeployment; d == "" || strings.ContainsAny(d, ".:") {
+		fault("GATEHOUSE_WORKER_DEPLOYMENT", "is %q; it must be a name without . and :", d)
 	}
 	if bad := c.Policy.PhoneRules().Fault(); bad != "" {
 		fault("GATEHOUSE_PHONE_COUNTRIES", "names %s; it must list ISO country codes such as DE and calling codes such as +49", bad)
