@@ -45,8 +45,7 @@ const (
 // One execution per account; whoever asks again joins it. The receipt goes first, because the address is erased with the
 // rest; it is tried for a day and then given up.
 func AccountClosure(ctx workflow.Context, in AccountClosureInput) error {
-	c := &closure{input: activities.ClosureInput(in), mutex: workflow.NewMutex(ctx), log: workflow.GetLogger(ctx)}
-	c.to(ctx, stageClosing)
+	c := &closure{input: activities.ClosureInput(in), mutex: workflow.NewMutex(ctx), log: workflow.GetLogger(ctx), stage: stageClosing}
 	return play(ctx, c)
 }
 
@@ -107,7 +106,7 @@ func (c *closure) run(ctx workflow.Context) (outcome string, err error) {
 			return outcomeUndone, nil
 		}
 		c.stopMail()
-		c.to(ctx, stageErasing)
+		c.erasing(ctx)
 		c.mail(ctx, "account_erased", courtesyMail)
 		if ctx.Err() != nil {
 			return outcomeFailed, ctx.Err()
@@ -224,11 +223,11 @@ func (c *closure) stopMail() {
 }
 
 func (c *closure) mail(ctx workflow.Context, template string, within time.Duration) {
-	c.mails = template + ": on its way"
+	c.mails = template + ": " + onItsWay
 	c.show(ctx)
 	input := activities.ClosureMailInput{ClosureID: c.input.ClosureID, Template: template}
 	var sent activities.Delivered
-	err := workflow.ExecuteActivity(withMessage(ctx, "send the mail: "+template, within), a.SendClosureMail, input).Get(ctx, &sent)
+	err := workflow.ExecuteActivity(withMessage(ctx, mailing(template), within), a.SendClosureMail, input).Get(ctx, &sent)
 	switch {
 	case ctx.Err() != nil:
 		return // nobody waits for it any more
@@ -253,14 +252,28 @@ func (c *closure) note(ctx workflow.Context, attributes ...temporal.SearchAttrib
 	}
 }
 
+// erasing tells ops that there is no way back. The receipt is tried for a day before anything is erased.
+func (c *closure) erasing(ctx workflow.Context) {
+	first := c.stage != stageErasing
+	c.to(ctx, stageErasing)
+	if stagesVersion(ctx) != workflow.DefaultVersion && first {
+		c.note(ctx, durable.FlowStage.ValueSet(stageErasing), durable.NextActionAt.ValueUnset())
+	}
+}
+
 // show writes what ops read in the UI.
 func (c *closure) show(ctx workflow.Context) {
-	text := "| | |\n|---|---|\n| Stage | " + c.stage + " |\n"
+	var d details
+	d.row("Stage", c.stage)
+	next := map[string]string{
+		stageClosing: "the account is closed, its sessions and subscriptions are ended",
+		stageGrace:   "the owner undoes it by the mailed link; else the personal data is erased",
+		stageErasing: "the receipt is mailed, tried for a day; then the personal data is erased",
+	}
 	if c.stage == stageGrace {
-		text += "| Erases | " + stamp(c.eraseAt) + " |\n"
+		d.at("Erases", c.eraseAt)
 	}
-	if c.mails != "" {
-		text += "| Mail | " + c.mails + " |\n"
-	}
-	workflow.SetCurrentDetails(ctx, text)
+	d.row("Mail", c.mails)
+	d.row("Next", next[c.stage])
+	d.show(ctx)
 }

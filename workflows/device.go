@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -146,15 +145,15 @@ func (d *deviceLogin) open(ctx workflow.Context, run runner) error {
 func (d *deviceLogin) startSending(ctx workflow.Context) {
 	sending, cancel := workflow.WithCancel(ctx)
 	d.stopSend = cancel
-	d.delivered(ctx, "on its way")
+	d.delivered(ctx, onItsWay)
 	workflow.Go(sending, func(ctx workflow.Context) {
 		for {
 			var sent activities.Queued
 			within := max(d.code.SendBy.Sub(workflow.Now(ctx)), time.Second)
-			err := workflow.ExecuteActivity(withMessage(ctx, "", within), a.SendDeviceCode, d.login).Get(ctx, &sent)
+			err := workflow.ExecuteActivity(withMessage(ctx, handing("the code", d.code.Masked), within), a.SendDeviceCode, d.login).Get(ctx, &sent)
 			if err == nil && sent.Wait > 0 && sent.Wait < within {
 				d.delivered(ctx, "waits for its turn")
-				if workflow.Sleep(ctx, sent.Wait) == nil {
+				if pause(ctx, sent.Wait, "wait for the mails before it") == nil {
 					continue
 				}
 			}
@@ -248,16 +247,23 @@ func (d *deviceLogin) delivered(ctx workflow.Context, state string) {
 
 // show writes what ops read in the UI: masked, encrypted at rest.
 func (d *deviceLogin) show(ctx workflow.Context) {
-	var b strings.Builder
-	row := func(name, value string) { b.WriteString("| " + name + " | " + value + " |\n") }
-	b.WriteString("| | |\n|---|---|\n")
-	row("Stage", d.stage)
+	var shown details
+	shown.row("Stage", d.stage)
 	if !d.owed {
-		row("Address", d.code.Masked)
-		row("Code", d.delivery)
+		shown.row("Address", d.code.Masked)
+		shown.row("Code", d.delivery)
 	}
-	if !d.closed && d.done == nil && !d.expires.IsZero() {
-		row("Gives up", stamp(d.expires))
+	if !d.closed && d.done == nil {
+		shown.at("Gives up", d.expires)
+		shown.row("Next", d.following())
 	}
-	workflow.SetCurrentDetails(ctx, b.String())
+	shown.show(ctx)
+}
+
+// following is what happens next, for the eyes of ops.
+func (d *deviceLogin) following() string {
+	if d.owed {
+		return "the code is made"
+	}
+	return "the code is entered; else the login has failed"
 }

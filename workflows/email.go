@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -46,7 +45,9 @@ type EmailChangeRequest struct {
 // One execution per account while anything of it is pending. A later request joins it and replaces the change before. At
 // ten requests a day (account.Policy) a run stays far below the size from which it had to continue as new.
 func EmailChange(ctx workflow.Context, in EmailChangeInput) error {
-	c := &emailChange{account: in.AccountID, owed: &in.Request, mutex: workflow.NewMutex(ctx), log: workflow.GetLogger(ctx)}
+	c := &emailChange{
+		account: in.AccountID, owed: &in.Request, mutex: workflow.NewMutex(ctx), log: workflow.GetLogger(ctx), stage: stageAwaitingProof,
+	}
 	return play(ctx, c)
 }
 
@@ -65,7 +66,7 @@ func (c *emailChange) run(ctx workflow.Context) (outcome string, err error) {
 func (c *emailChange) end(ctx workflow.Context, outcome string) {
 	c.closed = true
 	c.stopSending()
-	c.show(ctx, outcome)
+	c.to(ctx, outcome)
 	c.note(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome), durable.NextActionAt.ValueUnset())
 }
 
@@ -82,6 +83,11 @@ type emailChange struct {
 	stopSend workflow.CancelFunc
 	mutex    workflow.Mutex
 	log      log.Logger
+
+	// For the eyes of ops. told is set once the search attributes have said that the change is made.
+	stage, delivery string
+	told            bool
+	notices         []string
 }
 
 func (c *emailChange) setup(ctx workflow.Context) error {
@@ -189,8 +195,19 @@ func (c *emailChange) open(ctx workflow.Context, request EmailChangeRequest, run
 	}
 	c.stopSending()
 	c.current, c.waiting, c.owed, c.outcome = issued, true, nil, outcomeExpired
-	c.note(ctx, durable.FlowStage.ValueSet(stageAwaitingProof), durable.NextActionAt.ValueSet(issued.Code.FlowExpiresAt))
-	c.show(ctx, stageAwaitingProof)
+	waits := []temporal.SearchAttributeUpdate{
+		durable.FlowStage.ValueSet(stageAwaitingProof), durable.NextActionAt.ValueSet(issued.Code.FlowExpiresAt),
+	}
+	if c.told {
+		waits = append(waits, durable.FlowOutcome.ValueUnset())
+		c.told = false
+	}
+	c.note(ctx, waits...)
+	c.delivery, c.notices = onItsWay, nil
+	if issued.Taken {
+		c.delivery = "none: the address has an account, whose owner is told"
+	}
+	c.to(ctx, stageAwaitingProof)
 	c.startSending(ctx, issued)
 	return nil
 }
@@ -211,10 +228,16 @@ func (c *emailChange) startSending(ctx workflow.Context, issued activities.Issue
 		if issued.Linking {
 			input.Template = "link_email"
 		}
-		err := workflow.ExecuteActivity(withMessage(ctx, "", within), a.SendCode, input).Get(ctx, &sent)
-		if err != nil && ctx.Err() == nil {
-			c.log.Warn("a code was not sent", "challenge", change, "error", durable.Describe(err))
+		err := workflow.ExecuteActivity(withMessage(ctx, handing("the proof", issued.Code.Masked), within), a.SendCode, input).Get(ctx, &sent)
+		if ctx.Err() != nil {
+			return // nobody waits for this code any more
 		}
+		c.delivery = string(sent.State)
+		if err != nil {
+			c.log.Warn("a code was not sent", "challenge", change, "error", durable.Describe(err))
+			c.delivery = undelivered(err)
+		}
+		c.show(ctx)
 	})
 	c.mails++
 	workflow.Go(ctx, func(ctx workflow.Context) {
@@ -233,10 +256,17 @@ func (c *emailChange) stopSending() {
 // mail sends a mail that nobody waits for, and tries for a day.
 func (c *emailChange) mail(ctx workflow.Context, in activities.EmailChangeMailInput) {
 	var sent activities.Delivered
-	err := workflow.ExecuteActivity(withMessage(ctx, "send the mail: "+in.Template, courtesyMail), a.SendEmailChangeMail, in).Get(ctx, &sent)
-	if err != nil && ctx.Err() == nil {
-		c.log.Warn("a mail was not sent", "template", in.Template, "error", durable.Describe(err))
+	err := workflow.ExecuteActivity(withMessage(ctx, mailing(in.Template), courtesyMail), a.SendEmailChangeMail, in).Get(ctx, &sent)
+	if ctx.Err() != nil {
+		return
 	}
+	state := string(sent.State)
+	if err != nil {
+		c.log.Warn("a mail was not sent", "template", in.Template, "error", durable.Describe(err))
+		state = undelivered(err)
+	}
+	c.notices = append(c.notices, in.Template+": "+state)
+	c.show(ctx)
 }
 
 // validateProceed refuses, without a trace in the history, what is certain to fail.
@@ -268,7 +298,8 @@ func (c *emailChange) proceed(ctx workflow.Context, proof SignupProof) (SignupDo
 	}
 	c.proven, c.waiting, c.outcome = proof, false, outcomeCompleted
 	c.stopSending()
-	c.show(ctx, outcomeCompleted)
+	c.to(ctx, outcomeCompleted)
+	c.made(ctx)
 	c.tellBoth(ctx, proof.ChallengeID)
 	return SignupDone{AccountID: changed.AccountID}, nil
 }
@@ -290,21 +321,4 @@ func (c *emailChange) tellBoth(ctx workflow.Context, change uuid.UUID) {
 			c.log.Warn("a change of email is left to the sweep", "error", durable.Describe(err))
 		}
 	})
-}
-
-// note sets search attributes. They serve ops alone, so the flow goes on without them.
-func (c *emailChange) note(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) {
-	if err := workflow.UpsertTypedSearchAttributes(ctx, attributes...); err != nil {
-		c.log.Warn("search attributes were not set", "error", durable.Describe(err))
-	}
-}
-
-// show writes what ops read in the UI: masked, encrypted at rest.
-func (c *emailChange) show(ctx workflow.Context, stage string) {
-	var b strings.Builder
-	b.WriteString("| | |\n|---|---|\n| Stage | " + stage + " |\n")
-	if c.current.Code.Masked != "" {
-		b.WriteString("| New address | " + c.current.Code.Masked + " |\n| Gives up | " + stamp(c.current.Code.FlowExpiresAt) + " |\n")
-	}
-	workflow.SetCurrentDetails(ctx, b.String())
 }

@@ -52,8 +52,9 @@ func testKeys(t *testing.T) *durable.Keyring {
 	return keys
 }
 
-func interceptors() []interceptor.WorkerInterceptor {
-	return []interceptor.WorkerInterceptor{durable.Interceptor(slog.New(slog.DiscardHandler))}
+// interceptors are the worker's own, and watches that see what the worker's make of a flow.
+func interceptors(watches ...interceptor.WorkerInterceptor) []interceptor.WorkerInterceptor {
+	return append(watches, durable.Interceptor(slog.New(slog.DiscardHandler)))
 }
 
 // attributeWatch tells a stage of every search attribute that the flow sets or takes away.
@@ -138,7 +139,7 @@ func newStage(t *testing.T) *stage {
 	keys := testKeys(t)
 	s.env.SetDataConverter(keys.DataConverter())
 	s.env.SetFailureConverter(keys.FailureConverter())
-	s.env.SetWorkerOptions(worker.Options{Interceptors: append(interceptors(), &attributeWatch{stage: s})})
+	s.env.SetWorkerOptions(worker.Options{Interceptors: interceptors((&blind{}).fail(t), &attributeWatch{stage: s})})
 	s.env.SetStartTime(midnight)
 	s.env.SetTestTimeout(20 * time.Second)
 	s.env.RegisterActivity(&steps{s})

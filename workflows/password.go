@@ -191,11 +191,11 @@ func (r *passwordReset) startSending(ctx workflow.Context) {
 	r.stopSend = cancel
 	link := r.link
 	r.links++
-	r.delivered(ctx, "on its way")
+	r.delivered(ctx, onItsWay)
 	workflow.Go(sending, func(ctx workflow.Context) {
 		var sent activities.Delivered
 		within := max(link.SendBy.Sub(workflow.Now(ctx)), time.Second)
-		err := workflow.ExecuteActivity(withMessage(ctx, "", within), a.SendResetLink,
+		err := workflow.ExecuteActivity(withMessage(ctx, handing("the link", link.Masked), within), a.SendResetLink,
 			activities.ChallengeInput{ChallengeID: link.ChallengeID}).Get(ctx, &sent)
 		switch {
 		case link.ChallengeID != r.link.ChallengeID || r.done != nil || r.closed || temporal.IsCanceledError(err):

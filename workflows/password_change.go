@@ -228,7 +228,7 @@ func (p *passwordChange) startSending(ctx workflow.Context, channels []account.C
 	p.codes++
 	p.channels, p.delivery = channels, make(map[account.Channel]string, len(channels))
 	for _, channel := range channels {
-		p.delivery[channel] = "on its way"
+		p.delivery[channel] = onItsWay
 		code := p.code
 		workflow.Go(sending, func(ctx workflow.Context) { p.send(ctx, code, channel) })
 	}
@@ -243,7 +243,7 @@ func (p *passwordChange) send(ctx workflow.Context, code activities.IssuedCode, 
 	}
 	var sent activities.Delivered
 	within := max(code.SendBy.Sub(workflow.Now(ctx)), time.Second)
-	err := workflow.ExecuteActivity(withMessage(ctx, "", within), a.SendCode,
+	err := workflow.ExecuteActivity(withMessage(ctx, handing("the code by "+string(channel), code.Masked), within), a.SendCode,
 		activities.SendCodeInput{ChallengeID: code.ChallengeID, Template: template, Channel: channel}).Get(ctx, &sent)
 	switch {
 	case code.ChallengeID != p.code.ChallengeID || p.spent != nil || p.closed || temporal.IsCanceledError(err):

@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"strconv"
-	"strings"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -28,19 +27,26 @@ func (p *passwordChange) note(ctx workflow.Context, attributes ...temporal.Searc
 
 // show writes what ops read in the UI: masked, encrypted at rest.
 func (p *passwordChange) show(ctx workflow.Context) {
-	var b strings.Builder
-	row := func(name, value string) { b.WriteString("| " + name + " | " + value + " |\n") }
-	b.WriteString("| | |\n|---|---|\n")
-	row("Stage", p.stage)
+	var d details
+	d.row("Stage", p.stage)
 	if p.codes > 0 {
-		row("Contact", p.code.Masked)
-		row("Codes made", strconv.Itoa(p.codes))
+		d.row("Contact", p.code.Masked)
+		d.row("Codes made", strconv.Itoa(p.codes))
 		for _, channel := range p.channels {
-			row("Newest code by "+string(channel), p.delivery[channel])
+			d.row("Newest code by "+string(channel), p.delivery[channel])
 		}
 	}
-	if !p.closed && p.spent == nil && !p.expires.IsZero() {
-		row("Gives up", stamp(p.expires))
+	if !p.closed && p.spent == nil {
+		d.at("Gives up", p.expires)
+		d.row("Next", p.following())
 	}
-	workflow.SetCurrentDetails(ctx, b.String())
+	d.show(ctx)
+}
+
+// following is what happens next, for the eyes of ops.
+func (p *passwordChange) following() string {
+	if p.codes == 0 {
+		return "the code is made"
+	}
+	return "the code is entered, or another one asked for; else nothing changes"
 }

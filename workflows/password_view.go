@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"strconv"
-	"strings"
 
 	"github.com/google/uuid"
 	"go.temporal.io/sdk/temporal"
@@ -40,17 +39,24 @@ func (r *passwordReset) delivered(ctx workflow.Context, state string) {
 
 // show writes what ops read in the UI: masked, encrypted at rest.
 func (r *passwordReset) show(ctx workflow.Context) {
-	var b strings.Builder
-	row := func(name, value string) { b.WriteString("| " + name + " | " + value + " |\n") }
-	b.WriteString("| | |\n|---|---|\n")
-	row("Stage", r.stage)
+	var d details
+	d.row("Stage", r.stage)
 	if r.links > 0 {
-		row("Address", r.link.Masked)
-		row("Links made", strconv.Itoa(r.links))
-		row("Newest link", r.delivery)
+		d.row("Address", r.link.Masked)
+		d.row("Links made", strconv.Itoa(r.links))
+		d.row("Newest link", r.delivery)
 	}
-	if !r.closed && r.done == nil && !r.expires.IsZero() {
-		row("Gives up", stamp(r.expires))
+	if !r.closed && r.done == nil {
+		d.at("Gives up", r.expires)
+		d.row("Next", r.following())
 	}
-	workflow.SetCurrentDetails(ctx, b.String())
+	d.show(ctx)
+}
+
+// following is what happens next, for the eyes of ops.
+func (r *passwordReset) following() string {
+	if r.links == 0 {
+		return "the link is made"
+	}
+	return "the link is followed, or another one asked for; else the password stays as it is"
 }

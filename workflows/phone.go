@@ -4,7 +4,6 @@ import (
 	"errors"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -230,7 +229,7 @@ func (p *phone) startSending(ctx workflow.Context) {
 	p.stopSend = cancel
 	code := p.code
 	p.codes++
-	p.delivered(ctx, "on its way")
+	p.delivered(ctx, onItsWay)
 	workflow.Go(sending, func(ctx workflow.Context) { p.send(ctx, code) })
 }
 
@@ -247,7 +246,7 @@ func (p *phone) send(ctx workflow.Context, code activities.IssuedCode) {
 			}
 			var sent activities.Delivered
 			input := activities.SendCodeInput{ChallengeID: code.ChallengeID, Template: "phone_code", Channel: channel}
-			err := workflow.ExecuteActivity(withMessage(ctx, "", min(turn, rest)), a.SendCode, input).Get(ctx, &sent)
+			err := workflow.ExecuteActivity(withMessage(ctx, handing("the code by "+string(channel), code.Masked), min(turn, rest)), a.SendCode, input).Get(ctx, &sent)
 			switch {
 			case ctx.Err() != nil:
 				return // nobody waits for this code any more
@@ -268,7 +267,7 @@ func (p *phone) send(ctx workflow.Context, code activities.IssuedCode) {
 			}
 		}
 		// A vendor that asks for a long pause ends its turn at once; so may the next.
-		if len(left) > 0 && workflow.Sleep(ctx, p.failover) != nil {
+		if len(left) > 0 && pause(ctx, p.failover, "wait before the channels are tried again") != nil {
 			return
 		}
 	}
@@ -324,20 +323,30 @@ func (p *phone) delivered(ctx workflow.Context, state string) {
 
 // show writes what ops read in the UI: masked, encrypted at rest.
 func (p *phone) show(ctx workflow.Context) {
-	var b strings.Builder
-	row := func(name, value string) { b.WriteString("| " + name + " | " + value + " |\n") }
-	b.WriteString("| | |\n|---|---|\n")
-	row("Stage", p.stage)
+	var d details
+	d.row("Stage", p.stage)
 	if p.codes > 0 {
-		row("Number", p.code.Masked)
-		row("Codes made", strconv.Itoa(p.codes))
-		row("Newest code", p.delivery+", expires "+stamp(p.code.CodeExpiresAt))
+		d.row("Number", p.code.Masked)
+		d.row("Codes made", strconv.Itoa(p.codes))
+		d.row("Newest code", p.delivery+", expires "+stamp(p.code.CodeExpiresAt))
 	}
 	if !p.closed && p.waiting {
-		row("Gives up", stamp(p.code.FlowExpiresAt))
+		d.at("Gives up", p.code.FlowExpiresAt)
 	}
-	if p.notice != "" {
-		row("Notice", p.notice)
+	d.row("Notice", p.notice)
+	d.row("Next", p.following())
+	d.show(ctx)
+}
+
+// following is what happens next, for the eyes of ops.
+func (p *phone) following() string {
+	switch {
+	case p.closed:
+		return ""
+	case p.owed != nil:
+		return "the code is made"
+	case p.waiting:
+		return "the code is entered, or another one asked for; else the number stays as it was"
 	}
-	workflow.SetCurrentDetails(ctx, b.String())
+	return "the owner is told, by a flow of its own"
 }

@@ -58,12 +58,15 @@ func awaitProof(ctx workflow.Context, f proving, logger log.Logger) error {
 type story interface {
 	setup(ctx workflow.Context) error
 	run(ctx workflow.Context) (outcome string, err error)
+	// show tells ops where the flow stands.
+	show(ctx workflow.Context)
 	// end shows the outcome, whatever it is.
 	end(ctx workflow.Context, outcome string)
 }
 
 // play runs a flow to its end, and then lets its handlers finish: a canceled flow, too, answers whoever waits for it.
 func play(ctx workflow.Context, f story) error {
+	f.show(ctx) // before anything can hold it up
 	err := f.setup(ctx)
 	outcome := outcomeFailed
 	if err == nil {

@@ -1,6 +1,8 @@
 package workflows
 
 import (
+	"time"
+
 	"github.com/google/uuid"
 	"go.temporal.io/sdk/workflow"
 
@@ -36,18 +38,22 @@ const stageAwaitingProvider = "awaiting_provider"
 //
 // One execution per link. Its state is single-use: core claims it in the database before it tells the flow.
 func ProviderLink(ctx workflow.Context, in ProviderLinkInput) error {
-	l := &providerLink{in: in, mutex: workflow.NewMutex(ctx)}
-	l.show(ctx, stageAwaitingProvider)
+	l := &providerLink{in: in, mutex: workflow.NewMutex(ctx), stage: stageAwaitingProvider}
 	return play(ctx, l)
 }
 
 func (l *providerLink) end(ctx workflow.Context, outcome string) {
 	l.closed = true
-	l.show(ctx, outcome)
-	noted := workflow.UpsertTypedSearchAttributes(ctx,
+	l.to(ctx, outcome)
+	l.note(ctx, outcome)
+}
+
+// note sets search attributes. They serve ops alone, so the flow goes on without them.
+func (l *providerLink) note(ctx workflow.Context, outcome string) {
+	err := workflow.UpsertTypedSearchAttributes(ctx,
 		durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome), durable.NextActionAt.ValueUnset())
-	if noted != nil {
-		workflow.GetLogger(ctx).Warn("search attributes were not set", "error", durable.Describe(noted))
+	if err != nil {
+		workflow.GetLogger(ctx).Warn("search attributes were not set", "error", durable.Describe(err))
 	}
 }
 
@@ -61,7 +67,10 @@ type providerLink struct {
 	// refused is why the link came to nothing for good.
 	refused error
 	mutex   workflow.Mutex
-	mail    string
+
+	// For the eyes of ops.
+	stage, mail string
+	expires     time.Time
 }
 
 func (l *providerLink) setup(ctx workflow.Context) error {
@@ -88,6 +97,8 @@ func (l *providerLink) run(ctx workflow.Context) (outcome string, err error) {
 	}
 	// Never at once: by the database's clock the end may be a little later than by Temporal's.
 	patience := max(opened.ExpiresAt.Sub(workflow.Now(ctx)), leastWait)
+	l.expires = opened.ExpiresAt
+	l.show(ctx)
 	if _, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
 		Timeout: patience, TimerOptions: workflow.TimerOptions{Summary: "give up if nobody comes back"},
 	}, func() bool { return l.linked || l.refused != nil }); err != nil {
@@ -146,23 +157,42 @@ func (l *providerLink) proceed(ctx workflow.Context) error {
 
 // tell writes to the owner that another way in exists.
 func (l *providerLink) tell(ctx workflow.Context) {
-	l.show(ctx, outcomeCompleted)
 	const template = "provider_linked"
+	l.mail = template + ": " + onItsWay
+	l.to(ctx, outcomeCompleted)
+	if stagesVersion(ctx) != workflow.DefaultVersion {
+		l.note(ctx, outcomeCompleted)
+	}
 	var sent activities.Delivered
 	input := activities.SendMailInput{AccountID: l.in.AccountID, Step: "linked", Template: template}
-	err := workflow.ExecuteActivity(withMessage(ctx, "send the mail: "+template, courtesyMail), a.SendMail, input).Get(ctx, &sent)
-	l.mail = string(sent.State)
+	err := workflow.ExecuteActivity(withMessage(ctx, mailing(template), courtesyMail), a.SendMail, input).Get(ctx, &sent)
+	l.mail = template + ": " + string(sent.State)
 	if err != nil {
 		workflow.GetLogger(ctx).Warn("a notice was not sent", "template", template, "error", durable.Describe(err))
-		l.mail = undelivered(err)
+		l.mail = template + ": " + undelivered(err)
 	}
 }
 
 // show writes what ops read in the UI.
-func (l *providerLink) show(ctx workflow.Context, stage string) {
-	text := "| | |\n|---|---|\n| Stage | " + stage + " |\n| Provider | " + string(l.in.Provider) + " |\n"
-	if l.mail != "" {
-		text += "| Mail | " + l.mail + " |\n"
+func (l *providerLink) show(ctx workflow.Context) {
+	var d details
+	d.row("Stage", l.stage)
+	d.row("Provider", string(l.in.Provider))
+	d.row("Mail", l.mail)
+	switch {
+	case l.stage != stageAwaitingProvider && !l.linked: // ended
+	case l.linked:
+		d.row("Next", "the mail to the owner, tried for a day")
+	case !l.opened:
+		d.row("Next", "the state is stored")
+	default:
+		d.at("Gives up", l.expires)
+		d.row("Next", "the owner comes back from the provider; else nothing is linked")
 	}
-	workflow.SetCurrentDetails(ctx, text)
+	d.show(ctx)
+}
+
+func (l *providerLink) to(ctx workflow.Context, stage string) {
+	l.stage = stage
+	l.show(ctx)
 }

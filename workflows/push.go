@@ -39,7 +39,7 @@ func startPushes(ctx workflow.Context, accountID uuid.UUID, template string) pus
 	return p
 }
 
-// wait returns how the pushes ended, as a row to show; nothing where there were none.
+// wait returns how the pushes ended, in words; nothing where there were none.
 func (p pushes) wait(ctx workflow.Context, template string) string {
 	if p.targets == 0 {
 		return ""
@@ -53,5 +53,5 @@ func (p pushes) wait(ctx workflow.Context, template string) string {
 			told++
 		}
 	}
-	return fmt.Sprintf("| Push | %s: %d of %d devices told |\n", template, told, p.targets)
+	return fmt.Sprintf("%s: %d of %d devices told", template, told, p.targets)
 }

@@ -63,7 +63,7 @@ const stageBeginning = "beginning"
 func Reconciliation(ctx workflow.Context, in ReconciliationInput) error {
 	info := workflow.GetInfo(ctx)
 	// Two that were asked for within one second have the same workflow id.
-	r := &reconciliation{id: info.WorkflowExecution.ID + "/" + info.FirstRunID, log: workflow.GetLogger(ctx)}
+	r := &reconciliation{id: info.WorkflowExecution.ID + "/" + info.FirstRunID, log: workflow.GetLogger(ctx), stage: stageBeginning}
 	if in.Progress != nil {
 		r.ReconciliationProgress = *in.Progress
 		r.begun = true
@@ -78,6 +78,8 @@ type reconciliation struct {
 	log   log.Logger
 
 	// For the eyes of ops.
+	stage  string
+	closed bool
 	result activities.Reconciled
 }
 
@@ -120,7 +122,7 @@ func (r *reconciliation) run(ctx workflow.Context) (outcome string, err error) {
 	}
 	for r.Step < len(reconcileSteps) {
 		step := reconcileSteps[r.Step]
-		r.show(ctx, step.stage)
+		r.to(ctx, step.stage)
 		more, err := r.page(ctx, step)
 		switch {
 		case ctx.Err() != nil:
@@ -147,7 +149,7 @@ func (r *reconciliation) run(ctx workflow.Context) (outcome string, err error) {
 // page takes one page of a step, and reports whether there is another one.
 func (r *reconciliation) page(ctx workflow.Context, step reconciling) (more bool, err error) {
 	options := workflow.ActivityOptions{
-		TaskQueue: step.queue, StartToCloseTimeout: step.attempt, ScheduleToCloseTimeout: step.total,
+		TaskQueue: step.queue, Summary: summaryOf(step.do), StartToCloseTimeout: step.attempt, ScheduleToCloseTimeout: step.total,
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 10 * time.Minute},
 	}
 	if step.queue == durable.QueuePayments {
@@ -171,25 +173,53 @@ func (r *reconciliation) end(ctx workflow.Context, outcome string) {
 	if outcome == "" {
 		return // goes on in the next run
 	}
-	r.show(ctx, outcome)
+	r.stage, r.closed = outcome, true
+	r.show(ctx)
 	err := workflow.UpsertTypedSearchAttributes(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome))
 	if err != nil {
 		r.log.Warn("search attributes were not set", "error", durable.Describe(err))
 	}
 }
 
-// show writes what ops read in the UI.
-func (r *reconciliation) show(ctx workflow.Context, stage string) {
-	text := "| | |\n|---|---|\n| Stage | " + stage + " |\n"
-	row := func(name string, n int64) { text += "| " + name + " | " + strconv.FormatInt(n, 10) + " |\n" }
-	row("Subscriptions", r.Counts.Subscriptions)
-	row("Flows", r.Counts.Flows)
-	row("Charges", r.Counts.Charges)
-	row("Attempts", r.Counts.Attempts)
-	row("Repaired", r.result.Repaired)
-	row("Alarms", r.result.Alarms)
-	if len(r.Missed) > 0 {
-		text += "| Missed | " + strings.Join(r.Missed, ", ") + " |\n"
+// to goes to a stage, once.
+func (r *reconciliation) to(ctx workflow.Context, stage string) {
+	if stage == r.stage {
+		r.show(ctx)
+		return
 	}
-	workflow.SetCurrentDetails(ctx, text)
+	r.stage = stage
+	r.show(ctx)
+	if stagesVersion(ctx) == workflow.DefaultVersion {
+		return
+	}
+	if err := workflow.UpsertTypedSearchAttributes(ctx, durable.FlowStage.ValueSet(stage)); err != nil {
+		r.log.Warn("search attributes were not set", "error", durable.Describe(err))
+	}
+}
+
+// show writes what ops read in the UI.
+func (r *reconciliation) show(ctx workflow.Context) {
+	var d details
+	number := func(name string, n int64) { d.row(name, strconv.FormatInt(n, 10)) }
+	d.row("Stage", r.stage)
+	if !r.Compared.Until.IsZero() {
+		d.row("Charges of", stamp(r.Compared.Since)+" to "+stamp(r.Compared.Until))
+	}
+	number("Subscriptions", r.Counts.Subscriptions)
+	number("Flows", r.Counts.Flows)
+	number("Charges", r.Counts.Charges)
+	number("Attempts", r.Counts.Attempts)
+	number("Repaired", r.result.Repaired)
+	number("Alarms", r.result.Alarms)
+	d.row("Missed", strings.Join(r.Missed, ", "))
+	switch {
+	case r.closed:
+	case r.stage == stageBeginning:
+		d.row("Next", "the days to compare are chosen")
+	case r.Step+1 < len(reconcileSteps):
+		d.row("Next", reconcileSteps[r.Step+1].stage)
+	default:
+		d.row("Next", "what was found is kept, and the alarms raised")
+	}
+	d.show(ctx)
 }

@@ -99,7 +99,7 @@ func (a *auditor) night(t *testing.T) *testsuite.TestWorkflowEnvironment {
 	keys := testKeys(t)
 	env.SetDataConverter(keys.DataConverter())
 	env.SetFailureConverter(keys.FailureConverter())
-	env.SetWorkerOptions(worker.Options{Interceptors: interceptors()})
+	env.SetWorkerOptions(worker.Options{Interceptors: interceptors((&blind{}).fail(t))})
 	env.SetStartTime(midnight)
 	env.SetTestTimeout(20 * time.Second)
 	env.RegisterActivity(a)

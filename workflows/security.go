@@ -36,41 +36,66 @@ type SecurityNoticeInput struct {
 //
 // One execution per change: core derives the id from it.
 func SecurityNotice(ctx workflow.Context, in SecurityNoticeInput) error {
-	name := "Mail"
-	if in.Channel == account.ChannelSMS {
-		name = "SMS"
-	}
-	details := "| | |\n|---|---|\n"
-	show := func(state string) { details += "| " + name + " | " + in.Template + ": " + state + " |\n" }
-	workflow.SetCurrentDetails(ctx, details+"| "+name+" | "+in.Template+": on its way |\n")
-	mail := in.send(withMessage(ctx, "send the mail: "+in.Template, courtesyMail))
+	in.show(ctx, stageSending, onItsWay, "")
+	mail := in.send(withMessage(ctx, in.summary(), courtesyMail))
 	var devices pushes
 	if in.Channel == "" && in.EmailChange == uuid.Nil {
 		devices = startPushes(ctx, in.AccountID, in.Template)
 	}
 	var sent activities.Delivered
 	err := mail.Get(ctx, &sent)
-	outcome := outcomeCompleted
+	outcome, state := outcomeCompleted, string(sent.State)
 	switch {
 	case temporal.IsCanceledError(err):
-		outcome = outcomeCanceled
-		show("canceled")
+		outcome, state = outcomeCanceled, "canceled"
 	case err != nil:
 		workflow.GetLogger(ctx).Warn("a notice was not sent", "template", in.Template, "error", durable.Describe(err))
-		outcome = outcomeFailed
-		show(undelivered(err))
+		outcome, state = outcomeFailed, undelivered(err)
 	case sent.State != activities.DeliverySent:
 		outcome = outcomeFailed
-		show(string(sent.State))
-	default:
-		show(string(sent.State))
 	}
-	workflow.SetCurrentDetails(ctx, details+devices.wait(ctx, in.Template))
+	if devices.targets > 0 {
+		in.show(ctx, stageSending, state, onItsWay)
+	}
+	in.show(ctx, outcome, state, devices.wait(ctx, in.Template))
 	noted := workflow.UpsertTypedSearchAttributes(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome))
 	if temporal.IsCanceledError(err) {
 		return err
 	}
 	return noted
+}
+
+const stageSending = "sending"
+
+// channel is what the notice goes by, in the words of ops.
+func (in SecurityNoticeInput) channel() string {
+	if in.Channel == account.ChannelSMS {
+		return "SMS"
+	}
+	return "Mail"
+}
+
+func (in SecurityNoticeInput) summary() string {
+	if in.Channel == account.ChannelSMS {
+		return "send the SMS: " + in.Template
+	}
+	return mailing(in.Template)
+}
+
+// show writes what ops read in the UI.
+func (in SecurityNoticeInput) show(ctx workflow.Context, stage, state, push string) {
+	var d details
+	d.row("Stage", stage)
+	d.row(in.channel(), in.Template+": "+state)
+	d.row("Push", push)
+	switch {
+	case stage != stageSending: // ended
+	case state == onItsWay:
+		d.row("Next", "a provider accepts it, tried for a day")
+	default:
+		d.row("Next", "the devices are told, tried for an hour")
+	}
+	d.show(ctx)
 }
 
 func (in SecurityNoticeInput) send(ctx workflow.Context) workflow.Future {
@@ -92,7 +117,7 @@ func StartNotice(n account.Notice) durable.Start {
 		Input:   SecurityNoticeInput{AccountID: n.AccountID, Template: n.Template, EmailChange: n.EmailChange},
 		Summary: NoticeSummary(n.Template),
 		Attributes: []temporal.SearchAttributeUpdate{
-			durable.FlowKind.ValueSet("notice"), durable.FlowStage.ValueSet("sending"), durable.AccountID.ValueSet(n.AccountID.String()),
+			durable.FlowKind.ValueSet("notice"), durable.FlowStage.ValueSet(stageSending), durable.AccountID.ValueSet(n.AccountID.String()),
 		},
 		ExecutionTimeout: noticeLife,
 	}
@@ -104,7 +129,7 @@ func noticeOptions(id string, accountID uuid.UUID, template string) workflow.Chi
 		WorkflowID: id, ParentClosePolicy: enums.PARENT_CLOSE_POLICY_ABANDON, WorkflowExecutionTimeout: noticeLife,
 		StaticSummary: NoticeSummary(template),
 		TypedSearchAttributes: temporal.NewSearchAttributes(
-			durable.FlowKind.ValueSet("notice"), durable.FlowStage.ValueSet("sending"), durable.AccountID.ValueSet(accountID.String()),
+			durable.FlowKind.ValueSet("notice"), durable.FlowStage.ValueSet(stageSending), durable.AccountID.ValueSet(accountID.String()),
 		),
 	}
 }

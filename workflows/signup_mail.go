@@ -17,7 +17,7 @@ func (s *signup) startSending(ctx workflow.Context) {
 	s.stopSend = cancel
 	code := s.code
 	s.codes++
-	s.delivered(ctx, "on its way")
+	s.delivered(ctx, onItsWay)
 	workflow.Go(sending, func(ctx workflow.Context) {
 		template := "signup_code"
 		if s.kind == account.SignupByRegister {
@@ -26,7 +26,7 @@ func (s *signup) startSending(ctx workflow.Context) {
 		var sent activities.Delivered
 		within := max(code.SendBy.Sub(workflow.Now(ctx)), time.Second)
 		input := activities.SendCodeInput{ChallengeID: code.ChallengeID, Template: template}
-		err := workflow.ExecuteActivity(withMessage(ctx, "", within), a.SendCode, input).Get(ctx, &sent)
+		err := workflow.ExecuteActivity(withMessage(ctx, handing("the code", code.Masked), within), a.SendCode, input).Get(ctx, &sent)
 		switch {
 		case ctx.Err() != nil:
 			// Nobody waits for this code any more.
@@ -67,11 +67,11 @@ func (s *signup) complete(ctx workflow.Context) {
 
 // mail sends a mail that nobody waits for, and tries for a day.
 func (s *signup) mail(ctx workflow.Context, step, template string) {
-	s.courtesy = template + ": on its way"
+	s.courtesy = template + ": " + onItsWay
 	s.show(ctx)
 	input := activities.SendMailInput{AccountID: s.accountID, Step: step, Template: template}
 	var sent activities.Delivered
-	err := workflow.ExecuteActivity(withMessage(ctx, "send the mail: "+template, courtesyMail), a.SendMail, input).Get(ctx, &sent)
+	err := workflow.ExecuteActivity(withMessage(ctx, mailing(template), courtesyMail), a.SendMail, input).Get(ctx, &sent)
 	if err != nil {
 		s.log.Warn("a mail was not sent", "template", template, "error", durable.Describe(err))
 		s.courtesy = template + ": " + undelivered(err)

@@ -3,8 +3,6 @@ package workflows
 import (
 	"errors"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/google/uuid"
 	"go.temporal.io/sdk/temporal"
@@ -65,23 +63,35 @@ func (s *signup) delivered(ctx workflow.Context, state string) {
 
 // show writes what ops read in the UI: masked, encrypted at rest.
 func (s *signup) show(ctx workflow.Context) {
-	var b strings.Builder
-	row := func(name, value string) { b.WriteString("| " + name + " | " + value + " |\n") }
-	b.WriteString("| | |\n|---|---|\n")
-	row("Stage", s.stage)
-	row("Began by", string(s.kind))
+	var d details
+	d.row("Stage", s.stage)
+	d.row("Began by", string(s.kind))
 	if s.codes > 0 {
-		row("Address", s.code.Masked)
-		row("Codes made", strconv.Itoa(s.codes))
-		row("Newest code", s.delivery+", expires "+stamp(s.code.CodeExpiresAt))
+		d.row("Address", s.code.Masked)
+		d.row("Codes made", strconv.Itoa(s.codes))
+		d.row("Newest code", s.delivery+", expires "+stamp(s.code.CodeExpiresAt))
 	}
-	if !s.closed && s.done == nil && !s.expires.IsZero() {
-		row("Gives up", stamp(s.expires))
+	if !s.closed && s.done == nil {
+		d.at("Gives up", s.expires)
 	}
-	if s.courtesy != "" {
-		row("Mail", s.courtesy)
-	}
-	workflow.SetCurrentDetails(ctx, b.String())
+	d.row("Mail", s.courtesy)
+	d.row("Next", s.following())
+	d.show(ctx)
 }
 
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+// following is what happens next, for the eyes of ops.
+func (s *signup) following() string {
+	switch {
+	case s.closed:
+		return ""
+	case s.kind == account.SignupTaken:
+		return "the owner of the address is told by mail"
+	case s.done != nil:
+		return "the welcome mail, tried for a day"
+	case s.codes == 0:
+		return "the code is made"
+	case s.kind == account.SignupByRegister:
+		return "the code is entered or the link followed, or another one asked for; else the account is removed"
+	}
+	return "the code is entered, or another one asked for; else the sign-up is removed"
+}

@@ -105,12 +105,15 @@ func (s *subscription) setup(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, kind := range requestable {
+	for _, r := range requestable {
+		kind := r.kind
 		err := workflow.SetUpdateHandlerWithOptions(ctx, string(kind),
 			func(ctx workflow.Context, r SubscriptionRequest) (activities.SubscriptionState, error) {
 				return s.answer(ctx, kind, r)
 			},
-			workflow.UpdateHandlerOptions{Validator: func(SubscriptionRequest) error { return s.validate(kind) }})
+			workflow.UpdateHandlerOptions{
+				Validator: func(SubscriptionRequest) error { return s.validate(kind) }, Description: r.description,
+			})
 		if err != nil {
 			return err
 		}
@@ -118,10 +121,18 @@ func (s *subscription) setup(ctx workflow.Context) error {
 	return nil
 }
 
-// requestable are the commands that people ask for.
-var requestable = []activities.SubscriptionCommandKind{
-	activities.CommandChangePlan, activities.CommandChangeMethod, activities.CommandPause, activities.CommandResume,
-	activities.CommandCancel, activities.CommandCancelNow, activities.CommandUndoCancel,
+// requestable are the commands that people ask for, and what ops read of them.
+var requestable = []struct {
+	kind        activities.SubscriptionCommandKind
+	description string
+}{
+	{activities.CommandChangePlan, "Change the plan"},
+	{activities.CommandChangeMethod, "Change the payment method; what is owed is charged at once"},
+	{activities.CommandPause, "Pause"},
+	{activities.CommandResume, "Resume"},
+	{activities.CommandCancel, "Cancel with the end of the period"},
+	{activities.CommandCancelNow, "Cancel at once"},
+	{activities.CommandUndoCancel, "Take a cancellation back"},
 }
 
 // run follows the subscription until it is over. The signal that ends it may come at any time.
@@ -163,8 +174,14 @@ func (s *subscription) run(ctx workflow.Context) (outcome string, err error) {
 // told reports whether the account is closed. It takes the signal itself: one that came in the task which ends the run would
 // else be lost with it.
 func (s *subscription) told(ctx workflow.Context) bool {
-	s.ending = s.ending || workflow.GetSignalChannel(ctx, SubscriptionEnd).ReceiveAsync(nil)
+	s.ending = s.ending || s.closures(ctx).ReceiveAsync(nil)
 	return s.ending
+}
+
+func (s *subscription) closures(ctx workflow.Context) workflow.ReceiveChannel {
+	return workflow.GetSignalChannelWithOptions(ctx, SubscriptionEnd, workflow.SignalChannelOptions{
+		Description: "End it with its account, as soon as no charge is under way",
+	})
 }
 
 // open creates the subscription, or finds it. It is tried for as long as it takes: whoever asked has an answer or will ask again.
@@ -228,7 +245,7 @@ func (s *subscription) next(ctx workflow.Context) error {
 	if wait := due.Sub(workflow.Now(ctx)); wait > 0 {
 		waiting, cancel := workflow.WithCancel(ctx)
 		defer cancel()
-		alarm := workflow.NewTimerWithOptions(waiting, wait, workflow.TimerOptions{Summary: string(s.now.Action)})
+		alarm := workflow.NewTimerWithOptions(waiting, wait, workflow.TimerOptions{Summary: actions[s.now.Action]})
 		if err := workflow.Await(ctx, func() bool { return wake() || alarm.IsReady() }); err != nil {
 			return err
 		}
@@ -290,7 +307,7 @@ func (s *subscription) do(ctx workflow.Context, kind activities.SubscriptionComm
 
 // reload reads the row again, after a wait: the flow is its only writer, so a difference is somebody's repair.
 func (s *subscription) reload(ctx workflow.Context) error {
-	if err := workflow.Sleep(ctx, leastWait); err != nil {
+	if err := pause(ctx, leastWait, "wait before the books are read again"); err != nil {
 		return err
 	}
 	var state activities.SubscriptionState

@@ -71,7 +71,7 @@ func (s *subscription) answer(
 		return activities.SubscriptionState{}, err
 	}
 	if s.busy(ctx) && !harmless(kind) {
-		if _, err := workflow.AwaitWithTimeout(ctx, settleWait, func() bool { return !s.busy(ctx) }); err != nil {
+		if err := awaitBriefly(ctx, settleWait, "wait for the charge under way", func() bool { return !s.busy(ctx) }); err != nil {
 			return activities.SubscriptionState{}, err
 		}
 	}
@@ -125,7 +125,8 @@ func (s *subscription) change(ctx workflow.Context, kind activities.Subscription
 func (s *subscription) afterCharge(ctx workflow.Context) (activities.SubscriptionState, error) {
 	before := s.now.Subscription
 	if s.busy(ctx) {
-		if _, err := workflow.AwaitWithTimeout(ctx, chargeWait, func() bool { return s.now.Subscription.Version != before.Version }); err != nil {
+		charged := func() bool { return s.now.Subscription.Version != before.Version }
+		if err := awaitBriefly(ctx, chargeWait, "wait for the charge that this causes", charged); err != nil {
 			return activities.SubscriptionState{}, err
 		}
 	}

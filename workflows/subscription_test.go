@@ -44,6 +44,8 @@ type life struct {
 	plan []happening
 	runs int
 	end  time.Time
+	// watch sees what ops could not.
+	watch blind
 	// ends are the moments at which a run ended: who asks at one of them meets nobody, and has to ask again.
 	ends []time.Time
 }
@@ -120,6 +122,7 @@ func (l *life) until(horizon time.Duration, planID string) (ended bool, err erro
 		env.RegisterDelayedCallback(func() { stopped = true; env.CancelWorkflow() }, max(0, midnight.Add(horizon).Sub(from)))
 		env.ExecuteWorkflow(workflows.SubscriptionWorkflow, input)
 		require.True(l.t, env.IsWorkflowCompleted())
+		require.Empty(l.t, l.watch.all(), "ops cannot see it")
 		from, l.end = env.Now(), env.Now()
 		l.ends = append(l.ends, l.end)
 		err := env.GetWorkflowError()
@@ -141,7 +144,7 @@ func (l *life) environment(from time.Time) *testsuite.TestWorkflowEnvironment {
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetDataConverter(l.keys.DataConverter())
 	env.SetFailureConverter(l.keys.FailureConverter())
-	env.SetWorkerOptions(worker.Options{Interceptors: interceptors()})
+	env.SetWorkerOptions(worker.Options{Interceptors: interceptors(&l.watch)})
 	env.SetStartTime(from)
 	env.SetTestTimeout(20 * time.Second)
 	env.RegisterActivity(l.Books)

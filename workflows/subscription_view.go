@@ -53,9 +53,11 @@ func (s *subscription) tell(ctx workflow.Context, template string, version int64
 	s.mails++
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		defer func() { s.mails-- }()
+		s.mail = template + ": " + onItsWay
+		s.show(ctx)
 		var sent activities.Delivered
 		input := activities.SubscriptionMailInput{SubscriptionID: s.flow.SubscriptionID, Version: version, Template: template}
-		err := workflow.ExecuteActivity(withMessage(ctx, "send the mail: "+template, courtesyMail), a.SendSubscriptionMail, input).Get(ctx, &sent)
+		err := workflow.ExecuteActivity(withMessage(ctx, mailing(template), courtesyMail), a.SendSubscriptionMail, input).Get(ctx, &sent)
 		if err != nil {
 			s.log.Warn("a mail was not sent", "template", template, "error", durable.Describe(err))
 			s.mail = template + ": " + undelivered(err)
@@ -64,6 +66,17 @@ func (s *subscription) tell(ctx workflow.Context, template string, version int64
 		}
 		s.show(ctx)
 	})
+}
+
+// actions say in words what a subscription does next by itself.
+var actions = map[account.SubscriptionAction]string{
+	account.ActionNone:   "wait for a request",
+	account.ActionCharge: "charge the open invoice",
+	account.ActionRenew:  "begin the next period",
+	account.ActionExpire: "end it: its first payment did not come",
+	account.ActionGiveUp: "give up the open invoice",
+	account.ActionResume: "resume it",
+	account.ActionEnd:    "end it: the pause is too long",
 }
 
 // note sets search attributes. They serve ops alone, so the flow goes on without them.
@@ -87,15 +100,18 @@ func (s *subscription) upsert(ctx workflow.Context, attributes ...temporal.Searc
 // show writes what ops read in the UI.
 func (s *subscription) show(ctx workflow.Context) {
 	now := s.now.Subscription
-	text := "| | |\n|---|---|\n"
-	row := func(name, value string) {
-		if value != "" {
-			text += "| " + name + " | " + value + " |\n"
-		}
-	}
+	var d details
+	row := d.row
+	row("Subscription", s.flow.SubscriptionID)
 	if !s.loaded {
-		row("Stage", "opening")
-		workflow.SetCurrentDetails(ctx, text)
+		row("Status", "opening")
+		row("Next", "the subscription is created or read")
+		d.show(ctx)
+		return
+	}
+	if s.refused != nil {
+		row("Status", outcomeRefused+": "+durable.Describe(s.refused))
+		d.show(ctx)
 		return
 	}
 	row("Status", string(now.Status))
@@ -110,18 +126,23 @@ func (s *subscription) show(ctx workflow.Context) {
 	if s.charging {
 		row("Charge", "under way")
 	}
-	if s.now.Action != account.ActionNone {
-		row("Next", string(s.now.Action)+" at "+stamp(s.now.DueAt))
+	switch {
+	case s.now.Action != account.ActionNone:
+		row("Next", string(s.now.Action)+" at "+stamp(s.now.DueAt)+": "+actions[s.now.Action])
+	case now.Status.Ended() && s.mails > 0:
+		row("Next", "the mails on their way, tried for a day")
+	case !now.Status.Ended():
+		row("Next", actions[account.ActionNone])
 	}
 	row("Mail", s.mail)
-	workflow.SetCurrentDetails(ctx, text)
+	d.show(ctx)
 }
 
 // withPayment is the preset for asking the payment provider on a request's path.
 func withPayment(ctx workflow.Context, within time.Duration) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue: durable.QueuePayments, StartToCloseTimeout: paymentAttempt, ScheduleToCloseTimeout: within,
-		Summary: "attach the payment method",
+		Summary: summaryOf(a.AttachMethod),
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute,
 		},

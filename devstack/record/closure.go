@@ -29,6 +29,13 @@ func closing(grace time.Duration) script {
 func closingForLong() script { return closing(long) }
 func closingBriefly() script { return closing(3 * short) }
 
+// receiptLate has a provider that cannot be reached at first.
+func receiptLate() script {
+	w := closingBriefly()
+	w.mail = mailDown().mail
+	return w
+}
+
 // closingGone has no account to close.
 func closingGone() script {
 	w := closing(long)
@@ -68,6 +75,9 @@ func closure() story {
 
 var closureScenarios = []scenario{
 	{"closure-completed", closure, closingBriefly, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.closed)
+	}},
+	{"closure-receipt-late", closure, receiptLate, func(ctx context.Context, f *flow) error {
 		return do(ctx, f.ask, f.closed)
 	}},
 	{"closure-undone", closure, closingForLong, func(ctx context.Context, f *flow) error {

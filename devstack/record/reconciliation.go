@@ -86,6 +86,9 @@ var reconciliationScenarios = []scenario{
 	{"reconciliation-completed", reconciliation, providing(nil), func(ctx context.Context, f *flow) error {
 		return do(ctx, f.start, f.closed)
 	}},
+	{"reconciliation-by-stages", reconciliation, providing(nil), func(ctx context.Context, f *flow) error {
+		return do(ctx, f.start, f.closed)
+	}},
 	{"reconciliation-incomplete", reconciliation, providing(account.ErrNotFound.Because(errSecret)), func(ctx context.Context, f *flow) error {
 		return do(ctx, f.start, f.closed)
 	}},

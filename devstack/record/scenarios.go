@@ -149,6 +149,9 @@ var scenarios = []scenario{
 	{"provider-link-completed", providerLink, world, func(ctx context.Context, f *flow) error {
 		return do(ctx, f.ask, f.tell, f.closed)
 	}},
+	{"provider-link-told-late", providerLink, mailDown, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.tell, f.closed)
+	}},
 	{"provider-link-expired", providerLink, world, func(ctx context.Context, f *flow) error {
 		return do(ctx, f.ask, f.closed)
 	}},
@@ -157,6 +160,9 @@ var scenarios = []scenario{
 	}},
 	{"email-change-completed", moving, mailDown, func(ctx context.Context, f *flow) error {
 		return do(ctx, f.ask, f.settled, f.tell, f.closed)
+	}},
+	{"email-change-repeated", moving, tellingDown, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, f.settled, f.tell, f.again, f.settled, f.tell, f.closed)
 	}},
 	{"email-change-expired", moving, expiring, func(ctx context.Context, f *flow) error {
 		return do(ctx, f.ask, f.closed)
@@ -356,6 +362,18 @@ func mailDown() script {
 	w.mail = func() (activities.Delivered, error) {
 		if down {
 			down = false
+			return activities.Delivered{}, account.ErrUnavailable.Because(errSecret)
+		}
+		return activities.Delivered{State: activities.DeliverySent}, nil
+	}
+	return w
+}
+
+// tellingDown has a provider that cannot be reached when both addresses are to be told of the change.
+func tellingDown() script {
+	w, calls := world(), 0
+	w.mail = func() (activities.Delivered, error) {
+		if calls++; calls == 2 || calls == 3 {
 			return activities.Delivered{}, account.ErrUnavailable.Because(errSecret)
 		}
 		return activities.Delivered{State: activities.DeliverySent}, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/interceptor"
@@ -15,6 +16,8 @@ import (
 // Interceptor carries account errors through Temporal: it applies ToTemporal to whatever activities (remote and local),
 // update handlers, their validators and workflows return, so that no author has to remember it. It logs each failed
 // attempt of an activity once, by the name of its error (see Describe). It recovers no panic.
+//
+// It also gives a name to the timers that the SDK starts by itself, between two tries of a local activity.
 func Interceptor(logger *slog.Logger) interceptor.WorkerInterceptor {
 	return &errorInterceptor{logger: logger}
 }
@@ -75,6 +78,20 @@ func severity(err error) slog.Level {
 
 type workflowErrors struct {
 	interceptor.WorkflowInboundInterceptorBase
+}
+
+// Init implements interceptor.WorkflowInboundInterceptor.
+func (w *workflowErrors) Init(outbound interceptor.WorkflowOutboundInterceptor) error {
+	return w.Next.Init(&namedSleeps{interceptor.WorkflowOutboundInterceptorBase{Next: outbound}})
+}
+
+type namedSleeps struct {
+	interceptor.WorkflowOutboundInterceptorBase
+}
+
+// Sleep implements interceptor.WorkflowOutboundInterceptor.
+func (n *namedSleeps) Sleep(ctx workflow.Context, d time.Duration) error {
+	return n.Next.NewTimerWithOptions(ctx, d, workflow.TimerOptions{Summary: "wait before the step is tried again"}).Get(ctx, nil)
 }
 
 // ExecuteWorkflow implements interceptor.WorkflowInboundInterceptor.
