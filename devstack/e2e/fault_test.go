@@ -91,7 +91,7 @@ func (s *system) footprint(t testing.TB) map[string]float64 {
 		if url == "" {
 			continue
 		}
-		got, err := http.Get(url + "/metrics") //nolint:noctx // a test's own process
+		got, err := http.Get(url + "/metrics")
 		if err != nil {
 			continue // it is down, or has no ops listener
 		}

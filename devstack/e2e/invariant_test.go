@@ -128,4 +128,3 @@ func (s *system) requireFlows(t testing.TB) {
 		require.Equal(t, "Running", got.GetWorkflowExecutionInfo().GetStatus().String(), id)
 	}
 }
-

@@ -43,7 +43,7 @@ type lives struct {
 
 // entry is one acknowledged fact, and how to see that it is one.
 type entry struct {
-	told string
+	told  string
 	holds func(t testing.TB)
 }
 
