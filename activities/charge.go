@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"go.temporal.io/sdk/activity"
-
 	"gatehouse/account"
 	"gatehouse/providers"
 	"gatehouse/providers/payment"
@@ -127,7 +125,7 @@ func (a *Activities) SendSubscriptionMail(ctx context.Context, in SubscriptionMa
 		plan = s.NextPlan.Name
 	}
 	state, err := a.send(ctx, outgoing{
-		channel: account.ChannelEmail, flow: activity.GetInfo(ctx).WorkflowExecution.ID,
+		channel: account.ChannelEmail, flow: flowOf(ctx), account: s.AccountID, recipe: recipe{sendsSubscriptionMail, in},
 		step: "news/" + strconv.FormatInt(in.Version, 10), template: in.Template, to: to.Email,
 		data: templates.Data{
 			Name: to.Name, Username: to.Username, Plan: plan, Amount: account.FormatMoney(invoice.Amount), Date: s.PeriodEnd.Format("2 January 2006"),

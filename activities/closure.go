@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.temporal.io/sdk/activity"
 
 	"gatehouse/account"
 	"gatehouse/providers/templates"
@@ -78,8 +77,8 @@ func (a *Activities) SendClosureMail(ctx context.Context, in ClosureMailInput) (
 		data.Link, data.LinkHours = link(a.UndoURL, a.Keys.LinkToken(in.ClosureID)), int(math.Ceil(left.Hours()))
 	}
 	state, err := a.send(ctx, outgoing{
-		flow: activity.GetInfo(ctx).WorkflowExecution.ID, step: in.Template + "/" + in.ClosureID.String(), channel: account.ChannelEmail, template: in.Template,
-		to: to.Email, data: data,
+		flow: flowOf(ctx), step: in.Template + "/" + in.ClosureID.String(), channel: account.ChannelEmail, template: in.Template,
+		to: to.Email, data: data, account: to.AccountID, recipe: recipe{sendsClosureMail, in},
 	})
 	return Delivered{State: state}, err
 }

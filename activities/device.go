@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.temporal.io/sdk/activity"
 
 	"gatehouse/account"
 	"gatehouse/providers/templates"
@@ -42,7 +41,7 @@ type Queued struct {
 // SendDeviceCode mails the code of a login once the bounds on sending allow it; they count it once, however often it is
 // tried. As with SendCode every retry sends the same digits, and their life counts from the provider's acceptance.
 func (a *Activities) SendDeviceCode(ctx context.Context, in LoginInput) (Queued, error) {
-	flow, step := activity.GetInfo(ctx).WorkflowExecution.ID, "code/"+in.SessionID.String()
+	flow, step := flowOf(ctx), "code/"+in.SessionID.String()
 	expired := func() (Queued, error) {
 		return Queued{Delivered: Delivered{State: DeliveryExpired}}, a.Store.MessageFailed(ctx, flow, step, store.MessageExpired, "expired")
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/google/uuid"
-	"go.temporal.io/sdk/activity"
 
 	"gatehouse/account"
 	"gatehouse/providers/templates"
@@ -95,9 +94,10 @@ func (a *Activities) SendEmailChangeMail(ctx context.Context, in EmailChangeMail
 		return Delivered{}, err
 	}
 	out := outgoing{
-		channel: account.ChannelEmail, flow: activity.GetInfo(ctx).WorkflowExecution.ID,
+		channel: account.ChannelEmail, flow: flowOf(ctx),
 		step: in.Template + "/new/" + e.ID.String(), template: in.Template, to: e.NewEmail,
-		data: templates.Data{Name: to.Name, Username: to.Username, Address: account.MaskEmail(e.NewEmail)},
+		data:    templates.Data{Name: to.Name, Username: to.Username, Address: account.MaskEmail(e.NewEmail)},
+		account: e.AccountID, recipe: recipe{sendsEmailChangeMail, in},
 	}
 	if in.Old {
 		out.to, out.step = e.OldEmail, in.Template+"/old/"+e.ID.String()

@@ -88,7 +88,8 @@ func newBench(t *testing.T) *bench {
 	require.NoError(t, err)
 	p := &post{}
 	b := &bench{post: p, url: url, Activities: &activities.Activities{
-		Store: s, Keys: keys, Mail: p, Policy: policy, ConfirmURL: "https://gatehouse.example/confirm?from=mail", Log: slog.New(slog.DiscardHandler),
+		Store: s, Keys: keys, Mail: p, Policy: policy, ConfirmURL: "https://gatehouse.example/confirm?from=mail",
+		Clock: account.SystemClock{}, Log: slog.New(slog.DiscardHandler),
 	}}
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
@@ -135,7 +136,7 @@ func (b *bench) flow(t *testing.T) string {
 
 func (b *bench) deliveries(t *testing.T) []store.Delivery {
 	t.Helper()
-	d, err := b.Store.Deliveries(t.Context(), b.flow(t), time.Time{})
+	d, err := b.Store.Deliveries(t.Context(), b.flow(t), "", time.Time{})
 	require.NoError(t, err)
 	return d
 }

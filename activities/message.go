@@ -53,7 +53,7 @@ type Delivered struct {
 // every retry sends the same digits and there is never more than one live code; its life counts from the provider's
 // acceptance, whichever channel it is. A provider that cannot be reached gives account.ErrUnavailable, and is tried again.
 func (a *Activities) SendCode(ctx context.Context, in SendCodeInput) (Delivered, error) {
-	flow, step := activity.GetInfo(ctx).WorkflowExecution.ID, in.step(in.Channel)
+	flow, step := flowOf(ctx), in.step(in.Channel)
 	code, token := a.Keys.Code(in.ChallengeID), a.Keys.LinkToken(in.ChallengeID)
 	ch, err := a.Store.StoreCode(ctx, in.ChallengeID, a.Keys.CodeHash(in.ChallengeID, code), a.Keys.TokenHash("link", token))
 	if errors.Is(err, account.ErrNotFound) {
@@ -77,6 +77,7 @@ func (a *Activities) SendCode(ctx context.Context, in SendCodeInput) (Delivered,
 	}
 	state, err := a.send(ctx, outgoing{
 		channel: channel, flow: flow, step: step, template: in.Template, to: ch.Destination, data: data,
+		account: owner(ch), recipe: recipe{sendsCode, SendCodeInput{ChallengeID: in.ChallengeID, Template: in.Template, Channel: channel}},
 	})
 	if err != nil || state != DeliverySent {
 		return Delivered{State: state}, err
@@ -115,8 +116,8 @@ func (a *Activities) SendMail(ctx context.Context, in SendMailInput) (Delivered,
 		}
 	}
 	state, err := a.send(ctx, outgoing{
-		channel: account.ChannelEmail, flow: activity.GetInfo(ctx).WorkflowExecution.ID, step: in.Step, template: in.Template, to: to.Email,
-		data: data,
+		channel: account.ChannelEmail, flow: flowOf(ctx), step: in.Step, template: in.Template, to: to.Email,
+		data: data, account: in.AccountID, recipe: recipe{sendsMail, in},
 	})
 	return Delivered{State: state}, err
 }
@@ -131,7 +132,8 @@ func (a *Activities) SendSMS(ctx context.Context, in SendMailInput) (Delivered, 
 		return Delivered{}, err
 	}
 	state, err := a.send(ctx, outgoing{
-		channel: account.ChannelSMS, flow: activity.GetInfo(ctx).WorkflowExecution.ID, step: in.Step, template: in.Template, to: to,
+		channel: account.ChannelSMS, flow: flowOf(ctx), step: in.Step, template: in.Template, to: to,
+		account: in.AccountID, recipe: recipe{sendsSMS, in},
 	})
 	return Delivered{State: state}, err
 }
@@ -141,6 +143,10 @@ type outgoing struct {
 	channel                  account.Channel
 	flow, step, template, to string
 	data                     templates.Data
+	// account is whom it is about, the zero id while there is no account.
+	account uuid.UUID
+	// recipe is how it is sent once more.
+	recipe recipe
 	// gone, where there is something to do then, is called for a recipient that does not exist any more.
 	gone func(context.Context) error
 }
@@ -150,8 +156,12 @@ func (a *Activities) send(ctx context.Context, o outgoing) (DeliveryState, error
 	if err != nil {
 		return "", err
 	}
+	again, err := o.recipe.stored()
+	if err != nil {
+		return "", err
+	}
 	id, sent, err := a.Store.BeginMessage(ctx, store.NewMessage{
-		Flow: o.flow, Step: o.step, Template: o.template, Channel: o.channel, Destination: o.to,
+		Flow: o.flow, Step: o.step, Template: o.template, Channel: o.channel, Destination: o.to, AccountID: o.account, Recipe: again,
 	})
 	if err != nil || sent {
 		return DeliverySent, err
@@ -170,12 +180,21 @@ func (a *Activities) send(ctx context.Context, o outgoing) (DeliveryState, error
 		a.Log.WarnContext(ctx, "message refused for good", "message", id, "template", o.template, "error", err)
 		return DeliveryDead, a.Store.MessageFailed(ctx, o.flow, o.step, store.MessageDead, err.Error())
 	case err != nil:
-		if err := a.Store.MessageFailed(ctx, o.flow, o.step, store.MessageQueued, err.Error()); err != nil {
+		pause := providers.RetryAfter(err)
+		if err := a.Store.MessageDelayed(ctx, id, err.Error(), nextRetry(activity.GetInfo(ctx), a.Clock.Now(), pause)); err != nil {
 			return "", err
 		}
-		return "", account.ErrUnavailable.Because(err).After(providers.RetryAfter(err))
+		return "", account.ErrUnavailable.Because(err).After(pause)
 	}
 	return DeliverySent, a.Store.MessageSent(ctx, id, receipt.Provider, receipt.ProviderID)
+}
+
+// owner is the account of a challenge, the zero id while there is none.
+func owner(ch account.Challenge) uuid.UUID {
+	if ch.AccountID == nil {
+		return uuid.Nil
+	}
+	return *ch.AccountID
 }
 
 func (a *Activities) sender(channel account.Channel) providers.Sender {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.temporal.io/sdk/activity"
 
 	"gatehouse/account"
 	"gatehouse/providers/templates"
@@ -44,7 +43,7 @@ func (a *Activities) IssueReset(ctx context.Context, in IssueResetInput) (Issued
 // SendResetLink stores the keyed hash of a challenge's link and mails the link. As with SendCode every retry sends the same
 // one, and its life counts from the provider's acceptance. A provider that cannot be reached gives account.ErrUnavailable.
 func (a *Activities) SendResetLink(ctx context.Context, in ChallengeInput) (Delivered, error) {
-	flow, step := activity.GetInfo(ctx).WorkflowExecution.ID, "link/"+in.ChallengeID.String()
+	flow, step := flowOf(ctx), "link/"+in.ChallengeID.String()
 	token := a.Keys.LinkToken(in.ChallengeID)
 	// There is no code to guess.
 	ch, err := a.Store.StoreCode(ctx, in.ChallengeID, nil, a.Keys.TokenHash("reset", token))
@@ -60,7 +59,8 @@ func (a *Activities) SendResetLink(ctx context.Context, in ChallengeInput) (Deli
 	}
 	state, err := a.send(ctx, outgoing{
 		channel: account.ChannelEmail, flow: flow, step: step, template: templates.PasswordResetLink, to: ch.Destination,
-		data: templates.Data{Name: to.Name, Link: link(a.ResetURL, token), Minutes: int(math.Ceil(a.Policy.ResetTTL.Minutes()))},
+		data:    templates.Data{Name: to.Name, Link: link(a.ResetURL, token), Minutes: int(math.Ceil(a.Policy.ResetTTL.Minutes()))},
+		account: *ch.AccountID, recipe: recipe{sendsResetLink, in},
 	})
 	if err != nil || state != DeliverySent {
 		return Delivered{State: state}, err

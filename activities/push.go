@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/google/uuid"
-	"go.temporal.io/sdk/activity"
 
 	"gatehouse/account"
 	"gatehouse/providers/templates"
@@ -46,8 +45,8 @@ func (a *Activities) SendPush(ctx context.Context, in SendPushInput) (Delivered,
 		return Delivered{}, err
 	}
 	state, err := a.send(ctx, outgoing{
-		channel: account.ChannelPush, flow: activity.GetInfo(ctx).WorkflowExecution.ID, step: in.Step + "/" + in.TokenID.String(),
-		template: in.Template, to: token,
+		channel: account.ChannelPush, flow: flowOf(ctx), step: in.Step + "/" + in.TokenID.String(),
+		template: in.Template, to: token, account: target.AccountID, recipe: recipe{sendsPush, in},
 		gone: func(ctx context.Context) error { return a.Store.RemovePushToken(ctx, in.TokenID) },
 	})
 	return Delivered{State: state}, err

@@ -70,9 +70,9 @@ func (c *Core) Operation(ctx context.Context, _ account.Caller, in OperationInpu
 	case attempt.ExpiresAt.Before(c.Clock.Now()) && !attempt.Closed:
 		out.Stage = "expired"
 	}
-	sent, err := c.Store.Deliveries(ctx, c.flowID(attempt.Kind, attempt.Email), attempt.CreatedAt)
+	sent, err := c.Store.Deliveries(ctx, c.flowID(attempt.Kind, attempt.Email), "", attempt.CreatedAt)
 	for _, d := range sent {
-		out.Deliveries = append(out.Deliveries, Delivery{Channel: d.Channel, State: d.State, Attempts: d.Attempts})
+		out.Deliveries = append(out.Deliveries, Delivery(d))
 	}
 	return out, err
 }

@@ -232,9 +232,9 @@ func (c *Core) phoneOperation(ctx context.Context, id uuid.UUID) (Operation, err
 	case expires.Before(c.Clock.Now()) || err == nil:
 		out.Stage = "expired"
 	}
-	sent, err := c.Store.Deliveries(ctx, phoneFlow(attempt.AccountID), attempt.CreatedAt)
+	sent, err := c.Store.Deliveries(ctx, phoneFlow(attempt.AccountID), "", attempt.CreatedAt)
 	for _, d := range sent {
-		out.Deliveries = append(out.Deliveries, Delivery{Channel: d.Channel, State: d.State, Attempts: d.Attempts})
+		out.Deliveries = append(out.Deliveries, Delivery(d))
 	}
 	return out, err
 }

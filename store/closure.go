@@ -140,10 +140,10 @@ func (s *Store) ClosedRecipient(ctx context.Context, closure uuid.UUID) (Recipie
 	var r Recipient
 	var left float64
 	err := s.db.NewRaw(`
-		SELECT a.email, coalesce(a.full_name, ''), coalesce(a.username, ''), extract(epoch FROM c.erase_at - now())::float8
+		SELECT a.id, a.email, coalesce(a.full_name, ''), coalesce(a.username, ''), extract(epoch FROM c.erase_at - now())::float8
 		FROM closures c JOIN accounts a ON a.id = c.account_id
 		WHERE c.id = ? AND c.undone_at IS NULL AND c.erased_at IS NULL AND a.email IS NOT NULL AND a.email_verified_at IS NOT NULL`,
-		closure).Scan(ctx, &r.Email, &r.Name, &r.Username, &left)
+		closure).Scan(ctx, &r.AccountID, &r.Email, &r.Name, &r.Username, &left)
 	return r, max(0, time.Duration(left*float64(time.Second))), translate(err)
 }
 
@@ -204,6 +204,11 @@ func (s *Store) eraseRows(ctx context.Context, accountID uuid.UUID) error {
 		if _, err := s.db.NewRaw(fmt.Sprintf(`DELETE FROM %q WHERE %s = ?`, table.Name, table.Ref), accountID).Exec(ctx); err != nil {
 			return err
 		}
+	}
+	// What was sent stays to be counted; where it went does not.
+	_, err = s.db.NewRaw(`UPDATE messages SET masked_destination = '', recipe = NULL WHERE account_id = ?`, accountID).Exec(ctx)
+	if err != nil {
+		return err
 	}
 	_, err = s.db.NewRaw(`DELETE FROM settings WHERE account_id = ?`, accountID).Exec(ctx)
 	if err == nil {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,25 +17,44 @@ type NewMessage struct {
 	Template    string
 	Channel     account.Channel
 	Destination string
+	// AccountID is the account that it is about, the zero id while there is none.
+	AccountID uuid.UUID
+	// Recipe is how it is sent once more: ids alone.
+	Recipe Recipe
+}
+
+// Recipe names the step that sends a message, and holds its input.
+type Recipe struct {
+	Send  string          `json:"send"`
+	Input json.RawMessage `json:"input"`
 }
 
 // BeginMessage writes the row of a message before it is handed to a provider and counts the attempt. The step of a flow
-// has one row, so a repeated step gets the same id; sent is true when the provider has accepted it already.
+// has one row, so a repeated step gets the same id; sent is true when the provider has accepted it already. What was given
+// up is queued again.
 func (s *Store) BeginMessage(ctx context.Context, m NewMessage) (id uuid.UUID, sent bool, err error) {
+	recipe, err := json.Marshal(m.Recipe)
+	if err != nil {
+		return uuid.Nil, false, err
+	}
 	err = s.db.NewRaw(`
-		INSERT INTO messages AS m (id, flow, step, template, channel, masked_destination, attempts)
-		VALUES (?, ?, ?, ?, ?, ?, 1)
+		INSERT INTO messages AS m (id, flow, step, template, channel, masked_destination, account_id, recipe, attempts)
+		VALUES (?, ?, ?, ?, ?, ?, nullif(?::uuid, ?::uuid), ?::jsonb, 1)
 		ON CONFLICT (flow, step) DO UPDATE SET
-			attempts = m.attempts + CASE WHEN m.state = 'sent' THEN 0 ELSE 1 END, updated_at = now()
+			attempts = m.attempts + CASE WHEN m.state = 'sent' THEN 0 ELSE 1 END,
+			state = CASE WHEN m.state = 'sent' THEN m.state ELSE 'queued' END,
+			next_retry_at = NULL, account_id = EXCLUDED.account_id, recipe = EXCLUDED.recipe, updated_at = now()
 		RETURNING id, state = 'sent'`,
-		uuid.New(), m.Flow, m.Step, m.Template, m.Channel, account.Mask(m.Channel, m.Destination)).Scan(ctx, &id, &sent)
+		uuid.New(), m.Flow, m.Step, m.Template, m.Channel, account.Mask(m.Channel, m.Destination), m.AccountID, uuid.Nil, string(recipe)).
+		Scan(ctx, &id, &sent)
 	return id, sent, translate(err)
 }
 
 // MessageSent records that a provider accepted a message.
 func (s *Store) MessageSent(ctx context.Context, id uuid.UUID, provider, providerID string) error {
 	res, err := s.db.NewRaw(`
-		UPDATE messages SET state = 'sent', provider = ?, provider_id = ?, last_error = NULL, sent_at = now(), updated_at = now()
+		UPDATE messages SET state = 'sent', provider = ?, provider_id = ?, last_error = NULL, next_retry_at = NULL, sent_at = now(),
+			updated_at = now()
 		WHERE id = ?`, provider, nullable(providerID), id).Exec(ctx)
 	return touched(res, err)
 }
@@ -52,15 +72,25 @@ const (
 // MessageFailed records why a message was not accepted; reason must hold no personal data. An accepted one stays so.
 func (s *Store) MessageFailed(ctx context.Context, flow, step string, state MessageState, reason string) error {
 	_, err := s.db.NewRaw(`
-		UPDATE messages SET state = ?, last_error = ?, updated_at = now() WHERE flow = ? AND step = ? AND state <> 'sent'`,
+		UPDATE messages SET state = ?, last_error = ?, next_retry_at = NULL, updated_at = now()
+		WHERE flow = ? AND step = ? AND state <> 'sent'`,
 		state, reason, flow, step).Exec(ctx)
+	return translate(err)
+}
+
+// MessageDelayed records that a message was not accepted for a passing reason, as MessageFailed does, and that it is tried
+// again after wait; 0 means that it is not.
+func (s *Store) MessageDelayed(ctx context.Context, id uuid.UUID, reason string, wait time.Duration) error {
+	_, err := s.db.NewRaw(`
+		UPDATE messages SET last_error = ?, next_retry_at = now() + nullif(?::float8, 0) * interval '1 second', updated_at = now()
+		WHERE id = ? AND state <> 'sent'`, reason, seconds(wait), id).Exec(ctx)
 	return translate(err)
 }
 
 // DropQueued ends the waiting messages of the steps that begin with prefix: another one has brought what they would bring.
 func (s *Store) DropQueued(ctx context.Context, flow, prefix string) error {
 	_, err := s.db.NewRaw(`
-		UPDATE messages SET state = 'expired', last_error = 'another channel was faster', updated_at = now()
+		UPDATE messages SET state = 'expired', last_error = 'another channel was faster', next_retry_at = NULL, updated_at = now()
 		WHERE flow = ? AND starts_with(step, ?) AND state = 'queued'`, flow, prefix).Exec(ctx)
 	return translate(err)
 }
@@ -70,23 +100,31 @@ type Delivery struct {
 	Channel  string
 	State    string
 	Attempts int
+	// NextRetryAt is nil while an attempt is under way, and when no other will follow.
+	NextRetryAt *time.Time
 }
 
-// Deliveries lists the messages of a flow made since a moment, oldest first, at most 50.
-func (s *Store) Deliveries(ctx context.Context, flow string, since time.Time) ([]Delivery, error) {
+// deliveriesShown bounds Deliveries.
+const deliveriesShown = 50
+
+// Deliveries lists the newest messages of a flow that were made since a moment, oldest first, at most 50. Those of steps whose
+// name does not contain part are left out.
+func (s *Store) Deliveries(ctx context.Context, flow, part string, since time.Time) ([]Delivery, error) {
 	var rows []Delivery
 	err := s.db.NewRaw(`
-		SELECT channel, state, attempts FROM messages WHERE flow = ? AND created_at >= ?
-		ORDER BY created_at LIMIT 50`, flow, since).
+		SELECT channel, state, attempts, next_retry_at FROM (
+			SELECT * FROM messages WHERE flow = ? AND created_at >= ? AND strpos(step, ?) > 0 ORDER BY created_at DESC LIMIT ?) newest
+		ORDER BY created_at`, flow, since, part, deliveriesShown).
 		Scan(ctx, &rows)
 	return rows, translate(err)
 }
 
 // Recipient is whom a message about an account goes to.
 type Recipient struct {
-	Email    string
-	Name     string
-	Username string
+	AccountID uuid.UUID
+	Email     string
+	Name      string
+	Username  string
 }
 
 // RecipientOf returns where an account's mail goes. It returns account.ErrNotFound when the account or its email is gone.
@@ -101,7 +139,7 @@ func (s *Store) RecipientOf(ctx context.Context, accountID uuid.UUID) (Recipient
 // PersonOf returns how the owner of an account is called. Email is empty for an account without one. It returns
 // account.ErrNotFound when the account is gone.
 func (s *Store) PersonOf(ctx context.Context, accountID uuid.UUID) (Recipient, error) {
-	var r Recipient
+	r := Recipient{AccountID: accountID}
 	err := s.db.NewRaw(`
 		SELECT coalesce(email, ''), coalesce(full_name, ''), coalesce(username, '') FROM accounts
 		WHERE id = ? AND deleted_at IS NULL`, accountID).Scan(ctx, &r.Email, &r.Name, &r.Username)

@@ -37,7 +37,7 @@ func TestStepOfAFlowHasOneMessage(t *testing.T) {
 	for _, state := range []store.MessageState{store.MessageDead, store.MessageExpired, store.MessageQueued} {
 		require.NoError(t, w.MessageFailed(t.Context(), welcome.Flow, welcome.Step, state, "late"))
 	}
-	d, err := w.Deliveries(t.Context(), welcome.Flow, since)
+	d, err := w.Deliveries(t.Context(), welcome.Flow, "", since)
 	require.NoError(t, err)
 	require.Len(t, d, 1)
 	require.Equal(t, "sent", d[0].State, "an accepted message stays so")
@@ -46,7 +46,7 @@ func TestStepOfAFlowHasOneMessage(t *testing.T) {
 	require.Equal(t, "a***@example.com", one[string](t, w, "SELECT masked_destination FROM messages"), "I-16: no address in the clear")
 	require.Equal(t, 0, w.count(t, "messages WHERE last_error IS NOT NULL"))
 
-	d, err = w.Deliveries(t.Context(), welcome.Flow, since.Add(time.Hour))
+	d, err = w.Deliveries(t.Context(), welcome.Flow, "", since.Add(time.Hour))
 	require.NoError(t, err)
 	require.Empty(t, d)
 	require.ErrorIs(t, w.MessageSent(t.Context(), uuid.New(), "smtp", ""), account.ErrNotFound)

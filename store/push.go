@@ -18,6 +18,8 @@ type PushToken struct {
 	Sealed []byte
 	// OS is nil where the client does not say.
 	OS *string
+	// AccountID is whom it is bound to, where that was asked for.
+	AccountID uuid.UUID
 }
 
 // KeepPushToken keeps a token that belongs to nobody for ttl. One that is bound stays as it is.
@@ -92,9 +94,12 @@ func (s *Store) PushTargets(ctx context.Context, accountID uuid.UUID) ([]uuid.UU
 
 // PushTarget returns a token that may still be sent to, or account.ErrNotFound.
 func (s *Store) PushTarget(ctx context.Context, id uuid.UUID) (PushToken, error) {
-	var row struct{ TokenHash, Sealed []byte }
-	err := s.db.NewRaw(`SELECT p.token_hash, p.sealed FROM `+pushWanted+` AND p.id = ?`, id).Scan(ctx, &row)
-	return PushToken{ID: id, Hash: row.TokenHash, Sealed: row.Sealed}, translate(err)
+	var row struct {
+		TokenHash, Sealed []byte
+		AccountID         uuid.UUID
+	}
+	err := s.db.NewRaw(`SELECT p.token_hash, p.sealed, p.account_id FROM `+pushWanted+` AND p.id = ?`, id).Scan(ctx, &row)
+	return PushToken{ID: id, Hash: row.TokenHash, Sealed: row.Sealed, AccountID: row.AccountID}, translate(err)
 }
 
 // RemovePushToken forgets a token that its push service no longer knows.

@@ -54,7 +54,7 @@ func (s *Store) Sweep(ctx context.Context, unverifiedTTL time.Duration) error {
 		errs = append(errs, s.sweep(ctx, e.table, e.where, args))
 	}
 	_, err := s.db.NewRaw(`
-		UPDATE messages SET state = 'expired', updated_at = now()
+		UPDATE messages SET state = 'expired', next_retry_at = NULL, updated_at = now()
 		WHERE state = 'queued' AND updated_at < now() - interval '25 hours'`).Exec(ctx)
 	return errors.Join(append(errs, translate(err), s.eraseOverdue(ctx), s.releaseExpired(ctx))...)
 }

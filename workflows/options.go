@@ -37,6 +37,7 @@ func Register(r worker.Registry) {
 	moving(Signup, SignupWorkflow) // a registration waits for a week
 	moving(EmailChange, EmailChangeWorkflow)
 	moving(SecurityNotice, SecurityNoticeWorkflow)
+	moving(MessageRetry, MessageRetryWorkflow)
 	moving(Subscription, SubscriptionWorkflow)
 	moving(Reconciliation, ReconciliationWorkflow)
 	moving(AccountClosure, AccountClosureWorkflow)

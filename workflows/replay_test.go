@@ -91,6 +91,10 @@ var endings = map[string]string{
 	"security-notice-unlinked":    "completed",
 	"security-notice-pushed":      "completed",
 	"security-notice-failed":      "failed",
+	"message-retry-completed":     "completed",
+	"message-retry-expired":       "expired",
+	"message-retry-failed":        "failed",
+	"message-retry-canceled":      "canceled",
 	"phone-completed":             "completed",
 	"phone-by-whatsapp":           "completed",
 	"phone-resent":                "completed",
@@ -277,7 +281,7 @@ func TestHistory_SearchAttributesAtTheEnd(t *testing.T) {
 			withAccount := outcome == "completed" && !strings.HasPrefix(name, "reconciliation-") || strings.Contains(name, "purged") || strings.Contains(name, "taken") ||
 				strings.HasPrefix(name, "security-") || strings.HasPrefix(name, "password-") && name != "password-reset-refused" ||
 				strings.HasPrefix(name, "phone-") || strings.HasPrefix(name, "closure-") || strings.HasPrefix(name, "email-") || strings.HasPrefix(name, "provider-") ||
-				strings.HasPrefix(name, "device-") || strings.HasPrefix(name, "subscription-")
+				strings.HasPrefix(name, "device-") || strings.HasPrefix(name, "subscription-") || strings.HasPrefix(name, "message-")
 			require.Equal(t, withAccount, last["AccountID"] != "")
 		})
 	}
@@ -324,7 +328,7 @@ func TestHistory_NothingInTheClear(t *testing.T) {
 				"account_closed", "account_erased", "Closure of", "erase unless",
 				"change_email", "email_changed", "Change of email", "link_email", "email_unlinked", "Link of the",
 				"device_code", "device_added", "Login of",
-				"subscription_paid", "subscription_ended", "Subscription sub_", "Compare billing",
+				"subscription_paid", "subscription_ended", "Subscription sub_", "Compare billing", "Once more",
 			} {
 				require.NotContains(t, string(raw), clear)
 				require.NotContains(t, string(binary), clear)
@@ -337,6 +341,8 @@ func TestHistory_NothingInTheClear(t *testing.T) {
 				seen = "sub_1"
 			case strings.HasPrefix(name, "reconciliation-"):
 				seen = "Compare billing"
+			case strings.HasPrefix(name, "message-"):
+				seen = "Once more"
 			}
 			require.Contains(t, decrypted(t, h, keys.DataConverter()), seen, "the recording holds what must not be seen")
 		})

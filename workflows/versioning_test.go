@@ -25,6 +25,7 @@ var behaviors = map[string]workflow.VersioningBehavior{
 	workflows.DeviceVerificationWorkflow: workflow.VersioningBehaviorPinned,
 	workflows.EmailChangeWorkflow:        workflow.VersioningBehaviorAutoUpgrade,
 	workflows.SecurityNoticeWorkflow:     workflow.VersioningBehaviorAutoUpgrade,
+	workflows.MessageRetryWorkflow:       workflow.VersioningBehaviorAutoUpgrade,
 	workflows.SubscriptionWorkflow:       workflow.VersioningBehaviorAutoUpgrade,
 	workflows.ReconciliationWorkflow:     workflow.VersioningBehaviorAutoUpgrade,
 	workflows.AccountClosureWorkflow:     workflow.VersioningBehaviorAutoUpgrade,

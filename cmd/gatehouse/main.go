@@ -32,7 +32,7 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(
-		apiCommand(), workerCommand(), migrateCommand(), keysCommand(), accountsCommand(), plansCommand(), billingCommand(), membershipsCommand(),
+		apiCommand(), workerCommand(), migrateCommand(), keysCommand(), accountsCommand(), plansCommand(), billingCommand(), membershipsCommand(), messagesCommand(),
 		flowsCommand(), configCommand(), healthcheckCommand(),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
