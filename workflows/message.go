@@ -39,7 +39,7 @@ func MessageRetry(ctx workflow.Context, in MessageRetryInput) error {
 	}
 	show(stageSending, "a provider accepts it, tried for a day, or as long as its code is good")
 	var sent activities.Delivered
-	err := workflow.ExecuteActivity(withMessage(ctx, "send the message once more", retryLife), a.ResendMessage,
+	err := workflow.ExecuteActivity(withMessage(ctx, summaryOf(a.ResendMessage), retryLife), a.ResendMessage,
 		activities.ResendMessageInput(in)).Get(ctx, &sent)
 	outcome := outcomeFailed
 	switch {

@@ -48,6 +48,8 @@ var summaries = map[string]string{
 	"AttachMethod":       "attach the payment method",
 	"ChargeInvoice":      "charge the invoice",
 
+	"ResendMessage": "send the message once more",
+
 	"PushTargets": "find the devices to tell",
 
 	"BeginReconciliation": "begin the comparison, choose its days",
