@@ -34,9 +34,19 @@ type Activities struct {
 	UndoURL string
 	// Flows are the flows of subscriptions; reconciliations alone ask for them.
 	Flows Flows
-	// Found is told of everything that a reconciliation finds amiss. It may be nil.
-	Found func(account.Finding)
+	// Meter counts what operators watch; nil counts nothing.
+	Meter Meter
 	Log   *slog.Logger
+}
+
+// Meter counts what operators watch.
+type Meter interface {
+	// Tried counts a message handed to a provider.
+	Tried(channel account.Channel, result account.SendResult)
+	// Charged counts a charge that was asked for.
+	Charged(result account.ChargeResult)
+	// Found counts what a reconciliation found amiss, once a reconciliation.
+	Found(f account.Finding)
 }
 
 func (a *Activities) bonus() store.Bonus {

@@ -36,6 +36,7 @@ func (a *Activities) ChargeInvoice(ctx context.Context, in ChargeInput) (Subscri
 		return SubscriptionState{}, err
 	}
 	outcome, err := a.charge(ctx, in, attempt)
+	a.charged(outcome, err)
 	switch {
 	case err != nil:
 		a.Log.WarnContext(ctx, "a charge has no outcome yet", "invoice", in.InvoiceID, "attempt", in.Attempt, "error", err)
@@ -44,6 +45,18 @@ func (a *Activities) ChargeInvoice(ctx context.Context, in ChargeInput) (Subscri
 		return SubscriptionState{}, account.ErrUnavailable.After(again)
 	}
 	return a.settle(ctx, in, outcome)
+}
+
+func (a *Activities) charged(o payment.Outcome, err error) {
+	switch {
+	case a.Meter == nil:
+	case err != nil || o.State == payment.Processing:
+		a.Meter.Charged(account.ChargeUnknown)
+	case o.State == payment.Declined:
+		a.Meter.Charged(account.ChargeDeclined)
+	default:
+		a.Meter.Charged(account.ChargeSucceeded)
+	}
 }
 
 func (a *Activities) charge(ctx context.Context, in ChargeInput, t store.PaymentAttempt) (payment.Outcome, error) {

@@ -170,6 +170,7 @@ func (a *Activities) send(ctx context.Context, o outgoing) (DeliveryState, error
 		ID: id, Channel: o.channel, To: o.to, Template: o.template, Subject: subject, Text: text, HTML: html,
 		Code: o.data.Code, IdempotencyKey: id.String(),
 	})
+	a.tried(o.channel, err)
 	switch {
 	case providers.IsPermanent(err):
 		if o.gone != nil && providers.IsGone(err) {
@@ -195,6 +196,18 @@ func owner(ch account.Challenge) uuid.UUID {
 		return uuid.Nil
 	}
 	return *ch.AccountID
+}
+
+func (a *Activities) tried(channel account.Channel, err error) {
+	switch {
+	case a.Meter == nil:
+	case err == nil:
+		a.Meter.Tried(channel, account.SendSent)
+	case providers.IsPermanent(err):
+		a.Meter.Tried(channel, account.SendDead)
+	default:
+		a.Meter.Tried(channel, account.SendFailed)
+	}
 }
 
 func (a *Activities) sender(channel account.Channel) providers.Sender {

@@ -307,8 +307,8 @@ func (a *Activities) found(ctx context.Context, reconciliation string, f account
 	} else {
 		a.Log.LogAttrs(ctx, slog.LevelError, "billing_alarm", told...)
 	}
-	if a.Found != nil {
-		a.Found(f)
+	if a.Meter != nil {
+		a.Meter.Found(f)
 	}
 	return nil
 }

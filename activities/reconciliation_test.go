@@ -68,11 +68,17 @@ func audited(t *testing.T, s *till) *audit {
 	t.Helper()
 	a := &audit{till: s, flows: &herd{running: map[string]bool{"sub_1": true}}, log: &bytes.Buffer{}}
 	s.Flows, s.Log = a.flows, slog.New(slog.NewTextHandler(a.log, nil))
-	s.Found = func(f account.Finding) { a.alarms = append(a.alarms, f) }
+	s.Meter = a
 	a.run = twice[account.Reconciliation](t, s.bench, s.BeginReconciliation, activities.ReconciliationInput{ID: "run"})
 	a.run.Until = a.run.Until.Add(time.Hour) // what is young is judged as well: no test waits
 	return a
 }
+
+func (a *audit) Found(f account.Finding) { a.alarms = append(a.alarms, f) }
+
+func (*audit) Tried(account.Channel, account.SendResult) {}
+
+func (*audit) Charged(account.ChargeResult) {}
 
 func (a *audit) input() activities.ReconciliationInput {
 	return activities.ReconciliationInput{ID: "run", Since: a.run.Since, Until: a.run.Until}

@@ -144,7 +144,11 @@ func (c *Core) Allow(ctx context.Context, limit account.RateLimit, ip netip.Addr
 		quotas[i] = account.Quota{Max: c.scaled(q.Max), Per: q.Per}
 		keys[i] = c.Keys.Subject("rate", strings.Join([]string{limit.Name, strconv.Itoa(i), client}, "|"))
 	}
-	return c.Store.CountRate(ctx, keys, quotas)
+	err := c.Store.CountRate(ctx, keys, quotas)
+	if errors.Is(err, account.ErrTooManyRequests) {
+		c.Meter.Limited(limit)
+	}
+	return err
 }
 
 // clientOf is what counts as one client: an address, of IPv6 its /64.

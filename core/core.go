@@ -42,6 +42,8 @@ type Deps struct {
 	Log     *slog.Logger
 	// Locate tells roughly where an address is, or nothing. Nil knows no places.
 	Locate func(netip.Addr) string
+	// Meter counts what operators watch; nil counts nothing.
+	Meter Meter
 	// ServeInbox serves the development inbox.
 	ServeInbox bool
 	// RequestTimeout bounds how long an idempotency key is held by a caller that died.
@@ -56,8 +58,27 @@ type Core struct {
 	opening singleflight.Group
 }
 
+// Meter counts what operators watch.
+type Meter interface {
+	// Limited counts a refusal by a rate limit per client address.
+	Limited(limit account.RateLimit)
+	// Guessed counts a code that was tried.
+	Guessed(purpose account.Purpose, result account.GuessResult)
+	// Alerted counts an event that the log holds for the operators' alarms.
+	Alerted(alert string)
+}
+
+type uncounted struct{}
+
+func (uncounted) Limited(account.RateLimit)                    {}
+func (uncounted) Guessed(account.Purpose, account.GuessResult) {}
+func (uncounted) Alerted(string)                               {}
+
 // New returns the operations on d.
 func New(d Deps) (*Core, error) {
+	if d.Meter == nil {
+		d.Meter = uncounted{}
+	}
 	jwks, err := d.Tokens.JWKS()
 	if err != nil {
 		return nil, fmt.Errorf("publish the signing key: %w", err)

@@ -221,6 +221,19 @@ func (c *Core) guess(purpose account.Purpose, email string, by account.Caller) s
 // checkCode counts a guess, and only then compares it. The counts of the address, and those of where the guess comes from,
 // outlive its codes.
 func (c *Core) checkCode(ctx context.Context, g store.Guess, email, code string) (store.Counted, error) {
+	counted, err := c.compareCode(ctx, g, email, code)
+	switch {
+	case err == nil:
+		c.Meter.Guessed(g.Purpose, account.GuessRight)
+	case errors.Is(err, account.ErrInvalidCode):
+		c.Meter.Guessed(g.Purpose, account.GuessWrong)
+	case errors.Is(err, account.ErrTooManyRequests):
+		c.Meter.Guessed(g.Purpose, account.GuessRefused)
+	}
+	return counted, err
+}
+
+func (c *Core) compareCode(ctx context.Context, g store.Guess, email, code string) (store.Counted, error) {
 	if g.ProofKey != "" {
 		// The idempotency key stands for the same request, and so for the same code, that has proven it before.
 		own, err := c.Store.OwnProof(ctx, g)

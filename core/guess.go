@@ -87,7 +87,8 @@ func (c *Core) alertOnce(ctx context.Context, key []byte, message string, detail
 	}
 	if err == nil {
 		//nolint:sloglint // a sentence of chargeSpread's, and nothing of the guesser's
-		c.Log.LogAttrs(ctx, slog.LevelWarn, message, append(details, slog.String("alert", "code_guessing"))...)
+		c.Log.LogAttrs(ctx, slog.LevelWarn, message, append(details, slog.String("alert", account.AlertCodeGuessing))...)
+		c.Meter.Alerted(account.AlertCodeGuessing)
 	}
 	return err
 }

@@ -33,6 +33,8 @@ func TestChargeSpreadAlertsOnce(t *testing.T) {
 	w := newWorld(t)
 	var log bytes.Buffer
 	w.Log = slog.New(slog.NewJSONHandler(&log, nil))
+	counted := &tally{}
+	w.Meter = counted
 	w.Policy.GuessFailuresPerHour = 50
 	attack := func(from netip.Addr, prefix string) (refused int) {
 		var all sync.WaitGroup
@@ -63,6 +65,7 @@ func TestChargeSpreadAlertsOnce(t *testing.T) {
 	messages := alerts(t, &log)
 	require.Len(t, messages, 4)
 	require.Contains(t, messages, "codes are guessed wrong everywhere")
+	require.Len(t, counted.alerts, len(messages), "what the log tells is what the metric counts")
 }
 
 func TestGuessSourcesAreClientsAndNetworks(t *testing.T) {

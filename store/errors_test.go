@@ -217,7 +217,7 @@ func TestClosedStore(t *testing.T) {
 	s, err := store.Open(store.Options{URL: w.url, Pool: 2})
 	require.NoError(t, err)
 	require.NoError(t, s.Ping(t.Context()))
-	require.Equal(t, int32(2), s.PoolStat().MaxConns())
+	require.Equal(t, int32(2), s.PoolUse().Max)
 	require.NoError(t, s.Close())
 
 	require.ErrorIs(t, s.Ping(t.Context()), account.ErrUnavailable)

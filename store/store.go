@@ -88,8 +88,24 @@ func (s *Store) Close() error {
 // Ping reports whether Postgres answers.
 func (s *Store) Ping(ctx context.Context) error { return translate(s.pool.Ping(ctx)) }
 
-// PoolStat tells how the pool is used, for metrics.
-func (s *Store) PoolStat() *pgxpool.Stat { return s.pool.Stat() }
+// PoolUse is how the pool of connections is used, for metrics.
+type PoolUse struct {
+	Max, Open, InUse int32
+	// Acquired, Waited and Canceled count since the process began: connections taken, those taken only after a wait, and waits
+	// that ended without one. Waiting is how long all waits took together.
+	Acquired, Waited, Canceled int64
+	Waiting                    time.Duration
+}
+
+// PoolUse tells how the pool is used.
+func (s *Store) PoolUse() PoolUse {
+	stat := s.pool.Stat()
+	return PoolUse{
+		Max: stat.MaxConns(), Open: stat.TotalConns(), InUse: stat.AcquiredConns(),
+		Acquired: stat.AcquireCount(), Waited: stat.EmptyAcquireCount(), Canceled: stat.CanceledAcquireCount(),
+		Waiting: stat.EmptyAcquireWaitTime(),
+	}
+}
 
 // deadlockTries bounds how often a transaction is run that the database gives up.
 const deadlockTries = 3

@@ -289,7 +289,7 @@ func (p *phone) tell(ctx workflow.Context) {
 		WorkflowExecutionTimeout: courtesyMail + time.Hour,
 		StaticSummary:            "Notice to the owner: " + template,
 		TypedSearchAttributes: temporal.NewSearchAttributes(
-			durable.FlowKind.ValueSet("notice"), durable.FlowStage.ValueSet("sending"), durable.AccountID.ValueSet(p.owner.String())),
+			durable.FlowKind.ValueSet("notice"), durable.FlowStage.ValueSet(stageSending), durable.AccountID.ValueSet(p.owner.String())),
 	})
 	started := workflow.ExecuteChildWorkflow(child, SecurityNoticeWorkflow,
 		SecurityNoticeInput{AccountID: p.owner, Template: template}).GetChildWorkflowExecution()

@@ -16,6 +16,7 @@ import (
 // mail is sent.
 const (
 	stageAwaitingProof = "awaiting_proof"
+	stageOpening       = "opening"
 	outcomeCompleted   = "completed"
 	outcomeExpired     = "expired"
 	outcomeRefused     = "refused"

@@ -32,7 +32,7 @@ func StartSubscription(id string, owner uuid.UUID, plan string) durable.Start {
 		WorkflowID: SubscriptionWorkflowID(id), Workflow: SubscriptionWorkflow, Queue: durable.QueueBilling,
 		Input: SubscriptionFlow{SubscriptionID: id}, Summary: "Subscription " + id,
 		Attributes: []temporal.SearchAttributeUpdate{
-			durable.FlowKind.ValueSet("subscription"), durable.FlowStage.ValueSet("opening"),
+			durable.FlowKind.ValueSet("subscription"), durable.FlowStage.ValueSet(stageOpening),
 			durable.AccountID.ValueSet(owner.String()), durable.Plan.ValueSet(plan),
 		},
 	}

@@ -15,6 +15,7 @@ import (
 	"gatehouse/internal/geo"
 	"gatehouse/internal/ops"
 	"gatehouse/internal/secret"
+	"gatehouse/internal/telemetry"
 	idp "gatehouse/providers/identity"
 	"gatehouse/providers/payment"
 )
@@ -78,6 +79,7 @@ func (p *process) operations() (*core.Core, error) {
 	if err != nil {
 		return nil, err
 	}
+	telemetry.Hasher(p.registry, hasher.Use)
 	tokens, err := secret.NewAccessTokens(p.config.SigningKey, p.config.BaseURL, p.clock)
 	if err != nil {
 		return nil, err
@@ -89,7 +91,7 @@ func (p *process) operations() (*core.Core, error) {
 	}
 	return core.New(core.Deps{
 		Store: p.store, Flows: p.flows, Keyring: p.keyring, Keys: p.keys, Hasher: hasher, Tokens: tokens,
-		Policy: p.config.Policy, Billing: p.config.Billing, Clock: p.clock, Log: p.log, ServeInbox: p.config.DevInbox(),
+		Policy: p.config.Policy, Billing: p.config.Billing, Clock: p.clock, Log: p.log, Meter: p.meter, ServeInbox: p.config.DevInbox(),
 		RequestTimeout: p.config.RequestTimeout, Locate: locate,
 		Identity:       idp.New(idp.Settings(p.config.Identity)),
 		PaymentNotices: payment.NewWebhook(payment.Settings(p.config.Payment), p.clock),

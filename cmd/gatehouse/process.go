@@ -17,6 +17,7 @@ import (
 	"gatehouse/internal/durable"
 	"gatehouse/internal/ops"
 	"gatehouse/internal/secret"
+	"gatehouse/internal/telemetry"
 	"gatehouse/store"
 )
 
@@ -30,6 +31,7 @@ type process struct {
 	flows    *durable.Client
 	keys     *secret.Keys
 	clock    account.Clock
+	meter    *telemetry.Meter
 }
 
 func newProcess(role string) (*process, error) {
@@ -53,6 +55,11 @@ func newProcess(role string) (*process, error) {
 	if p.store, err = store.Open(store.Options{URL: cfg.DatabaseURL, Pool: cfg.DatabasePool, Application: "gatehouse-" + role}); err != nil {
 		return nil, err
 	}
+	p.meter = telemetry.NewMeter(p.registry)
+	telemetry.Pool(p.registry, p.store.PoolUse)
+	p.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "gatehouse_codec_failures_total", Help: "Payloads of Temporal that could not be decrypted: their key is missing here.",
+	}, func() float64 { return float64(p.keyring.Unread()) }))
 	p.flows, err = durable.Dial(durable.Options{
 		Address: cfg.TemporalAddress, Namespace: cfg.TemporalNamespace, Security: durable.Security(cfg.Temporal), Keyring: p.keyring, Logger: p.log,
 		Metrics: durable.Metrics(p.registry), Identity: identity(role), Timeout: cfg.FlowTimeout,

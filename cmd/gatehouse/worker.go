@@ -3,17 +3,15 @@ package main
 import (
 	"cmp"
 	"context"
-	"strconv"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"gatehouse/account"
 	"gatehouse/activities"
 	"gatehouse/internal/config"
 	"gatehouse/internal/ops"
+	"gatehouse/internal/telemetry"
 	"gatehouse/providers"
 	"gatehouse/providers/inbox"
 	"gatehouse/providers/mail"
@@ -29,6 +27,8 @@ const (
 	noticeEvery = 10 * time.Second
 	// realignEvery is how long a subscription may be out of line with its account.
 	realignEvery = 10 * time.Second
+	// sampleLife is after how many times without another look the last one stands for the present no more.
+	sampleLife = 3
 )
 
 func workerCommand() *cobra.Command {
@@ -80,7 +80,7 @@ func (p *process) runWorker(ctx context.Context, build worker.Build) error {
 		Store: p.store, Keys: p.keys, Mail: sender, Phones: phones, Push: devices, Payments: payments, Policy: p.config.Policy,
 		Billing: p.config.Billing, Clock: p.clock, ConfirmURL: p.config.ConfirmURL,
 		ResetURL: p.config.ResetURL, UndoURL: p.config.ClosureUndoURL, Log: p.log,
-		Flows: workflows.SubscriptionFlows{Client: p.flows}, Found: findings(p.registry),
+		Flows: workflows.SubscriptionFlows{Client: p.flows}, Meter: p.meter,
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	ready := ops.All(map[string]ops.Check{"postgres": p.store.Ping, "temporal": p.flows.Healthy, "stopping": stopping(ctx)})
@@ -92,32 +92,36 @@ func (p *process) runWorker(ctx context.Context, build worker.Build) error {
 			PaymentRate: p.config.PaymentRate, Build: build, HeldChanges: p.config.HeldChanges,
 		})
 	})
-	group.Go(func() error {
-		worker.Sweep(ctx, sweepEvery, func(ctx context.Context) error {
-			return p.store.Sweep(ctx, p.config.Policy.UnverifiedTTL)
-		}, p.log)
-		return nil
-	})
-	group.Go(func() error {
-		worker.Sweep(ctx, noticeEvery, func(ctx context.Context) error {
-			return worker.StartNotices(ctx, p.store, p.flows)
-		}, p.log)
-		return nil
-	})
+	p.sweep(ctx, group)
 	group.Go(func() error {
 		nightly := workflows.NightlyReconciliation(p.config.ReconcileEvery, p.config.ReconcileAt)
 		return p.untilTemporal(ctx, func(ctx context.Context) error { return p.flows.EnsureSchedule(ctx, nightly) })
 	})
 	group.Go(func() error {
-		worker.Sweep(ctx, realignEvery, func(ctx context.Context) error {
-			return worker.RealignSubscriptions(ctx, p.store, p.flows)
-		}, p.log)
-		return nil
-	})
-	group.Go(func() error {
 		return p.serveOps(watched, "GATEHOUSE_WORKER_OPS_ADDR", p.config.WorkerOpsAddr, ready, false)
 	})
 	return group.Wait()
+}
+
+// sweep starts everything that a worker does again and again.
+func (p *process) sweep(ctx context.Context, group *errgroup.Group) {
+	sweeps := telemetry.NewSweeps(p.registry, p.clock)
+	every := func(name string, pause time.Duration, sweep func(context.Context) error) {
+		watched := sweeps.Watch(name, sweep)
+		group.Go(func() error {
+			worker.Sweep(ctx, pause, watched, p.log)
+			return nil
+		})
+	}
+	every("expired", sweepEvery, func(ctx context.Context) error { return p.store.Sweep(ctx, p.config.Policy.UnverifiedTTL) })
+	every("notices", noticeEvery, func(ctx context.Context) error { return worker.StartNotices(ctx, p.store, p.flows) })
+	every("subscriptions", realignEvery, func(ctx context.Context) error {
+		return worker.RealignSubscriptions(ctx, p.store, p.flows)
+	})
+	samples := telemetry.NewSamples(p.registry, p.clock, sampleLife*p.config.SampleEvery)
+	every("samples", p.config.SampleEvery, worker.Sampler{
+		Store: p.store, Flows: p.flows, Clock: p.clock, Every: p.config.SampleEvery, Keep: samples.Keep, Drop: samples.Drop,
+	}.Look)
 }
 
 // inbox is where pushes go while no provider is set: in production nowhere.
@@ -126,13 +130,4 @@ func (p *process) inbox() providers.Sender {
 		return nil
 	}
 	return inbox.New(p.store)
-}
-
-// findings counts what reconciliations find amiss.
-func findings(registry prometheus.Registerer) func(account.Finding) {
-	found := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "gatehouse_billing_findings_total", Help: "What reconciliations found amiss; what was not repaired is an alarm.",
-	}, []string{"kind", "repaired"})
-	registry.MustRegister(found)
-	return func(f account.Finding) { found.WithLabelValues(string(f.Kind), strconv.FormatBool(f.Repaired)).Inc() }
 }

@@ -104,6 +104,9 @@ type Config struct {
 	// no places are shown.
 	GeoIPDB string `env:"GATEHOUSE_GEOIP_DB"`
 
+	// SampleEvery is how often one of the workers looks at what waits, for the metrics: flows by stage, messages, renewals.
+	SampleEvery time.Duration `env:"GATEHOUSE_SAMPLE_EVERY" envDefault:"30s"`
+
 	// LogLevel is debug, info, warn or error. Logs are JSON lines on standard error.
 	LogLevel string `env:"GATEHOUSE_LOG_LEVEL" envDefault:"info"`
 

@@ -208,6 +208,14 @@ func (c *Client) Running(ctx context.Context, workflow string, before time.Time,
 
 const listPage = 500
 
+// Count returns how many flows a filter of the Temporal UI finds. It lags behind by a moment. Errors are those of FromTemporal.
+func (c *Client) Count(ctx context.Context, query string) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	answer, err := c.temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: query})
+	return answer.GetCount(), FromTemporal(err)
+}
+
 // Tell is an update of a flow that must run already. Its fields mean what those of Ask mean.
 type Tell struct {
 	WorkflowID string

@@ -68,6 +68,7 @@ func (c payloadCodec) Decode(payloads []*commonpb.Payload) ([]*commonpb.Payload,
 		}
 		plain, err := c.keys.Open(p.GetData(), payloadLabel)
 		if err != nil {
+			c.keys.unread.Add(1)
 			return nil, fmt.Errorf("payload of key %q: %w", p.GetMetadata()[metadataKeyID], err)
 		}
 		inner := &commonpb.Payload{}

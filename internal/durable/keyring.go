@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
@@ -28,7 +29,11 @@ type Keyring struct {
 	cipher   tink.AEAD
 	data     converter.DataConverter
 	failures converter.FailureConverter
+	unread   atomic.Int64
 }
+
+// Unread returns how many payloads could not be decrypted since the process began: their key is missing here.
+func (k *Keyring) Unread() int64 { return k.unread.Load() }
 
 // NewKeyring reads a keyset as GenerateKeyset writes it. A "dev:" prefix is ignored.
 func NewKeyring(encoded string) (*Keyring, error) {

@@ -25,6 +25,7 @@ type Hasher struct {
 	queue   int64
 	wait    time.Duration
 	waiting atomic.Int64
+	refused atomic.Int64
 	dummy   string
 }
 
@@ -88,8 +89,23 @@ func Outdated(hash string) bool {
 	return err != nil || *params != *hashParams
 }
 
-// Waiting is the length of the queue, for metrics.
+// Waiting is the length of the queue.
 func (h *Hasher) Waiting() int64 { return h.waiting.Load() }
+
+// HashUse is how the slots and the queue are used, for metrics.
+type HashUse struct {
+	Slots, InUse   int
+	Queue, Waiting int64
+	// Refused counts, since the process began, those who got account.ErrBusy.
+	Refused int64
+}
+
+// Use returns how the slots and the queue are used.
+func (h *Hasher) Use() HashUse {
+	return HashUse{
+		Slots: cap(h.slots), InUse: len(h.slots), Queue: h.queue, Waiting: h.waiting.Load(), Refused: h.refused.Load(),
+	}
+}
 
 func (h *Hasher) acquire(ctx context.Context) (release func(), err error) {
 	release = func() { <-h.slots }
@@ -100,7 +116,7 @@ func (h *Hasher) acquire(ctx context.Context) (release func(), err error) {
 	}
 	if h.waiting.Add(1) > h.queue {
 		h.waiting.Add(-1)
-		return nil, account.ErrBusy.Because(errors.New("the hashing queue is full"))
+		return nil, h.refuse(errors.New("the hashing queue is full"))
 	}
 	defer h.waiting.Add(-1)
 	timer := time.NewTimer(h.wait)
@@ -109,10 +125,15 @@ func (h *Hasher) acquire(ctx context.Context) (release func(), err error) {
 	case h.slots <- struct{}{}:
 		return release, nil
 	case <-timer.C:
-		return nil, account.ErrBusy.Because(errors.New("no hashing slot came free in time"))
+		return nil, h.refuse(errors.New("no hashing slot came free in time"))
 	case <-ctx.Done():
-		return nil, account.ErrBusy.Because(ctx.Err())
+		return nil, h.refuse(ctx.Err())
 	}
+}
+
+func (h *Hasher) refuse(cause error) error {
+	h.refused.Add(1)
+	return account.ErrBusy.Because(cause)
 }
 
 // peppered keys the password with a secret that is not in the database, which also gives argon2id an input of fixed

@@ -152,6 +152,7 @@ func TestLOG05_FullQueueIsBusyAtOnce(t *testing.T) {
 		require.ErrorIs(t, err, account.ErrBusy)
 		require.Positive(t, account.AsError(err).RetryAfter)
 		require.Zero(t, time.Since(start), "without waiting")
+		require.Equal(t, secret.HashUse{Slots: 1, InUse: 1, Queue: 2, Waiting: 2, Refused: 2}, h.Use())
 		release()
 		waiting.Wait()
 		require.Zero(t, h.Waiting())

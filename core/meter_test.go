@@ -1,0 +1,68 @@
+package core
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/account"
+	"gatehouse/store"
+)
+
+// tally is a Meter that remembers.
+type tally struct {
+	limited []string
+	guesses []account.GuessResult
+	alerts  []string
+}
+
+func (y *tally) Limited(limit account.RateLimit) { y.limited = append(y.limited, limit.Name) }
+
+func (y *tally) Guessed(purpose account.Purpose, result account.GuessResult) {
+	if purpose == account.PurposePhone {
+		y.guesses = append(y.guesses, result)
+	}
+}
+
+func (y *tally) Alerted(alert string) { y.alerts = append(y.alerts, alert) }
+
+func TestMeter_CountsRefusalsOfARateLimit(t *testing.T) {
+	t.Parallel()
+	w, counted := newWorld(t), &tally{}
+	w.Meter = counted
+	limit := account.RateLimit{Name: "tight", Quotas: []account.Quota{{Max: 2, Per: time.Hour}}}
+	require.NoError(t, w.Allow(t.Context(), limit, client.IP))
+	require.NoError(t, w.Allow(t.Context(), limit, client.IP))
+	require.Empty(t, counted.limited)
+	require.ErrorIs(t, w.Allow(t.Context(), limit, client.IP), account.ErrTooManyRequests)
+	require.Equal(t, []string{"tight"}, counted.limited)
+}
+
+func TestMeter_CountsGuesses(t *testing.T) {
+	t.Parallel()
+	w, counted := newWorld(t), &tally{}
+	w.Meter = counted
+	w.Policy.CodeTries, w.Policy.CodeTriesPerHour, w.Policy.CodeTriesPerDay = 5, 3, 20
+	owner, id := "somebody", uuid.New()
+	code := w.Keys.Code(id)
+	_, err := w.Store.IssueChallenge(t.Context(), store.NewChallenge{
+		ID: id, Purpose: account.PurposePhone, Subject: w.Keys.Subject(string(account.PurposePhone), owner), Channel: account.ChannelSMS,
+		Destination: "+491700000000", CodeTTL: time.Hour,
+	})
+	require.NoError(t, err)
+	_, err = w.Store.StoreCode(t.Context(), id, w.Keys.CodeHash(id, code), nil)
+	require.NoError(t, err)
+	_, err = w.Store.MarkCodeSent(t.Context(), id, time.Hour, time.Hour)
+	require.NoError(t, err)
+	try := func(code string) error {
+		_, err := w.checkCode(t.Context(), w.guess(account.PurposePhone, owner, client), owner, code)
+		return err
+	}
+	require.ErrorIs(t, try("x"+code[1:]), account.ErrInvalidCode)
+	require.NoError(t, try(code))
+	require.NoError(t, try(code))
+	require.ErrorIs(t, try(code), account.ErrTooManyRequests)
+	require.Equal(t, []account.GuessResult{account.GuessWrong, account.GuessRight, account.GuessRight, account.GuessRefused}, counted.guesses)
+}
