@@ -14,7 +14,7 @@ type EventName string
 
 // The events of accounts. Their details hold ids, counts and words of our own, never an address, a name or a number.
 const (
-	// EventAccountCreated has method: signup, register or provider. EventAccountPurged ends an account whose address nobody
+	// EventAccountCreated has method: signup, register or the name of a provider. EventAccountPurged ends an account whose address nobody
 	// proved, EventAccountErased the personal data of a closed one.
 	EventAccountCreated     EventName = "account.created"
 	EventAccountPurged      EventName = "account.purged"
@@ -54,6 +54,9 @@ const (
 
 	EventKeyCreated EventName = "api_key.created"
 	EventKeyRevoked EventName = "api_key.revoked"
+
+	EventMembershipSet     EventName = "membership.set"
+	EventMembershipRemoved EventName = "membership.removed"
 )
 
 // The events of the installation itself, whose AccountID is the zero id.

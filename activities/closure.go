@@ -43,7 +43,12 @@ type Reopened struct{}
 // ReopenAccount undoes a closure, in one transaction. It returns account.ErrEmailExists, account.ErrUsernameTaken, and
 // account.ErrInvalidToken when the term of grace is over.
 func (a *Activities) ReopenAccount(ctx context.Context, in ClosureInput) (Reopened, error) {
-	err := a.Store.ReopenAccount(ctx, in.ClosureID)
+	err := a.Store.InTx(ctx, func(ctx context.Context, tx *store.Store) error {
+		if err := tx.ReopenAccount(ctx, in.ClosureID); err != nil {
+			return err
+		}
+		return a.owe(ctx, tx, in.AccountID, templates.AccountReopened, in.ClosureID.String())
+	})
 	if errors.Is(err, account.ErrNotFound) {
 		err = account.ErrInvalidToken.Because(err)
 	}

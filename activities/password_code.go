@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"gatehouse/account"
+	"gatehouse/providers/templates"
 	"gatehouse/store"
 )
 
@@ -45,7 +46,13 @@ type Spent struct {
 // SpendPasswordCode makes the change that a proven code allows, in one transaction (contract X15). It returns
 // account.ErrInvalidCode.
 func (a *Activities) SpendPasswordCode(ctx context.Context, in ChallengeInput) (Spent, error) {
-	r, err := a.Store.SpendPasswordCode(ctx, in.ChallengeID)
+	var r store.ChallengeResult
+	err := a.Store.InTx(ctx, func(ctx context.Context, tx *store.Store) (err error) {
+		if r, err = tx.SpendPasswordCode(ctx, in.ChallengeID); err != nil || r.SessionsEnded == 0 {
+			return err
+		}
+		return a.owe(ctx, tx, r.AccountID, templates.SessionsEnded, in.ChallengeID.String())
+	})
 	if err != nil {
 		return Spent{}, err
 	}

@@ -106,8 +106,8 @@ type RevokeAPIKeyInput struct {
 	ID string
 }
 
-// RevokeAPIKey ends a key of the caller's account and the key's session: the next request with it is refused. It returns
-// account.ErrNotFound for any other key.
+// RevokeAPIKey ends a key of the caller's account and the key's session: the next request with it is refused. The
+// owner is told by mail. It returns account.ErrNotFound for any other key.
 func (c *Core) RevokeAPIKey(ctx context.Context, by account.Caller, in RevokeAPIKeyInput) (None, error) {
 	if by.Principal == nil {
 		return None{}, account.ErrUnauthorized
@@ -116,5 +116,8 @@ func (c *Core) RevokeAPIKey(ctx context.Context, by account.Caller, in RevokeAPI
 	if err != nil {
 		return None{}, account.ErrNotFound
 	}
-	return None{}, c.Store.RevokeAPIKey(ctx, by.Principal.Account.ID, id)
+	a := by.Principal.Account
+	return None{}, c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+		return c.toVerified(a, templates.APIKeyDeleted), tx.RevokeAPIKey(ctx, a.ID, id)
+	})
 }

@@ -12,6 +12,7 @@ import (
 	"gatehouse/account"
 	"gatehouse/internal/durable"
 	"gatehouse/internal/secret"
+	"gatehouse/providers/templates"
 	"gatehouse/store"
 	"gatehouse/workflows"
 )
@@ -258,5 +259,8 @@ func (c *Core) RevokeDevice(ctx context.Context, by account.Caller, in RevokeDev
 	if by.Principal == nil {
 		return None{}, account.ErrUnauthorized
 	}
-	return None{}, c.Store.RevokeDevice(ctx, by.Principal.Account.ID, id)
+	a := by.Principal.Account
+	return None{}, c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+		return c.toVerified(a, templates.DeviceRemoved), tx.RevokeDevice(ctx, a.ID, id)
+	})
 }

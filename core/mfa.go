@@ -174,9 +174,17 @@ func (c *Core) compareStep(ctx context.Context, use store.FactorUse, code string
 	return use, matches, nil
 }
 
-// factorFailed counts a wrong code and returns account.ErrInvalidCode.
+// factorFailed counts a wrong code and returns account.ErrInvalidCode. An owner whose app waits after too many is told: who
+// comes that far knows the password.
 func (c *Core) factorFailed(ctx context.Context, accountID uuid.UUID) error {
-	if err := c.Store.FactorFailed(ctx, accountID, c.Policy.MFATries, c.Policy.MFALock); err != nil {
+	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+		locked, err := tx.FactorFailed(ctx, accountID, c.Policy.MFATries, c.Policy.MFALock)
+		if err != nil || !locked {
+			return nil, err
+		}
+		return told{c.notice(accountID, templates.TwoFactorLocked, uuid.NewString())}, nil
+	})
+	if err != nil {
 		return err
 	}
 	return account.ErrInvalidCode

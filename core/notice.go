@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"gatehouse/account"
+	"gatehouse/activities"
 	"gatehouse/store"
 	"gatehouse/workflows"
 )
@@ -16,9 +17,7 @@ const noticeTimeout = time.Second
 
 // notice is a mail that tells the owner of an account about a change that no flow of its own makes. key names the change.
 func (c *Core) notice(accountID uuid.UUID, template, key string) account.Notice {
-	return account.Notice{
-		ID: c.Keys.FlowID("notice", template, accountID.String()+"/"+key), AccountID: accountID, Template: template,
-	}
+	return activities.Notice(c.Keys, accountID, template, key)
 }
 
 // told are the notices that a change owes.

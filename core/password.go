@@ -109,7 +109,7 @@ func (c *Core) provePassword(ctx context.Context, by account.Caller, password st
 			return "", err
 		}
 		if session != nil {
-			if err := c.guessed(ctx, session.ID); err != nil {
+			if err := c.guessed(ctx, by); err != nil {
 				return "", err
 			}
 		}
@@ -123,9 +123,16 @@ func (c *Core) provePassword(ctx context.Context, by account.Caller, password st
 	return hash, c.Store.LoginSucceeded(ctx, [][]byte{key})
 }
 
-// guessed counts a wrong password or code of the owner against the session that tried it.
-func (c *Core) guessed(ctx context.Context, session uuid.UUID) error {
-	return c.Store.PasswordGuessed(ctx, session, c.Policy.GuessesLoseStepUp, c.Policy.GuessesEndSession)
+// guessed counts a wrong password or code of the owner against the session that tried it. The owner is told when it ends.
+func (c *Core) guessed(ctx context.Context, by account.Caller) error {
+	a, session := by.Principal.Account, by.Principal.Session.ID
+	return c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+		ended, err := tx.PasswordGuessed(ctx, session, c.Policy.GuessesLoseStepUp, c.Policy.GuessesEndSession)
+		if err != nil || !ended {
+			return nil, err
+		}
+		return c.toVerified(a, templates.SessionGuessing), nil
+	})
 }
 
 // AddPasswordInput sets the first password of an account without one (C02).

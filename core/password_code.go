@@ -296,7 +296,7 @@ func (c *Core) spendCode(ctx context.Context, by account.Caller, otp string, pro
 		done, err = c.spend(ctx, guess, owner, counted, proof)
 	} else if errors.Is(err, account.ErrInvalidCode) && counted.ID != uuid.Nil {
 		// It was compared, and wrong.
-		if err := c.guessed(ctx, session); err != nil {
+		if err := c.guessed(ctx, by); err != nil {
 			return done, err
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"gatehouse/account"
+	"gatehouse/providers/templates"
+	"gatehouse/store"
 )
 
 // ChangeProfileInput changes what is given of the caller's profile (A02). What it does not name cannot be changed here.
@@ -81,8 +83,13 @@ func (c *Core) changeProfile(ctx context.Context, by account.Caller, change acco
 	if change == (account.ProfileChange{}) {
 		return out, nil
 	}
-	var err error
-	out.Account, err = c.Store.ChangeProfile(ctx, out.Account, change)
+	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+		changed, dropped, err := tx.ChangeProfile(ctx, by.Principal.Account, change)
+		if out.Account = changed; err != nil || !dropped {
+			return nil, err
+		}
+		return c.toVerified(changed, templates.PhoneChanged), nil
+	})
 	if errors.Is(err, account.ErrNotFound) {
 		err = account.ErrUnauthorized.Because(err) // it was closed this moment
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"gatehouse/account"
+	"gatehouse/providers/templates"
 	"gatehouse/store"
 )
 
@@ -75,7 +76,7 @@ func (in SessionInput) id() (uuid.UUID, error) {
 
 // EndSession ends one session of the caller's account (C27, D19). It returns account.ErrNotFound for any other.
 func (c *Core) EndSession(ctx context.Context, by account.Caller, in SessionInput) (None, error) {
-	owner, _, err := current(by)
+	owner, own, err := current(by)
 	if err != nil {
 		return None{}, err
 	}
@@ -83,7 +84,23 @@ func (c *Core) EndSession(ctx context.Context, by account.Caller, in SessionInpu
 	if err != nil {
 		return None{}, err
 	}
-	return None{}, c.Store.RevokeSession(ctx, owner, id, "revoked")
+	return None{}, c.commit(ctx, func(ctx context.Context, tx *store.Store) (owed told, err error) {
+		if id != own {
+			owed = c.toVerified(by.Principal.Account, templates.SessionsEnded)
+		}
+		return owed, tx.RevokeSession(ctx, owner, id, "revoked")
+	})
+}
+
+// endSessions ends the sessions of the caller's account, all but one or really all, and returns how many. Its owner is told.
+func (c *Core) endSessions(ctx context.Context, by account.Caller, but uuid.UUID, reason string) (n int, err error) {
+	err = c.commit(ctx, func(ctx context.Context, tx *store.Store) (_ told, err error) {
+		if n, err = tx.RevokeSessions(ctx, by.Principal.Account.ID, but, reason); err != nil || n == 0 {
+			return nil, err
+		}
+		return c.toVerified(by.Principal.Account, templates.SessionsEnded), nil
+	})
+	return n, err
 }
 
 // RevokeSessionsInput ends one session, or all but the caller's (A10). AllOthers wins over ID.
@@ -114,21 +131,20 @@ func (c *Core) RevokeSessions(ctx context.Context, by account.Caller, in RevokeS
 		_, err := c.EndSession(ctx, by, SessionInput{ID: in.ID})
 		return Revoked{Count: 1}, err
 	}
-	owner, session, err := current(by)
+	_, session, err := current(by)
 	if err != nil {
 		return Revoked{}, err
 	}
-	n, err := c.Store.RevokeSessions(ctx, owner, session, "revoked_by_other")
+	n, err := c.endSessions(ctx, by, session, "revoked_by_other")
 	return Revoked{Count: n}, err
 }
 
 // RevokeAllSessions ends every session of the caller's account, its own too; API keys go on working (C25).
 func (c *Core) RevokeAllSessions(ctx context.Context, by account.Caller, _ None) (Revoked, error) {
-	owner, _, err := current(by)
-	if err != nil {
+	if _, _, err := current(by); err != nil {
 		return Revoked{}, err
 	}
-	n, err := c.Store.RevokeSessions(ctx, owner, uuid.Nil, "revoked_all")
+	n, err := c.endSessions(ctx, by, uuid.Nil, "revoked_all")
 	return Revoked{Count: n}, err
 }
 
@@ -223,7 +239,7 @@ type SignOutOthersInput struct {
 // account.ErrSessionIDRequired, account.ErrNotFound when the client names another session than its own, and the errors of
 // the proof (see OwnerProof).
 func (c *Core) SignOutOthers(ctx context.Context, by account.Caller, in SignOutOthersInput) (None, error) {
-	owner, session, err := current(by)
+	_, session, err := current(by)
 	if err != nil {
 		return None{}, err
 	}
@@ -242,7 +258,7 @@ func (c *Core) SignOutOthers(ctx context.Context, by account.Caller, in SignOutO
 		return None{}, account.ErrNotFound
 	}
 	return None{}, c.byOwner(ctx, by, in.OwnerProof, store.UseSignOutOthers, func() error {
-		_, err := c.Store.RevokeSessions(ctx, owner, session, "revoked_by_other")
+		_, err := c.endSessions(ctx, by, session, "revoked_by_other")
 		return err
 	})
 }
@@ -250,15 +266,14 @@ func (c *Core) SignOutOthers(ctx context.Context, by account.Caller, in SignOutO
 // SignOutAll ends every session of the caller's account, its own too (D18); API keys go on working. Its errors are those of
 // the proof (see OwnerProof).
 func (c *Core) SignOutAll(ctx context.Context, by account.Caller, in OwnerProof) (None, error) {
-	owner, _, err := current(by)
-	if err != nil {
+	if _, _, err := current(by); err != nil {
 		return None{}, err
 	}
 	if err := faults(in.judge(account.ErrInvalid)); err != nil {
 		return None{}, err
 	}
 	return None{}, c.byOwner(ctx, by, in, store.UseSignOutAll, func() error {
-		_, err := c.Store.RevokeSessions(ctx, owner, uuid.Nil, "revoked_all")
+		_, err := c.endSessions(ctx, by, uuid.Nil, "revoked_all")
 		return err
 	})
 }

@@ -97,10 +97,17 @@ func (s *Store) CreateAPIKey(ctx context.Context, k account.APIKey, keyHash []by
 				return err
 			}
 		}
-		return tx.db.NewRaw(`
+		err := tx.db.NewRaw(`
 			INSERT INTO api_keys (id, account_id, name, key_hash, scopes, is_service) VALUES (?, ?, ?, ?, ?, ?)
 			RETURNING created_at`,
 			k.ID, k.AccountID, k.Name, keyHash, pgdialect.Array(scopes), k.Service).Scan(ctx, &k.CreatedAt)
+		if err != nil {
+			return err
+		}
+		if k.AccountID == nil {
+			return tx.record(ctx, uuid.Nil, account.EventServiceKeyCreated, map[string]any{"key_id": k.ID})
+		}
+		return tx.record(ctx, *k.AccountID, account.EventKeyCreated, map[string]any{"key_id": k.ID, "scopes": scopes})
 	})
 	return k, translate(err)
 }
@@ -157,6 +164,9 @@ func (s *Store) RevokeAPIKey(ctx context.Context, accountID, id uuid.UUID) error
 		// A statement of its own: it sees a session that a last use has just made.
 		_, err = tx.db.NewRaw(`
 			UPDATE sessions SET revoked_at = now(), revoke_reason = 'key_revoked' WHERE api_key_id = ? AND revoked_at IS NULL`, id).Exec(ctx)
-		return err
+		if err != nil {
+			return err
+		}
+		return tx.record(ctx, accountID, account.EventKeyRevoked, map[string]any{"key_id": id})
 	})
 }

@@ -260,6 +260,8 @@ type ChallengeResult struct {
 	// PasswordSet and HadPassword tell what became of the password, and whether there was one before.
 	PasswordSet bool `json:"password_set,omitempty"`
 	HadPassword bool `json:"had_password,omitempty"`
+	// SessionsEnded is how many sessions the owner has ended by it.
+	SessionsEnded int `json:"sessions_ended,omitempty"`
 	// DeviceID is the device that is trusted since.
 	DeviceID uuid.UUID `json:"device_id,omitzero"`
 }

@@ -51,7 +51,10 @@ func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, erro
 		if _, err := tx.db.NewRaw(`UPDATE accounts SET deleted_at = now(), updated_at = now() WHERE id = ?`, n.AccountID).Exec(ctx); err != nil {
 			return err
 		}
-		return tx.endAccess(ctx, n.AccountID, "account_closed")
+		if err := tx.endAccess(ctx, n.AccountID, "account_closed"); err != nil {
+			return err
+		}
+		return tx.record(ctx, n.AccountID, account.EventAccountClosed, map[string]any{"closure_id": n.ID})
 	})
 	return eraseAt, translate(err)
 }
@@ -130,7 +133,10 @@ func (s *Store) ReopenAccount(ctx context.Context, closure uuid.UUID) error {
 			back AS (INSERT INTO linked_providers SELECT l.* FROM c, jsonb_populate_recordset(NULL::linked_providers, c.providers) AS l
 				ON CONFLICT DO NOTHING)
 			UPDATE closures SET undone_at = now(), token_hash = NULL, providers = NULL WHERE id = ?0`, closure).Exec(ctx)
-		return err
+		if err != nil {
+			return err
+		}
+		return tx.record(ctx, accountID, account.EventAccountReopened, map[string]any{"closure_id": closure})
 	})
 }
 
@@ -182,7 +188,10 @@ func (s *Store) EraseAccount(ctx context.Context, closure uuid.UUID) (time.Durat
 			return err
 		}
 		_, err = tx.db.NewRaw(`UPDATE closures SET erased_at = CASE WHEN undone_at IS NULL THEN now() END, token_hash = NULL, providers = NULL WHERE account_id = ?`, accountID).Exec(ctx)
-		return err
+		if err != nil {
+			return err
+		}
+		return tx.record(ctx, accountID, account.EventAccountErased, map[string]any{"closure_id": closure})
 	})
 	return wait, translate(err)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/google/uuid"
+
+	"gatehouse/account"
 )
 
 // DeactivateAccount locks an account in one transaction: its data stays as it is, its email and username stay taken, and
@@ -22,7 +24,10 @@ func (s *Store) DeactivateAccount(ctx context.Context, accountID uuid.UUID, reas
 		if err := touched(res, err); err != nil {
 			return err
 		}
-		return tx.endAccess(ctx, accountID, "account_deactivated")
+		if err := tx.endAccess(ctx, accountID, "account_deactivated"); err != nil {
+			return err
+		}
+		return tx.record(ctx, accountID, account.EventAccountDeactivated, nil)
 	})
 }
 
@@ -38,7 +43,10 @@ func (s *Store) ReactivateAccount(ctx context.Context, accountID uuid.UUID) (ver
 			return err
 		}
 		// What was under way when it was deactivated may have made one more session.
-		return tx.endAccess(ctx, accountID, "account_deactivated")
+		if err := tx.endAccess(ctx, accountID, "account_deactivated"); err != nil {
+			return err
+		}
+		return tx.record(ctx, accountID, account.EventAccountReactivated, nil)
 	})
 	return verified, err
 }

@@ -46,6 +46,10 @@ func (s *Store) TrustDevice(ctx context.Context, t Trust) (account.TrustedDevice
 		if err := tx.lockUsable(ctx, t.AccountID); err != nil {
 			return err
 		}
+		var known bool
+		if err := tx.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM devices WHERE id = ?)`, t.ID).Scan(ctx, &known); err != nil {
+			return err
+		}
 		for _, statement := range []string{
 			`UPDATE devices SET revoked_at = now() WHERE account_id = ?0 AND device_id = ?1 AND revoked_at IS NULL AND id <> ?2`,
 			`INSERT INTO devices (id, account_id, token_hash, device_id, device_name, platform, expires_at)
@@ -59,8 +63,12 @@ func (s *Store) TrustDevice(ctx context.Context, t Trust) (account.TrustedDevice
 				return err
 			}
 		}
-		return tx.db.NewRaw(`SELECT `+deviceColumns+` FROM devices d WHERE id = ? AND account_id = ?`, t.ID, t.AccountID).
+		err := tx.db.NewRaw(`SELECT `+deviceColumns+` FROM devices d WHERE id = ? AND account_id = ?`, t.ID, t.AccountID).
 			Scan(ctx, deviceTargets(&out)...)
+		if err != nil || known {
+			return err
+		}
+		return tx.record(ctx, t.AccountID, account.EventDeviceTrusted, map[string]any{"device_id": t.ID})
 	})
 	return out, translate(err)
 }
@@ -118,13 +126,18 @@ func (s *Store) Devices(ctx context.Context, accountID uuid.UUID) ([]account.Tru
 
 // RevokeDevice ends the trust in a device of an account. It returns account.ErrNotFound when the account has no such device.
 func (s *Store) RevokeDevice(ctx context.Context, accountID, id uuid.UUID) error {
-	res, err := s.db.NewRaw(`UPDATE devices d SET revoked_at = now() WHERE d.id = ? AND d.account_id = ? AND `+deviceLive,
-		id, accountID).Exec(ctx)
-	return touched(res, err)
+	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		res, err := tx.db.NewRaw(`UPDATE devices d SET revoked_at = now() WHERE d.id = ? AND d.account_id = ? AND `+deviceLive,
+			id, accountID).Exec(ctx)
+		if err := touched(res, err); err != nil {
+			return err
+		}
+		return tx.record(ctx, accountID, account.EventDeviceRevoked, map[string]any{"device_id": id})
+	})
 }
 
-// ForgetDevices ends the trust in every device of an account, as a change of its password or its second factor does.
-func (s *Store) ForgetDevices(ctx context.Context, accountID uuid.UUID) error {
+// forgetDevices ends the trust in every device of an account, as a change of its password or its second factor does.
+func (s *Store) forgetDevices(ctx context.Context, accountID uuid.UUID) error {
 	_, err := s.db.NewRaw(`UPDATE devices SET revoked_at = now() WHERE account_id = ? AND revoked_at IS NULL`, accountID).Exec(ctx)
 	return translate(err)
 }

@@ -165,7 +165,7 @@ func TestTrustedDevices(t *testing.T) {
 	require.ErrorIs(t, w.RevokeDevice(t.Context(), eve.AccountID, b.ID), account.ErrNotFound, "MFA-15")
 	require.NoError(t, w.RevokeDevice(t.Context(), ada.AccountID, b.ID))
 	require.ErrorIs(t, w.RevokeDevice(t.Context(), ada.AccountID, b.ID), account.ErrNotFound)
-	require.NoError(t, w.ForgetDevices(t.Context(), ada.AccountID))
+	require.NoError(t, w.EnableTwoFactor(t.Context(), ada.AccountID, ada.SessionID))
 	require.Empty(t, w.devices(t, ada.AccountID))
 	w.exec(t, `UPDATE accounts SET is_locked = true WHERE id = $1`, ada.AccountID)
 	_, err = w.TrustDevice(t.Context(), store.Trust{ID: uuid.New(), AccountID: ada.AccountID, TokenHash: []byte("x"), TTL: time.Hour, Most: 3})

@@ -170,7 +170,10 @@ func (s *Store) UnlinkEmail(ctx context.Context, id, accountID uuid.UUID, ttl ti
 		_, err = tx.db.NewRaw(`
 			INSERT INTO email_changes (id, account_id, old_email, expires_at, closed_at)
 			VALUES (?, ?, ?, now() + ? * interval '1 second', now())`, id, accountID, old, seconds(ttl)).Exec(ctx)
-		return err
+		if err != nil {
+			return err
+		}
+		return tx.record(ctx, accountID, account.EventEmailRemoved, nil)
 	})
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -33,4 +34,119 @@ func (s *Store) record(ctx context.Context, accountID uuid.UUID, name account.Ev
 		SELECT ?0, last, ?1, ?2, ?3, ?4, ?5, ?6, ?7::jsonb FROM head`,
 		accountID, uuid.New(), name, by.Kind, nullable(by.ID), nullable(by.Network), nullable(by.RequestID), string(text)).Exec(ctx)
 	return translate(err)
+}
+
+// EventPage asks for events, newest first.
+type EventPage struct {
+	AccountID uuid.UUID
+	// Before is the sequence that the page ends before; 0 begins with the newest.
+	Before int64
+	Limit  int
+}
+
+// Events returns events of an account, newest first, and whether there are older ones.
+func (s *Store) Events(ctx context.Context, p EventPage) (events []account.Event, more bool, err error) {
+	var rows []eventRow
+	err = s.db.NewRaw(`
+		SELECT id, account_id, sequence, name, at, actor_kind, coalesce(actor_id, '') AS actor_id, coalesce(network, '') AS network,
+			coalesce(request_id, '') AS request_id, details
+		FROM audit_events WHERE account_id = ?0 AND (?1 = 0 OR sequence < ?1) ORDER BY sequence DESC LIMIT ?2`,
+		p.AccountID, p.Before, p.Limit+1).Scan(ctx, &rows)
+	if err != nil {
+		return nil, false, translate(err)
+	}
+	if more = len(rows) > p.Limit; more {
+		rows = rows[:p.Limit]
+	}
+	events = make([]account.Event, len(rows))
+	for i, r := range rows {
+		if events[i], err = r.event(); err != nil {
+			return nil, false, err
+		}
+	}
+	return events, more, nil
+}
+
+type eventRow struct {
+	ID        uuid.UUID
+	AccountID uuid.UUID
+	Sequence  int64
+	Name      string
+	At        time.Time
+	ActorKind string
+	ActorID   string
+	Network   string
+	RequestID string
+	Details   json.RawMessage
+}
+
+func (r eventRow) event() (account.Event, error) {
+	e := account.Event{
+		ID: r.ID, AccountID: r.AccountID, Sequence: r.Sequence, Name: account.EventName(r.Name), At: r.At,
+		Acting: account.Acting{Kind: account.ActorKind(r.ActorKind), ID: r.ActorID, Network: r.Network, RequestID: r.RequestID},
+	}
+	return e, json.Unmarshal(r.Details, &e.Details)
+}
+
+// AuditedAccounts returns the accounts that a name has ever stood for: the live one of an email, and closed ones that have not
+// been erased, or the account of an id, whatever became of it.
+func (s *Store) AuditedAccounts(ctx context.Context, name string) ([]uuid.UUID, error) {
+	var found []uuid.UUID
+	err := s.db.NewRaw(`
+		SELECT account_id FROM audit_heads WHERE account_id::text = ?0
+		UNION SELECT id FROM accounts WHERE email = ?0`, name).Scan(ctx, &found)
+	return found, translate(err)
+}
+
+// AuditFaults returns what is wrong with the audit log, at most limit lines: nothing, at any moment (security.md I-12).
+func (s *Store) AuditFaults(ctx context.Context, limit int) ([]string, error) {
+	var faults []string
+	err := s.db.NewRaw(`SELECT account_id || ': ' || fault FROM audit_faults() LIMIT ?`, limit).Scan(ctx, &faults)
+	return faults, translate(err)
+}
+
+// pruneBatch bounds one transaction of PruneEvents.
+const pruneBatch = 5000
+
+// PruneEvents removes the events from before a moment, oldest first, and records that it did: the only way in which anything
+// leaves the audit log. Of each account a beginning goes, so that the rest has no gap. It returns how many it removed.
+func (s *Store) PruneEvents(ctx context.Context, before time.Time) (removed int64, err error) {
+	for {
+		n, err := s.pruneEvents(ctx, before)
+		if removed += n; err != nil || n == 0 {
+			return removed, err
+		}
+	}
+}
+
+func (s *Store) pruneEvents(ctx context.Context, before time.Time) (removed int64, err error) {
+	err = s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		// In this transaction alone the trigger lets rows go.
+		if _, err := tx.db.NewRaw(`SELECT set_config('gatehouse.audit_retention', 'on', true)`).Exec(ctx); err != nil {
+			return err
+		}
+		// Heads first, in one order, as record does: nobody waits in a circle. What the log says of itself stays.
+		res, err := tx.db.NewRaw(`
+			WITH heads AS (
+				SELECT h.account_id, h.pruned_to FROM audit_heads h
+				WHERE h.account_id <> ?2 AND EXISTS (
+					SELECT 1 FROM audit_events e WHERE e.account_id = h.account_id AND e.sequence = h.pruned_to + 1 AND e.at < ?0)
+				ORDER BY h.account_id LIMIT ?1 FOR UPDATE),
+			ends AS (
+				SELECT h.account_id, max(e.sequence) AS upto FROM heads h JOIN audit_events e ON e.account_id = h.account_id
+				WHERE e.sequence < coalesce((SELECT min(k.sequence) FROM audit_events k WHERE k.account_id = h.account_id AND k.at >= ?0), e.sequence + 1)
+				GROUP BY h.account_id),
+			marked AS (
+				UPDATE audit_heads h SET pruned_to = ends.upto, pruned_until = ?0 FROM ends WHERE h.account_id = ends.account_id)
+			DELETE FROM audit_events e USING ends WHERE e.account_id = ends.account_id AND e.sequence <= ends.upto`,
+			before, pruneBatch, uuid.Nil).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		if removed, err = res.RowsAffected(); err != nil || removed == 0 {
+			return err
+		}
+		return tx.record(ctx, uuid.Nil, account.EventAuditPruned, map[string]any{"before": before.UTC(), "events": removed})
+	})
+	return removed, err
 }

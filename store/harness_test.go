@@ -171,6 +171,7 @@ func (w world) requireInvariants(t *testing.T) {
 	} {
 		require.Zero(t, w.count(t, offenders), name)
 	}
+	w.requireAudited(t)
 }
 
 var bonus = store.Bonus{Full: 100, Reduced: 50}

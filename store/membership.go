@@ -22,15 +22,25 @@ func (s *Store) Memberships(ctx context.Context, email string, all bool) ([]acco
 
 // SetMembership makes an account a member of an organization, or changes its role there.
 func (s *Store) SetMembership(ctx context.Context, accountID uuid.UUID, m account.Membership) error {
-	_, err := s.db.NewRaw(`
-		INSERT INTO memberships (account_id, organization, role, is_public) VALUES (?, ?, ?, ?)
-		ON CONFLICT (account_id, organization) DO UPDATE SET role = excluded.role, is_public = excluded.is_public`,
-		accountID, m.Organization, m.Role, m.Public).Exec(ctx)
-	return translate(err)
+	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		_, err := tx.db.NewRaw(`
+			INSERT INTO memberships (account_id, organization, role, is_public) VALUES (?, ?, ?, ?)
+			ON CONFLICT (account_id, organization) DO UPDATE SET role = excluded.role, is_public = excluded.is_public`,
+			accountID, m.Organization, m.Role, m.Public).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		return tx.record(ctx, accountID, account.EventMembershipSet, nil)
+	})
 }
 
 // RemoveMembership ends a membership. It returns account.ErrNotFound when there is none.
 func (s *Store) RemoveMembership(ctx context.Context, accountID uuid.UUID, organization string) error {
-	res, err := s.db.NewRaw(`DELETE FROM memberships WHERE account_id = ? AND organization = ?`, accountID, organization).Exec(ctx)
-	return touched(res, err)
+	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		res, err := tx.db.NewRaw(`DELETE FROM memberships WHERE account_id = ? AND organization = ?`, accountID, organization).Exec(ctx)
+		if err := touched(res, err); err != nil {
+			return err
+		}
+		return tx.record(ctx, accountID, account.EventMembershipRemoved, nil)
+	})
 }

@@ -147,8 +147,14 @@ func (s *Store) ShowFactor(ctx context.Context, u FactorUse) (FactorShown, error
 				return err
 			}
 		}
-		if u.Trust == nil {
-			return nil
+		switch {
+		case out.Enabled:
+			err = tx.record(ctx, u.AccountID, account.EventFactorEnabled, map[string]any{"method": "app"})
+		case u.BackupHash != nil:
+			err = tx.record(ctx, u.AccountID, account.EventBackupCodeUsed, nil)
+		}
+		if err != nil || u.Trust == nil {
+			return err
 		}
 		out.Device, err = tx.TrustDevice(ctx, *u.Trust)
 		return err
@@ -188,7 +194,7 @@ func (s *Store) setTwoFactor(ctx context.Context, accountID uuid.UUID, on bool) 
 	if err != nil {
 		return translate(err)
 	}
-	return s.ForgetDevices(ctx, accountID)
+	return s.forgetDevices(ctx, accountID)
 }
 
 // HasBackupCode reports whether a code came with an account's app in use, even if it is used: ShowFactor decides that.
@@ -200,14 +206,25 @@ func (s *Store) HasBackupCode(ctx context.Context, accountID uuid.UUID, hash []b
 	return found, translate(err)
 }
 
-// FactorFailed counts a wrong code of the second factor: after tries of them in a row the account waits for wait.
-func (s *Store) FactorFailed(ctx context.Context, accountID uuid.UUID, tries int, wait time.Duration) error {
-	_, err := s.db.NewRaw(`
-		UPDATE totp_factors SET
-			failures = CASE WHEN failures + 1 >= ?1 THEN 0 ELSE failures + 1 END,
-			locked_until = CASE WHEN failures + 1 >= ?1 THEN now() + ?2 * interval '1 second' END
-		WHERE account_id = ?0 AND `+factorListens, accountID, tries, seconds(wait)).Exec(ctx)
-	return translate(err)
+// FactorFailed counts a wrong code of the second factor: after tries of them in a row the account waits for wait. It reports
+// whether the wait has begun with this one, for an app that is in use.
+func (s *Store) FactorFailed(ctx context.Context, accountID uuid.UUID, tries int, wait time.Duration) (locked bool, err error) {
+	err = s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		err := translate(tx.db.NewRaw(`
+			UPDATE totp_factors SET
+				failures = CASE WHEN failures + 1 >= ?1 THEN 0 ELSE failures + 1 END,
+				locked_until = CASE WHEN failures + 1 >= ?1 THEN now() + ?2 * interval '1 second' END
+			WHERE account_id = ?0 AND `+factorListens+`
+			RETURNING locked_until IS NOT NULL AND confirmed_at IS NOT NULL`, accountID, tries, seconds(wait)).Scan(ctx, &locked))
+		switch {
+		case errors.Is(err, account.ErrNotFound):
+			return nil
+		case err != nil || !locked:
+			return err
+		}
+		return tx.record(ctx, accountID, account.EventFactorLocked, nil)
+	})
+	return locked, err
 }
 
 // EnableTwoFactor makes codes to the proven email of an account its second factor, and takes session as one that has just
@@ -237,8 +254,10 @@ func (s *Store) EnableTwoFactor(ctx context.Context, accountID, session uuid.UUI
 			return err
 		}
 		// Within its term the session may undo what it did itself.
-		_, err = tx.db.NewRaw(`UPDATE sessions SET factor_at = now() WHERE id = ?`, session).Exec(ctx)
-		return err
+		if _, err = tx.db.NewRaw(`UPDATE sessions SET factor_at = now() WHERE id = ?`, session).Exec(ctx); err != nil {
+			return err
+		}
+		return tx.record(ctx, accountID, account.EventFactorEnabled, map[string]any{"method": "email"})
 	})
 }
 
@@ -260,8 +279,10 @@ func (s *Store) DisableTwoFactor(ctx context.Context, accountID uuid.UUID) error
 		if err := tx.setTwoFactor(ctx, accountID, false); err != nil {
 			return err
 		}
-		_, err = tx.db.NewRaw(`DELETE FROM totp_factors WHERE account_id = ?`, accountID).Exec(ctx)
-		return err
+		if _, err = tx.db.NewRaw(`DELETE FROM totp_factors WHERE account_id = ?`, accountID).Exec(ctx); err != nil {
+			return err
+		}
+		return tx.record(ctx, accountID, account.EventFactorDisabled, nil)
 	})
 }
 

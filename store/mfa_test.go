@@ -183,7 +183,10 @@ func TestWrongCodesLock(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s := w.withApp(t, ada)
-	failed := func() { require.NoError(t, w.FactorFailed(t.Context(), s.AccountID, 5, 15*time.Minute)) }
+	failed := func() {
+		_, err := w.FactorFailed(t.Context(), s.AccountID, 5, 15*time.Minute)
+		require.NoError(t, err)
+	}
 	for range 4 {
 		failed()
 	}
@@ -219,7 +222,8 @@ func TestMFA_Race_GuessesAreBounded(t *testing.T) {
 				_, err := w.ShowFactor(t.Context(), stepUse(s.AccountID, s.ID, 101))
 				return err
 			}
-			return w.FactorFailed(t.Context(), s.AccountID, 5, time.Hour)
+			_, err := w.FactorFailed(t.Context(), s.AccountID, 5, time.Hour)
+			return err
 		})
 		require.LessOrEqual(t, winners(t, errs[crowd-1:], account.ErrInvalidCode), 1)
 		_, err := w.FactorOf(t.Context(), s.AccountID)

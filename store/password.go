@@ -42,7 +42,10 @@ func (s *Store) ChangePassword(ctx context.Context, p PasswordChange) error {
 		if err := touched(res, err); err != nil {
 			return err
 		}
-		return tx.keepSession(ctx, p.AccountID, p.Keep, "password_changed")
+		if err := tx.keepSession(ctx, p.AccountID, p.Keep, "password_changed"); err != nil {
+			return err
+		}
+		return tx.record(ctx, p.AccountID, account.EventPasswordChanged, nil)
 	})
 	return translate(err)
 }
@@ -87,15 +90,20 @@ func (s *Store) endSessions(ctx context.Context, accountID uuid.UUID, keep *uuid
 	if err != nil {
 		return translate(err)
 	}
-	return s.ForgetDevices(ctx, accountID)
+	return s.forgetDevices(ctx, accountID)
 }
 
 // AddPassword gives its first password to an account without one. It returns account.ErrPasswordExists when it has one.
 func (s *Store) AddPassword(ctx context.Context, accountID uuid.UUID, hash string) error {
-	res, err := s.db.NewRaw(`
-		UPDATE accounts SET password_hash = ?, password_changed_at = now(), updated_at = now()
-		WHERE id = ? AND password_hash IS NULL AND deleted_at IS NULL`, hash, accountID).Exec(ctx)
-	err = touched(res, err)
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		res, err := tx.db.NewRaw(`
+			UPDATE accounts SET password_hash = ?, password_changed_at = now(), updated_at = now()
+			WHERE id = ? AND password_hash IS NULL AND deleted_at IS NULL`, hash, accountID).Exec(ctx)
+		if err := touched(res, err); err != nil {
+			return err
+		}
+		return tx.record(ctx, accountID, account.EventPasswordAdded, nil)
+	})
 	if errors.Is(err, account.ErrNotFound) {
 		return account.ErrPasswordExists
 	}
@@ -103,15 +111,26 @@ func (s *Store) AddPassword(ctx context.Context, accountID uuid.UUID, hash strin
 }
 
 // PasswordGuessed counts a wrong password within a session: from the weak-th on the session has never authenticated, at the
-// last it ends (security.md SES-13).
-func (s *Store) PasswordGuessed(ctx context.Context, session uuid.UUID, weak, last int) error {
-	_, err := s.db.NewRaw(`
-		UPDATE sessions SET failed_guesses = failed_guesses + 1,
-			auth_time = CASE WHEN failed_guesses + 1 >= ?1 THEN 'epoch' ELSE auth_time END,
-			revoked_at = CASE WHEN failed_guesses + 1 >= ?2 THEN now() END,
-			revoke_reason = CASE WHEN failed_guesses + 1 >= ?2 THEN 'guessing' END
-		WHERE id = ?0 AND revoked_at IS NULL`, session, weak, last).Exec(ctx)
-	return translate(err)
+// last it ends (security.md SES-13), which it reports.
+func (s *Store) PasswordGuessed(ctx context.Context, session uuid.UUID, weak, last int) (ended bool, err error) {
+	err = s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		var owner uuid.UUID
+		err := translate(tx.db.NewRaw(`
+			UPDATE sessions SET failed_guesses = failed_guesses + 1,
+				auth_time = CASE WHEN failed_guesses + 1 >= ?1 THEN 'epoch' ELSE auth_time END,
+				revoked_at = CASE WHEN failed_guesses + 1 >= ?2 THEN now() END,
+				revoke_reason = CASE WHEN failed_guesses + 1 >= ?2 THEN 'guessing' END
+			WHERE id = ?0 AND revoked_at IS NULL RETURNING account_id, revoked_at IS NOT NULL`, session, weak, last).
+			Scan(ctx, &owner, &ended))
+		switch {
+		case errors.Is(err, account.ErrNotFound):
+			return nil
+		case err != nil || !ended:
+			return err
+		}
+		return tx.record(ctx, owner, account.EventSessionRevoked, map[string]any{"session_id": session, "reason": "guessing"})
+	})
+	return ended, err
 }
 
 // PasswordProven forgets the wrong passwords of a session.
@@ -205,7 +224,10 @@ func (s *Store) resetPassword(ctx context.Context, row challengeRow, bonus Bonus
 	if !verified {
 		out.CreditsAwarded, err = s.cleanUnverified(ctx, id, bonus)
 	}
-	return out, err
+	if err != nil {
+		return out, err
+	}
+	return out, s.record(ctx, id, account.EventPasswordReset, map[string]any{"proves_email": !verified})
 }
 
 // cleanUnverified hands an account that somebody made without proof to the owner of its mailbox.

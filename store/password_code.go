@@ -121,11 +121,18 @@ func (s *Store) spendPasswordCode(ctx context.Context, row challengeRow) (Challe
 	switch proof.Use {
 	case UseSetPassword:
 		out.PasswordSet = true
-		return out, s.setPassword(ctx, owner, proof.PasswordHash, session)
+		if err := s.setPassword(ctx, owner, proof.PasswordHash, session); err != nil {
+			return out, err
+		}
+		name := account.EventPasswordChanged
+		if !out.HadPassword {
+			name = account.EventPasswordAdded
+		}
+		return out, s.record(ctx, owner, name, nil)
 	case UseSignOutOthers:
-		_, err = s.RevokeSessions(ctx, owner, session, "revoked_by_other")
+		out.SessionsEnded, err = s.RevokeSessions(ctx, owner, session, "revoked_by_other")
 	case UseSignOutAll:
-		_, err = s.RevokeSessions(ctx, owner, uuid.Nil, "revoked_all")
+		out.SessionsEnded, err = s.RevokeSessions(ctx, owner, uuid.Nil, "revoked_all")
 	case UseReauthenticate:
 		err = s.showedMail(ctx, owner, session, row.Destination)
 	default:

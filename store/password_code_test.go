@@ -112,10 +112,11 @@ func TestSpendPasswordCode_OnEveryOtherUse(t *testing.T) {
 			mine, other := w.signIn(t, me.AccountID), w.signIn(t, me.AccountID)
 			stranger := w.member(t, "eve@example.com")
 			ch := w.provenFor(t, me, mine, store.Proof{Use: use})
+			ended := map[store.CodeUse]int{store.UseSignOutOthers: 2, store.UseSignOutAll: 3}[use]
 			for range 2 {
 				got, err := w.SpendPasswordCode(t.Context(), ch.ID)
 				require.NoError(t, err)
-				require.Equal(t, store.ChallengeResult{AccountID: me.AccountID, HadPassword: true}, got)
+				require.Equal(t, store.ChallengeResult{AccountID: me.AccountID, HadPassword: true, SessionsEnded: ended}, got)
 			}
 			alive := [2]bool{w.live(t, mine), w.live(t, other)}
 			require.Equal(t, left, alive)

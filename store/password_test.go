@@ -158,7 +158,10 @@ func TestSES13_GuessesCostTheSession(t *testing.T) {
 		require.NoError(t, err)
 		return time.Since(p.Session.AuthTime) < time.Hour
 	}
-	guess := func() { require.NoError(t, w.PasswordGuessed(t.Context(), me.SessionID, 5, 10)) }
+	guess := func() {
+		_, err := w.PasswordGuessed(t.Context(), me.SessionID, 5, 10)
+		require.NoError(t, err)
+	}
 	for range 4 {
 		guess()
 	}
@@ -185,7 +188,10 @@ func TestSES13_ParallelGuessesAllCount(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	me := w.member(t, ada)
-	errs := race(crowd, func(int) error { return w.PasswordGuessed(t.Context(), me.SessionID, 5, 1000) })
+	errs := race(crowd, func(int) error {
+		_, err := w.PasswordGuessed(t.Context(), me.SessionID, 5, 1000)
+		return err
+	})
 	require.Equal(t, crowd, winners(t, errs))
 	require.Equal(t, crowd, one[int](t, w, `SELECT failed_guesses FROM sessions WHERE id = $1`, me.SessionID))
 }

@@ -120,7 +120,10 @@ func (s *Store) BindPhone(ctx context.Context, challenge uuid.UUID) (uuid.UUID, 
 		if err != nil {
 			return err
 		}
-		return tx.keepResult(ctx, challenge, ChallengeResult{AccountID: owner})
+		if err := tx.keepResult(ctx, challenge, ChallengeResult{AccountID: owner}); err != nil {
+			return err
+		}
+		return tx.record(ctx, owner, account.EventPhoneVerified, nil)
 	})
 	return owner, translate(err)
 }

@@ -28,7 +28,7 @@ func TestChangeProfile(t *testing.T) {
 		FullName: new("Ada"), UserType: new("company"), AudioUsage: new("business"), ReferralSource: new("a friend"),
 		PhoneNumber: new("+1987654321"), CountryCode: new("US"),
 	}
-	changed, err := w.ChangeProfile(t.Context(), before, whole)
+	changed, _, err := w.ChangeProfile(t.Context(), before, whole)
 	require.NoError(t, err)
 	require.Equal(t, w.account(t, signed.SessionID), changed, "what is returned is what is stored")
 	require.True(t, changed.UpdatedAt.After(before.UpdatedAt))
@@ -38,7 +38,7 @@ func TestChangeProfile(t *testing.T) {
 	})
 	require.False(t, changed.PhoneVerified)
 
-	partly, err := w.ChangeProfile(t.Context(), changed, account.ProfileChange{FullName: new(""), ReferralSource: new("")})
+	partly, _, err := w.ChangeProfile(t.Context(), changed, account.ProfileChange{FullName: new(""), ReferralSource: new("")})
 	require.NoError(t, err)
 	require.Nil(t, partly.Profile.FullName)
 	require.Nil(t, partly.Profile.ReferralSource)
@@ -51,18 +51,18 @@ func TestAUT07_AChangedNumberIsUnverified(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := w.account(t, w.member(t, "ada@example.com").SessionID)
-	w.exec(t, `UPDATE accounts SET phone_number = '+1234567890', phone_verified_at = now()`)
+	w.exec(t, `UPDATE accounts SET phone_number = '+1234567890', phone_verified_at = now() - interval '1 day'`)
 	for _, keeps := range []account.ProfileChange{
 		{PhoneNumber: new("+1234567890")}, {CountryCode: new("DE")}, {FullName: new("Ada")}, {},
 	} {
-		got, err := w.ChangeProfile(t.Context(), a, keeps)
+		got, _, err := w.ChangeProfile(t.Context(), a, keeps)
 		require.NoError(t, err)
 		require.True(t, got.PhoneVerified, keeps)
 	}
-	got, err := w.ChangeProfile(t.Context(), a, account.ProfileChange{PhoneNumber: new("+1234567891")})
+	got, _, err := w.ChangeProfile(t.Context(), a, account.ProfileChange{PhoneNumber: new("+1234567891")})
 	require.NoError(t, err)
 	require.False(t, got.PhoneVerified)
-	got, err = w.ChangeProfile(t.Context(), a, account.ProfileChange{PhoneNumber: new("+1234567890")})
+	got, _, err = w.ChangeProfile(t.Context(), a, account.ProfileChange{PhoneNumber: new("+1234567890")})
 	require.NoError(t, err)
 	require.False(t, got.PhoneVerified, "a former number is no proof")
 }
@@ -72,7 +72,7 @@ func TestChangeProfileOfAClosedAccount(t *testing.T) {
 	w := newWorld(t)
 	a := w.account(t, w.member(t, "ada@example.com").SessionID)
 	w.exec(t, `UPDATE accounts SET deleted_at = now()`)
-	_, err := w.ChangeProfile(t.Context(), a, account.ProfileChange{FullName: new("Ada")})
+	_, _, err := w.ChangeProfile(t.Context(), a, account.ProfileChange{FullName: new("Ada")})
 	require.ErrorIs(t, err, account.ErrNotFound)
 }
 
@@ -126,7 +126,7 @@ func TestWelcomeAndSiblings(t *testing.T) {
 	require.Equal(t, int64(50), welcome(second.AccountID).Remaining())
 	require.Equal(t, account.Welcome{Full: 100}, welcome(unproven.AccountID), "an unproven account learns nothing of others (PRE-11)")
 
-	w.exec(t, `UPDATE accounts SET phone_number = '+1234567890', phone_verified_at = now()`)
+	w.exec(t, `UPDATE accounts SET phone_number = '+1234567890', phone_verified_at = now() - interval '1 day'`)
 	require.True(t, welcome(second.AccountID).Unlockable)
 	require.False(t, welcome(first.AccountID).Unlockable, "it got everything")
 	require.False(t, welcome(unproven.AccountID).Unlockable)
@@ -160,7 +160,7 @@ func TestUnlockWelcome(t *testing.T) {
 		return granted
 	}
 	require.Zero(t, unlock(), "without a proven phone")
-	w.exec(t, `UPDATE accounts SET phone_number = '+1234567890', phone_verified_at = now() WHERE id = $1`, signed.AccountID)
+	w.exec(t, `UPDATE accounts SET phone_number = '+1234567890', phone_verified_at = now() - interval '1 day' WHERE id = $1`, signed.AccountID)
 	granted, welcome, err := w.UnlockWelcome(t.Context(), signed.AccountID)
 	require.NoError(t, err)
 	require.Equal(t, int64(50), granted)
@@ -177,7 +177,7 @@ func TestRaceUnlockWelcome(t *testing.T) {
 		w := newWorld(t)
 		w.member(t, "one@example.com", fingerprinted(laptop))
 		signed := w.member(t, "two@example.com", fingerprinted(laptop))
-		w.exec(t, `UPDATE accounts SET phone_number = '+1234567890', phone_verified_at = now() WHERE id = $1`, signed.AccountID)
+		w.exec(t, `UPDATE accounts SET phone_number = '+1234567890', phone_verified_at = now() - interval '1 day' WHERE id = $1`, signed.AccountID)
 		grants := make([]int64, crowd)
 		errs := race(crowd, func(i int) error {
 			granted, _, err := w.UnlockWelcome(t.Context(), signed.AccountID)

@@ -41,6 +41,16 @@ func (s *Store) LinkedProviders(ctx context.Context, accountID uuid.UUID) ([]acc
 // account.ErrProviderConnected when that outside account opens one already, or the account has one of that provider, and
 // account.ErrNotFound when the account is gone or unproven.
 func (s *Store) LinkProvider(ctx context.Context, accountID uuid.UUID, l account.LinkedProvider) (account.LinkedProvider, error) {
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) (err error) {
+		if l, err = tx.linkProvider(ctx, accountID, l); err != nil {
+			return err
+		}
+		return tx.record(ctx, accountID, account.EventProviderLinked, map[string]any{"provider": l.Provider})
+	})
+	return l, err
+}
+
+func (s *Store) linkProvider(ctx context.Context, accountID uuid.UUID, l account.LinkedProvider) (account.LinkedProvider, error) {
 	err := s.db.NewRaw(`
 		WITH owner AS (
 			SELECT id FROM accounts WHERE id = ? AND deleted_at IS NULL AND email_verified_at IS NOT NULL FOR UPDATE)
@@ -66,8 +76,10 @@ func (s *Store) UnlinkProvider(ctx context.Context, accountID uuid.UUID, p accou
 		if err := touched(res, err); err != nil {
 			return err
 		}
-		remaining, err = tx.keepWayIn(ctx, accountID)
-		return err
+		if remaining, err = tx.keepWayIn(ctx, accountID); err != nil {
+			return err
+		}
+		return tx.record(ctx, accountID, account.EventProviderUnlinked, map[string]any{"provider": p})
 	})
 	return remaining, translate(err)
 }

@@ -100,12 +100,12 @@ func (s *Store) makeByProvider(ctx context.Context, p ProviderSignIn, id *uuid.U
 	*id = uuid.New()
 	n := newAccount{
 		id: *id, email: p.Email, verified: true, name: p.Name, marketingOptIn: p.MarketingOptIn, origin: p.Origin,
-		method: "provider",
+		method: string(p.Link.Provider),
 	}
 	if err := s.createAccount(ctx, n, p.Bonus); err != nil {
 		return err
 	}
-	if _, err := s.LinkProvider(ctx, *id, p.Link); err != nil {
+	if _, err := s.linkProvider(ctx, *id, p.Link); err != nil {
 		return err
 	}
 	_, err = s.db.NewRaw(`UPDATE accounts SET primary_provider = ?, avatar_url = ? WHERE id = ?`,

@@ -22,7 +22,7 @@ type newAccount struct {
 	name           *string
 	marketingOptIn bool
 	origin         account.Origin
-	// method is how the account came to be: signup, register or provider.
+	// method is how the account came to be: signup, register or the name of a provider.
 	method string
 }
 
@@ -213,10 +213,16 @@ func (s *Store) disarm(ctx context.Context, id uuid.UUID) error {
 // PurgeUnverified deletes an account whose address was not proven within ttl, with everything of it. It returns how long
 // the account still has; 0 means that it is gone or verified.
 func (s *Store) PurgeUnverified(ctx context.Context, id uuid.UUID, ttl time.Duration) (time.Duration, error) {
-	res, err := s.db.NewRaw(`
-		DELETE FROM accounts WHERE id = ? AND email_verified_at IS NULL AND deleted_at IS NULL AND created_at <= now() - ? * interval '1 second'`,
-		id, seconds(ttl)).Exec(ctx)
-	if err := touched(res, err); !errors.Is(err, account.ErrNotFound) {
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		res, err := tx.db.NewRaw(`
+			DELETE FROM accounts WHERE id = ? AND email_verified_at IS NULL AND deleted_at IS NULL
+				AND created_at <= now() - ? * interval '1 second'`, id, seconds(ttl)).Exec(ctx)
+		if err := touched(res, err); err != nil {
+			return err
+		}
+		return tx.record(ctx, id, account.EventAccountPurged, map[string]any{"reason": "unproven"})
+	})
+	if !errors.Is(err, account.ErrNotFound) {
 		return 0, err
 	}
 	var left float64

@@ -129,22 +129,37 @@ func (s *Store) CreateSession(ctx context.Context, n NewSession) (account.Sessio
 
 // RevokeSession ends a session of an account. It returns account.ErrNotFound when the account has no such live session.
 func (s *Store) RevokeSession(ctx context.Context, accountID, id uuid.UUID, reason string) error {
-	res, err := s.db.NewRaw(`
-		UPDATE sessions s SET revoked_at = now(), revoke_reason = ?
-		WHERE id = ? AND account_id = ? AND `+sessionLive, reason, id, accountID).Exec(ctx)
-	return touched(res, err)
+	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		res, err := tx.db.NewRaw(`
+			UPDATE sessions s SET revoked_at = now(), revoke_reason = ?
+			WHERE id = ? AND account_id = ? AND `+sessionLive, reason, id, accountID).Exec(ctx)
+		if err := touched(res, err); err != nil {
+			return err
+		}
+		return tx.record(ctx, accountID, account.EventSessionRevoked, map[string]any{"session_id": id, "reason": reason})
+	})
 }
 
 // RevokeSessions ends every live session of an account but one, or all when but is uuid.Nil, and returns how many it ended.
 func (s *Store) RevokeSessions(ctx context.Context, accountID, but uuid.UUID, reason string) (int, error) {
-	res, err := s.db.NewRaw(`
-		UPDATE sessions s SET revoked_at = now(), revoke_reason = ?
-		WHERE account_id = ? AND id <> ? AND `+sessionLive, reason, accountID, but).Exec(ctx)
-	if err != nil {
-		return 0, translate(err)
-	}
-	n, err := res.RowsAffected()
-	return int(n), translate(err)
+	var n int64
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		res, err := tx.db.NewRaw(`
+			UPDATE sessions s SET revoked_at = now(), revoke_reason = ?
+			WHERE account_id = ? AND id <> ? AND `+sessionLive, reason, accountID, but).Exec(ctx)
+		if err == nil {
+			n, err = res.RowsAffected()
+		}
+		if err != nil || n == 0 {
+			return err
+		}
+		details := map[string]any{"sessions": n, "reason": reason}
+		if but != uuid.Nil {
+			details["kept"] = but
+		}
+		return tx.record(ctx, accountID, account.EventSessionsRevoked, details)
+	})
+	return int(n), err
 }
 
 const sessionListQuery = `

@@ -237,7 +237,16 @@ func laterWins(earlier, later account.Origin) account.Origin {
 	return later
 }
 
+// removeUnverified deletes the account that holds an address without proof, for whoever has just proven it.
 func (s *Store) removeUnverified(ctx context.Context, email string) error {
-	_, err := s.db.NewRaw(`DELETE FROM accounts WHERE email = ? AND email_verified_at IS NULL AND deleted_at IS NULL`, email).Exec(ctx)
-	return err
+	var gone uuid.UUID
+	err := translate(s.db.NewRaw(`
+		DELETE FROM accounts WHERE email = ? AND email_verified_at IS NULL AND deleted_at IS NULL RETURNING id`, email).Scan(ctx, &gone))
+	if errors.Is(err, account.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.record(ctx, gone, account.EventAccountPurged, map[string]any{"reason": "address_proven_by_another"})
 }

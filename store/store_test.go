@@ -25,14 +25,14 @@ func TestInTx_DeadlocksAreTriedAgain(t *testing.T) {
 			first, second = b, a
 		}
 		return w.InTx(t.Context(), func(ctx context.Context, tx *store.Store) error {
-			if _, err := tx.ChangeProfile(ctx, account.Account{ID: first}, account.ProfileChange{}); err != nil {
+			if _, _, err := tx.ChangeProfile(ctx, account.Account{ID: first}, account.ProfileChange{}); err != nil {
 				return err
 			}
 			if runs[i]++; runs[i] == 1 {
 				met.Done()
 				met.Wait()
 			}
-			_, err := tx.ChangeProfile(ctx, account.Account{ID: second}, account.ProfileChange{})
+			_, _, err := tx.ChangeProfile(ctx, account.Account{ID: second}, account.ProfileChange{})
 			return err
 		})
 	})

@@ -6,16 +6,16 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"gatehouse/account"
 )
 
 // sweepBatch bounds one statement, so that a backlog is worked off instead of running into the statement timeout.
 const sweepBatch = 1000
 
-// expired names the rows that have lost their point. The unverified accounts are those that their flow should have
-// purged a day ago.
+// expired names the rows that have lost their point.
 var expired = []struct{ table, where string }{
-	{"accounts", `email_verified_at IS NULL AND email IS NOT NULL AND deleted_at IS NULL AND created_at < now() - (? + 86400) * interval '1 second'`},
 	{"signup_attempts", `closed_at IS NULL AND expires_at < now() - interval '1 hour'`},
 	{"signup_attempts", `closed_at < now() - interval '1 day' AND NOT EXISTS (
 		SELECT 1 FROM accounts a WHERE a.id = signup_attempts.account_id AND a.email_verified_at IS NULL)`},
@@ -45,13 +45,9 @@ var expired = []struct{ table, where string }{
 // holds that nobody has ended. It may run
 // anywhere, any time, and twice at once.
 func (s *Store) Sweep(ctx context.Context, unverifiedTTL time.Duration) error {
-	var errs []error
+	errs := []error{s.purgeOverdue(ctx, unverifiedTTL)}
 	for _, e := range expired {
-		var args []any
-		if e.table == "accounts" {
-			args = append(args, seconds(unverifiedTTL))
-		}
-		errs = append(errs, s.sweep(ctx, e.table, e.where, args))
+		errs = append(errs, s.sweep(ctx, e.table, e.where))
 	}
 	_, err := s.db.NewRaw(`
 		UPDATE messages SET state = 'expired', next_retry_at = NULL, updated_at = now()
@@ -59,11 +55,25 @@ func (s *Store) Sweep(ctx context.Context, unverifiedTTL time.Duration) error {
 	return errors.Join(append(errs, translate(err), s.eraseOverdue(ctx), s.releaseExpired(ctx))...)
 }
 
-func (s *Store) sweep(ctx context.Context, table, where string, args []any) error {
+// purgeOverdue deletes the unverified accounts that their flow should have purged a day ago.
+func (s *Store) purgeOverdue(ctx context.Context, ttl time.Duration) error {
+	var overdue []uuid.UUID
+	err := s.db.NewRaw(`
+		SELECT id FROM accounts WHERE email_verified_at IS NULL AND email IS NOT NULL AND deleted_at IS NULL
+			AND created_at < now() - (? + 86400) * interval '1 second' LIMIT ?`, seconds(ttl), sweepBatch).Scan(ctx, &overdue)
+	errs := []error{translate(err)}
+	for _, id := range overdue {
+		_, err := s.PurgeUnverified(ctx, id, ttl)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Store) sweep(ctx context.Context, table, where string) error {
 	statement := fmt.Sprintf(`DELETE FROM %[1]s WHERE ctid = ANY (ARRAY(SELECT ctid FROM %[1]s WHERE %[2]s LIMIT %[3]d))`,
 		table, where, sweepBatch)
 	for {
-		res, err := s.db.NewRaw(statement, args...).Exec(ctx)
+		res, err := s.db.NewRaw(statement).Exec(ctx)
 		err = touched(res, err)
 		if errors.Is(err, account.ErrNotFound) {
 			return nil

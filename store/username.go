@@ -84,7 +84,10 @@ func (s *Store) ChangeUsername(ctx context.Context, ch UsernameChange) (old *str
 			INSERT INTO username_history (account_id, old_username, new_username, held_until)
 			VALUES (?0, ?1::text, ?2, CASE WHEN ?1::text IS NOT NULL THEN now() + ?3 * interval '1 second' END)`,
 			ch.AccountID, old, ch.Username, seconds(ch.Hold)).Exec(ctx)
-		return err
+		if err != nil {
+			return err
+		}
+		return tx.record(ctx, ch.AccountID, account.EventUsernameChanged, nil)
 	})
 	return old, translate(err)
 }

@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
 )
 
 // defaultTimeout bounds a call to Temporal on the request path.
@@ -68,7 +69,8 @@ func Dial(o Options) (*Client, error) {
 		FailureConverter: o.Keyring.FailureConverter(),
 		Credentials:      o.Security.credentials(),
 
-		ConnectionOptions: client.ConnectionOptions{TLS: secured},
+		ConnectionOptions:  client.ConnectionOptions{TLS: secured},
+		ContextPropagators: []workflow.ContextPropagator{actingPropagator{o.Keyring.DataConverter()}},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("temporal client: %w", err)

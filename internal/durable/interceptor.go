@@ -49,7 +49,9 @@ type activityErrors struct {
 // ExecuteActivity implements interceptor.ActivityInboundInterceptor.
 func (a *activityErrors) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
 	info := activity.GetInfo(ctx)
-	ctx = account.WithActing(ctx, account.Acting{Kind: account.ActorFlow, ID: info.WorkflowExecution.ID})
+	if account.ActingIn(ctx).Kind == account.ActorSystem {
+		ctx = account.WithActing(ctx, account.Acting{Kind: account.ActorFlow, ID: info.WorkflowExecution.ID})
+	}
 	result, err := a.Next.ExecuteActivity(ctx, in)
 	if err == nil || errors.Is(err, activity.ErrResultPending) {
 		return result, err
@@ -96,7 +98,7 @@ func (n *namedSleeps) Sleep(ctx workflow.Context, d time.Duration) error {
 
 // ExecuteWorkflow implements interceptor.WorkflowInboundInterceptor.
 func (w *workflowErrors) ExecuteWorkflow(ctx workflow.Context, in *interceptor.ExecuteWorkflowInput) (any, error) {
-	result, err := w.Next.ExecuteWorkflow(ctx, in)
+	result, err := w.Next.ExecuteWorkflow(onBehalfOfNobody(ctx), in)
 	return result, ToTemporal(err)
 }
 

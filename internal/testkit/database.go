@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	_ "embed" // audited.sql
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -78,7 +79,7 @@ var ready sync.Map
 func ensureTemplate(
 	ctx context.Context, conn *pgx.Conn, base string, migrate func(context.Context, string) error, fingerprint string,
 ) (string, error) {
-	sum := sha256.Sum256([]byte(fingerprint))
+	sum := sha256.Sum256([]byte(fingerprint + audited))
 	name := "template_" + hex.EncodeToString(sum[:8])
 	if _, done := ready.Load(name); done {
 		return name, nil
@@ -114,10 +115,33 @@ func makeTemplate(
 	if err := migrate(ctx, withDatabase(base, name)); err != nil {
 		return fmt.Errorf("migrate it: %w", err)
 	}
+	if err := guard(ctx, withDatabase(base, name)); err != nil {
+		return fmt.Errorf("guard the audit log: %w", err)
+	}
 	if _, err := conn.Exec(ctx, "ALTER DATABASE "+name+" WITH IS_TEMPLATE true ALLOW_CONNECTIONS false"); err != nil {
 		return fmt.Errorf("mark it whole: %w", err)
 	}
 	return nil
+}
+
+// audited is the guard of the audit log.
+//
+//go:embed audited.sql
+var audited string
+
+// guard makes a database with an audit log refuse changes that are not in it.
+func guard(ctx context.Context, url string) error {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	var has bool
+	if err := conn.QueryRow(ctx, "SELECT to_regclass('audit_events') IS NOT NULL").Scan(&has); err != nil || !has {
+		return err
+	}
+	_, err = conn.Exec(ctx, audited)
+	return err
 }
 
 // clone copies the template. Copying through the WAL took 32 ms where copying files, which asks for checkpoints, took 59.

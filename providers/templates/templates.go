@@ -66,8 +66,22 @@ const (
 	TwoFactorEnabled  = "two_factor_enabled"
 	TwoFactorDisabled = "two_factor_disabled"
 	BackupCodeUsed    = "backup_code_used"
-	// APIKeyCreated tells an owner that a key acts for the account from now on. Name is optional.
+	// TwoFactorLocked tells an owner that somebody tries codes of the second factor. Name is optional.
+	TwoFactorLocked = "two_factor_locked"
+	// APIKeyCreated tells an owner that a key acts for the account from now on, APIKeyDeleted that one no longer does. Name is
+	// optional.
 	APIKeyCreated = "api_key_created"
+	APIKeyDeleted = "api_key_deleted"
+	// SessionsEnded tells an owner that sessions were ended from another one, SessionGuessing that one was ended because
+	// somebody tried passwords in it. Name is optional.
+	SessionsEnded   = "sessions_ended"
+	SessionGuessing = "session_guessing"
+	// DeviceRemoved tells an owner that a device is trusted no longer, PhoneChanged that another number took the place of a
+	// verified one. Name is optional.
+	DeviceRemoved = "device_removed"
+	PhoneChanged  = "phone_changed"
+	// AccountReopened tells an owner that the closure of the account was undone. Name is optional.
+	AccountReopened = "account_reopened"
 	// AccountClosed brings the link that opens a closed account again. It needs a Link with a token and LinkHours; Name is
 	// optional. AccountErased is the receipt when nothing can bring it back. Name is optional.
 	AccountClosed = "account_closed"
@@ -130,7 +144,14 @@ var messages = []message{
 	load(TwoFactorEnabled),
 	load(TwoFactorDisabled),
 	load(BackupCodeUsed),
+	load(TwoFactorLocked),
 	load(APIKeyCreated),
+	load(APIKeyDeleted),
+	load(SessionsEnded),
+	load(SessionGuessing),
+	load(DeviceRemoved),
+	load(PhoneChanged),
+	load(AccountReopened),
 	load(AccountClosed, link, linkHours),
 	load(AccountErased),
 	load(SubscriptionPaid, plan, amount, date),
