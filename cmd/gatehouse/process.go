@@ -92,7 +92,13 @@ const prepareRetry = time.Second
 // prepareTemporal makes sure that the search attributes exist, for as long as it takes Temporal to answer.
 func (p *process) prepareTemporal(ctx context.Context) error {
 	return p.untilTemporal(ctx, func(ctx context.Context) error {
-		return durable.RegisterSearchAttributes(ctx, p.flows.Temporal(), p.config.TemporalNamespace)
+		err := durable.RegisterSearchAttributes(ctx, p.flows.Temporal(), p.config.TemporalNamespace)
+		if errors.Is(err, durable.ErrAttributesUnknown) {
+			// Whoever manages them there has made them, or every start is refused: it is not for us to stand still.
+			p.log.WarnContext(ctx, "search attributes are taken for granted", "cause", durable.Describe(err))
+			return nil
+		}
+		return err
 	})
 }
 

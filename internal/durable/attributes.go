@@ -2,7 +2,11 @@ package durable
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
@@ -40,13 +44,43 @@ func SearchAttributes() map[string]enums.IndexedValueType {
 	return all
 }
 
+// ErrAttributesUnknown means that we may not even look which search attributes there are.
+var ErrAttributesUnknown = errors.New("the server does not say which search attributes there are")
+
+// AttributesMissing means that we may not add search attributes, and some are missing.
+type AttributesMissing struct {
+	// Names are the missing ones with their types.
+	Names []string
+}
+
+// Error implements error.
+func (e *AttributesMissing) Error() string {
+	return "search attributes to create in the namespace: " + strings.Join(e.Names, ", ")
+}
+
+func missingAttributes(missing map[string]enums.IndexedValueType) error {
+	e := &AttributesMissing{}
+	for _, name := range slices.Sorted(maps.Keys(missing)) {
+		e.Names = append(e.Names, fmt.Sprintf("%s (%s)", name, missing[name]))
+	}
+	return e
+}
+
+// refused reports whether the server keeps this to itself: Temporal Cloud has search attributes managed elsewhere.
+func refused(err error) bool {
+	return is[*serviceerror.PermissionDenied](err) || is[*serviceerror.Unimplemented](err)
+}
+
 // RegisterSearchAttributes adds to the namespace those search attributes that it lacks. Without them every start that
-// sets one is refused.
+// sets one is refused. It returns ErrAttributesUnknown, or AttributesMissing with the names, where we may not look or add.
 func RegisterSearchAttributes(ctx context.Context, c client.Client, namespace string) error {
 	missing := SearchAttributes()
 	listed, err := c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{
 		Namespace: namespace,
 	})
+	if refused(err) {
+		return ErrAttributesUnknown
+	}
 	if err != nil {
 		return fmt.Errorf("list search attributes: %w", err)
 	}
@@ -63,6 +97,9 @@ func RegisterSearchAttributes(ctx context.Context, c client.Client, namespace st
 		Namespace:        namespace,
 		SearchAttributes: missing,
 	})
+	if refused(err) {
+		return missingAttributes(missing)
+	}
 	// Another process may have been faster.
 	if err != nil && !is[*serviceerror.AlreadyExists](err) {
 		return fmt.Errorf("add search attributes: %w", err)

@@ -46,6 +46,7 @@ type frontend struct {
 	lost int
 
 	attributes map[string]enums.IndexedValueType
+	unlisted   error
 	added      map[string]enums.IndexedValueType
 	namespaces map[string]time.Duration
 }
@@ -119,6 +120,9 @@ func (f *frontend) RegisterNamespace(
 func (f *frontend) ListSearchAttributes(
 	context.Context, *operatorservice.ListSearchAttributesRequest,
 ) (*operatorservice.ListSearchAttributesResponse, error) {
+	if f.unlisted != nil {
+		return nil, serviceerror.ToStatus(f.unlisted).Err()
+	}
 	return &operatorservice.ListSearchAttributesResponse{CustomAttributes: f.attributes}, nil
 }
 
@@ -333,6 +337,22 @@ func TestRegisterSearchAttributes(t *testing.T) {
 
 	f.attributes["Plan"] = enums.INDEXED_VALUE_TYPE_INT
 	require.ErrorContains(t, register(), "Plan")
+}
+
+func TestSearchAttributesThatOthersManage(t *testing.T) {
+	t.Parallel()
+	f, c, _ := serve(t)
+	f.attributes = durable.SearchAttributes()
+	delete(f.attributes, "Plan")
+	delete(f.attributes, "NextActionAt")
+	f.err = serviceerror.NewPermissionDenied("not here", "")
+	err := durable.RegisterSearchAttributes(t.Context(), c.Temporal(), "test")
+	require.EqualError(t, err, "search attributes to create in the namespace: NextActionAt (Datetime), Plan (Keyword)")
+	require.Equal(t, err.Error(), durable.Describe(err), "the log names them")
+
+	f.unlisted = serviceerror.NewUnimplemented("not here")
+	err = durable.RegisterSearchAttributes(t.Context(), c.Temporal(), "test")
+	require.ErrorIs(t, err, durable.ErrAttributesUnknown)
 }
 
 func TestEnsureNamespace(t *testing.T) {

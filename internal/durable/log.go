@@ -51,9 +51,11 @@ func nameOf(err error) string {
 		return fmt.Sprintf("%T(%s)", e, e.SQLState())
 	case syscall.Errno:
 		return e.Error()
+	case *AttributesMissing:
+		return e.Error()
 	}
 	for _, known := range []error{
-		context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, ErrNoFlow, ErrFlowExists,
+		context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, ErrNoFlow, ErrFlowExists, ErrAttributesUnknown,
 	} {
 		if known == err { //nolint:errorlint // This very link of the chain, not what it wraps.
 			return known.Error()
