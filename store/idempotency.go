@@ -68,3 +68,18 @@ func (s *Store) ReleaseKey(ctx context.Context, key string) error {
 	_, err := s.db.NewRaw(`UPDATE idempotency_keys SET locked_until = now() WHERE key = ? AND status IS NULL`, key).Exec(ctx)
 	return translate(err)
 }
+
+// SealedAnswers is how many kept answers begin alike: with the id of the key that sealed them.
+type SealedAnswers struct {
+	Prefix []byte
+	Count  int
+}
+
+// SealedAnswers counts the answers that are kept and not expired, by their first length bytes.
+func (s *Store) SealedAnswers(ctx context.Context, length int) ([]SealedAnswers, error) {
+	var found []SealedAnswers
+	err := s.db.NewRaw(`
+		SELECT substring(answer FROM 1 FOR ?) AS prefix, count(*) AS count FROM idempotency_keys
+		WHERE answer IS NOT NULL AND expires_at > now() GROUP BY 1 ORDER BY 1`, length).Scan(ctx, &found)
+	return found, translate(err)
+}

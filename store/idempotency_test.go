@@ -95,3 +95,23 @@ func TestKeyOfAnotherRequestIsRefusedWhileServing(t *testing.T) {
 	_, err = w.claim(t, "key", "another body")
 	require.ErrorIs(t, err, account.ErrIdempotencyKeyReused, "a dead holder's request may have changed something")
 }
+
+func TestSealedAnswersAreCountedByTheirKey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	keep := func(key, answer string, ttl time.Duration) {
+		_, err := w.ClaimKey(t.Context(), key, []byte("body"), lease, ttl)
+		require.NoError(t, err)
+		if answer != "" {
+			require.NoError(t, w.KeepAnswer(t.Context(), key, 200, []byte(answer)))
+		}
+	}
+	keep("a", "\x01aaaa rest", keyTTL)
+	keep("b", "\x01aaaa other", keyTTL)
+	keep("c", "\x01bbbb rest", keyTTL)
+	keep("expired", "\x01bbbb rest", -time.Hour)
+	keep("unanswered", "", keyTTL)
+	found, err := w.SealedAnswers(t.Context(), 5)
+	require.NoError(t, err)
+	require.Equal(t, []store.SealedAnswers{{Prefix: []byte("\x01aaaa"), Count: 2}, {Prefix: []byte("\x01bbbb"), Count: 1}}, found)
+}

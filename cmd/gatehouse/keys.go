@@ -16,7 +16,7 @@ import (
 
 func keysCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "keys", Short: "Make the keys of an installation, and API keys"}
-	cmd.AddCommand(generateKeysCommand(), createKeyCommand())
+	cmd.AddCommand(generateKeysCommand(), createKeyCommand(), codecKeysCommand())
 	return cmd
 }
 

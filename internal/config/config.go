@@ -333,6 +333,17 @@ func DatabaseURL() (string, error) {
 	return c.URL, nil
 }
 
+// CodecKeys reads the one setting that a rotation of it needs.
+func CodecKeys() (string, error) {
+	c, err := env.ParseAs[struct {
+		Keys string `env:"GATEHOUSE_CODEC_KEYS,required,notEmpty"`
+	}]()
+	if err != nil {
+		return "", errors.New("GATEHOUSE_CODEC_KEYS is not set; it is the keyset that the running processes have")
+	}
+	return c.Keys, nil
+}
+
 // OpsAddr reads the one setting that a health check needs: where the ops listener of the process is.
 func OpsAddr(setting string) (string, error) {
 	all := env.ToMap(os.Environ())

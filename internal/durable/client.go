@@ -44,9 +44,10 @@ type Options struct {
 
 // Client asks flows. It is safe for concurrent use.
 type Client struct {
-	temporal client.Client
-	timeout  time.Duration
-	lanes    lanes
+	temporal  client.Client
+	namespace string
+	timeout   time.Duration
+	lanes     lanes
 }
 
 // Dial returns a client that connects with its first call, so a Temporal that is down does not keep the API from
@@ -75,7 +76,7 @@ func Dial(o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("temporal client: %w", err)
 	}
-	return &Client{temporal: c, timeout: cmp.Or(o.Timeout, defaultTimeout)}, nil
+	return &Client{temporal: c, namespace: o.Namespace, timeout: cmp.Or(o.Timeout, defaultTimeout)}, nil
 }
 
 // Ask is an update of a flow that is started if it does not run.

@@ -5,7 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -26,6 +26,7 @@ var errKeyset = errors.New("codec keys: not a base64 Tink AEAD keyset")
 // safe for concurrent use.
 type Keyring struct {
 	primary  string
+	keys     []Key
 	cipher   tink.AEAD
 	data     converter.DataConverter
 	failures converter.FailureConverter
@@ -49,7 +50,7 @@ func NewKeyring(encoded string) (*Keyring, error) {
 	if err != nil {
 		return nil, errKeyset
 	}
-	k := &Keyring{primary: strconv.FormatUint(uint64(primary.KeyID()), 10), cipher: cipher}
+	k := &Keyring{primary: keyName(primary.KeyID()), keys: keysOf(handle), cipher: cipher}
 	k.data = converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), payloadCodec{k})
 	k.failures = newFailureConverter(k.data)
 	return k, nil
@@ -61,30 +62,7 @@ func GenerateKeyset() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("codec keys: generate: %w", err)
 	}
-	return writeKeyset(handle)
-}
-
-// RotateKeyset returns the keyset with a new primary key beside the old ones, which go on decrypting. A process that
-// still runs on the old keyset cannot read what the new key wrote: its tasks fail and are retried until it is restarted.
-// Keep an old key as long as the longest run plus the namespace's retention.
-func RotateKeyset(encoded string) (string, error) {
-	handle, err := readKeyset(encoded)
-	if err != nil {
-		return "", err
-	}
-	keys := keyset.NewManagerFromHandle(handle)
-	id, err := keys.Add(aead.AES256GCMKeyTemplate())
-	if err != nil {
-		return "", fmt.Errorf("codec keys: add a key: %w", err)
-	}
-	if err := keys.SetPrimary(id); err != nil {
-		return "", fmt.Errorf("codec keys: promote the new key: %w", err)
-	}
-	rotated, err := keys.Handle()
-	if err != nil {
-		return "", fmt.Errorf("codec keys: rotate: %w", err)
-	}
-	return writeKeyset(rotated)
+	return writeKeyset("", handle)
 }
 
 func readKeyset(encoded string) (*keyset.Handle, error) {
@@ -99,16 +77,11 @@ func readKeyset(encoded string) (*keyset.Handle, error) {
 	return handle, nil
 }
 
-func writeKeyset(handle *keyset.Handle) (string, error) {
-	var raw bytes.Buffer
-	if err := insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(&raw)); err != nil {
-		return "", fmt.Errorf("codec keys: write: %w", err)
-	}
-	return base64.StdEncoding.EncodeToString(raw.Bytes()), nil
-}
-
 // KeyID returns the id of the primary key, which is stored beside every payload it encrypted. It is no secret.
 func (k *Keyring) KeyID() string { return k.primary }
+
+// Keys returns the keys of the ring, in the order in which they were added.
+func (k *Keyring) Keys() []Key { return slices.Clone(k.keys) }
 
 // Seal encrypts plain with the primary key and binds it to aad, which must be shown again to open it.
 func (k *Keyring) Seal(plain, aad []byte) ([]byte, error) {

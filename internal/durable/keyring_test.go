@@ -139,29 +139,4 @@ func TestCodecPassesUnknownEncodings(t *testing.T) {
 	require.True(t, proto.Equal(before, plain), "the codec may not change what it is given")
 }
 
-func TestRotation(t *testing.T) {
-	t.Parallel()
-	first, err := durable.GenerateKeyset()
-	require.NoError(t, err)
-	second, err := durable.RotateKeyset("dev:" + first)
-	require.NoError(t, err)
-	before, err := durable.NewKeyring(first)
-	require.NoError(t, err)
-	after, err := durable.NewKeyring(second)
-	require.NoError(t, err)
-	require.NotEqual(t, before.KeyID(), after.KeyID())
-
-	var out string
-	old, err := before.DataConverter().ToPayload("old")
-	require.NoError(t, err)
-	require.NoError(t, after.DataConverter().FromPayload(old, &out), "the old key still decrypts")
-	require.Equal(t, "old", out)
-
-	young, err := after.DataConverter().ToPayload("new")
-	require.NoError(t, err)
-	require.Equal(t, after.KeyID(), keyID(young), "the new key encrypts")
-	err = before.DataConverter().FromPayload(young, &out)
-	require.ErrorContains(t, err, after.KeyID(), "the error names the key that is missing")
-}
-
 func keyID(p *commonpb.Payload) string { return string(p.GetMetadata()["encryption-key-id"]) }
