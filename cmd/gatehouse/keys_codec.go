@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"gatehouse/internal/config"
@@ -34,16 +35,31 @@ func listCodecKeysCommand() *cobra.Command {
 				return err
 			}
 			for _, k := range ring.Keys() {
-				use := "decrypts"
-				if k.Primary {
-					use = "encrypts and decrypts"
-				}
-				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s\n", k.ID, use); err != nil {
+				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s\n", k.ID, useOf(k)); err != nil {
 					return err
 				}
 			}
 			return nil
 		},
+	}
+}
+
+// useOf says what a key does in this ring.
+func useOf(k durable.Key) string {
+	if k.Primary {
+		return "encrypts"
+	}
+	return "decrypts"
+}
+
+// showCodecKeys tells the keys of this process, so that a rotation sees whether every process has taken a step.
+func showCodecKeys(registry prometheus.Registerer, ring *durable.Keyring) {
+	keys := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gatehouse_codec_key", Help: "1 for each key of the codec that this process knows: one encrypts, all decrypt.",
+	}, []string{"key", "use"})
+	registry.MustRegister(keys)
+	for _, k := range ring.Keys() {
+		keys.WithLabelValues(k.ID, useOf(k)).Set(1)
 	}
 }
 

@@ -60,6 +60,7 @@ func newProcess(role string) (*process, error) {
 	p.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "gatehouse_codec_failures_total", Help: "Payloads of Temporal that could not be decrypted: their key is missing here.",
 	}, func() float64 { return float64(p.keyring.Unread()) }))
+	showCodecKeys(p.registry, p.keyring)
 	p.flows, err = durable.Dial(durable.Options{
 		Address: cfg.TemporalAddress, Namespace: cfg.TemporalNamespace, Security: durable.Security(cfg.Temporal), Keyring: p.keyring, Logger: p.log,
 		Metrics: durable.Metrics(p.registry), Identity: identity(role), Timeout: cfg.FlowTimeout,
