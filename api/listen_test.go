@@ -145,7 +145,7 @@ func TestADrainingServerTakesRequestsAndLetsConnectionsGo(t *testing.T) {
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	get := func() *http.Response {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/openapi", nil)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/docs", nil)
 		require.NoError(t, err)
 		response, err := transport.RoundTrip(request)
 		require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -45,23 +46,47 @@ func MigrationFingerprint() string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
+// lockTries is how often a migration asks for a lock that somebody holds.
+const lockTries = 30
+
 // Migrate brings the schema up to date and returns the names of the migrations it applied. Two migrators wait for each
-// other; a failing file is rolled back and stays unapplied. Open the store without a statement timeout for it.
+// other; a failing file is rolled back and stays unapplied. Open the store without a statement timeout for it, and with a lock
+// timeout where others use the database: a file that does not get its lock in time is tried again after as long a pause, 30
+// times at most.
 func (s *Store) Migrate(ctx context.Context) ([]string, error) {
 	var applied []string
 	err := s.migrating(ctx, func(m *migrate.Migrator) error {
-		group, err := m.Migrate(ctx)
-		if group == nil {
-			return err
+		for try := 1; ; try++ {
+			names, err := up(ctx, m)
+			applied = append(applied, names...)
+			if refused, ok := errors.AsType[*pgconn.PgError](err); !ok || refused.Code != lockNotAvailable || try == lockTries {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return err
+			case <-time.After(s.lockTimeout):
+			}
 		}
-		if n := len(group.Migrations); err != nil && n > 0 {
-			group.Migrations = group.Migrations[:n-1] // the last one is the one that failed
-		}
-		for _, one := range group.Migrations {
-			applied = append(applied, one.Name+"_"+one.Comment)
-		}
-		return err
 	})
+	return applied, err
+}
+
+// lockNotAvailable is what Postgres says when a lock was not to be had in time.
+const lockNotAvailable = "55P03"
+
+// up applies what is left, and returns what it applied.
+func up(ctx context.Context, m *migrate.Migrator) (applied []string, err error) {
+	group, err := m.Migrate(ctx)
+	if group == nil {
+		return nil, err
+	}
+	if n := len(group.Migrations); err != nil && n > 0 {
+		group.Migrations = group.Migrations[:n-1] // the last one is the one that failed
+	}
+	for _, one := range group.Migrations {
+		applied = append(applied, one.Name+"_"+one.Comment)
+	}
 	return applied, err
 }
 
@@ -103,7 +128,9 @@ func (s *Store) migrating(ctx context.Context, fn func(*migrate.Migrator) error)
 		return err
 	}
 	// Not from the pool: those who wait for the lock must not hold the connections that its holder needs.
-	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
+	waiting := s.pool.Config().ConnConfig
+	delete(waiting.RuntimeParams, lockTimeoutParam) // another migrator may take its time
+	conn, err := pgx.ConnectConfig(ctx, waiting)
 	if err != nil {
 		return fmt.Errorf("connect to migrate: %w", translate(err))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -142,6 +143,46 @@ func TestOneStoreMigratesTwiceAtOnce(t *testing.T) {
 	})
 
 	require.Equal(t, 4, winners(t, errs), "waiting for the lock must not hold the connections that the holder needs")
+}
+
+// A migration that waits for a table lets others pass, and comes back.
+func TestMigrateDoesNotHoldUpTraffic(t *testing.T) {
+	t.Parallel()
+	const altersAccounts = "20261123000402"
+	w := emptyWorld(t)
+	all, err := w.Migrate(t.Context())
+	require.NoError(t, err)
+	w.exec(t, `UPDATE bun_migrations SET group_id = id`)
+	for w.count(t, `bun_migrations WHERE name >= '`+altersAccounts+`'`) > 0 {
+		require.NoError(t, w.Rollback(t.Context()))
+	}
+	missing, err := w.MissingMigrations(t.Context())
+	require.NoError(t, err)
+	polite, err := store.Open(store.Options{URL: w.url, StatementTimeout: -1, LockTimeout: 50 * time.Millisecond})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = polite.Close() })
+
+	slow, err := w.sql.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = slow.Exec(t.Context(), `SELECT count(*) FROM accounts`)
+	require.NoError(t, err)
+	var applied []string
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		applied, err = polite.Migrate(t.Context())
+		done <- err
+	}()
+	const waits = `pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'relation'`
+	for range 3 {
+		require.Eventually(t, func() bool { return w.count(t, waits) == 1 }, 10*time.Second, time.Millisecond, "it waits for its lock")
+		require.Eventually(t, func() bool { return w.count(t, waits) == 0 }, 10*time.Second, time.Millisecond, "and gives way")
+		w.count(t, "accounts")
+	}
+	require.NoError(t, slow.Rollback(t.Context()))
+	require.NoError(t, <-done)
+	require.Equal(t, missing, applied)
+	require.Equal(t, all[len(all)-len(applied):], applied)
 }
 
 func TestMissingMigrations(t *testing.T) {

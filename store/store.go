@@ -26,6 +26,8 @@ type Store struct {
 	// bun and pool are nil inside a transaction: there, db is the only handle in scope.
 	bun  *bun.DB
 	pool *pgxpool.Pool
+	// lockTimeout is that of Options.
+	lockTimeout time.Duration
 	// prover is who showed the code that the transaction has consumed: its changes are theirs.
 	prover *account.Acting
 }
@@ -40,11 +42,15 @@ type Options struct {
 	Application string
 	// StatementTimeout bounds every statement: 0 means 4 seconds, negative means no bound (migrations).
 	StatementTimeout time.Duration
+	// LockTimeout bounds how long a migration waits for a lock on a table, and so how long it holds up those who come after it,
+	// before it lets them pass and tries again. 0 means no bound.
+	LockTimeout time.Duration
 }
 
 const (
 	connectTimeout   = 3 * time.Second
 	statementTimeout = 4 * time.Second
+	lockTimeoutParam = "lock_timeout"
 )
 
 // Open prepares a pool; it does not connect before the first query.
@@ -63,6 +69,9 @@ func Open(o Options) (*Store, error) {
 	cfg.ConnConfig.RuntimeParams["standard_conforming_strings"] = "on"
 	bound := max(cmp.Or(o.StatementTimeout, statementTimeout), 0)
 	cfg.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(bound.Milliseconds(), 10)
+	if o.LockTimeout > 0 {
+		cfg.ConnConfig.RuntimeParams[lockTimeoutParam] = strconv.FormatInt(o.LockTimeout.Milliseconds(), 10)
+	}
 	cfg.ConnConfig.RuntimeParams["application_name"] = o.Application
 	cfg.AfterConnect = func(_ context.Context, c *pgx.Conn) error {
 		c.TypeMap().RegisterType(&pgtype.Type{
@@ -75,7 +84,7 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("open the database pool: %w", err)
 	}
 	db := bun.NewDB(stdlib.OpenDBFromPool(pool), pgdialect.New())
-	return &Store{db: db, bun: db, pool: pool}, nil
+	return &Store{db: db, bun: db, pool: pool, lockTimeout: o.LockTimeout}, nil
 }
 
 // Close returns every connection.

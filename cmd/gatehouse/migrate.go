@@ -2,12 +2,16 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"gatehouse/internal/config"
 	"gatehouse/store"
 )
+
+// lockTimeout is how long a migration may hold up the requests that queue behind it: less than they have.
+const lockTimeout = 2 * time.Second
 
 func migrateCommand() *cobra.Command {
 	var down bool
@@ -18,7 +22,7 @@ func migrateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			db, err := store.Open(store.Options{URL: url, Application: "gatehouse-migrate", StatementTimeout: -1})
+			db, err := store.Open(store.Options{URL: url, Application: "gatehouse-migrate", StatementTimeout: -1, LockTimeout: lockTimeout})
 			if err != nil {
 				return err
 			}

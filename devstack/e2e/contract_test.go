@@ -113,16 +113,23 @@ type system struct {
 // startSystem runs an API and a worker with settings in pairs, beside those of quick. What they log is checked at the end.
 func startSystem(t testing.TB, settings ...string) *system {
 	t.Helper()
-	s := &system{}
-	s.stack, s.api, s.worker = stacktest.StartAll(t, stacktest.Options{Env: quick(settings...)})
+	stack := stacktest.Start(t, stacktest.Options{Env: quick(settings...)})
+	worker := stack.StartWorker(t, nil)
+	s := onStack(t, stack)
+	s.worker = worker
+	t.Cleanup(func() { requireCleanLog(t, s.worker) })
+	return s
+}
+
+// onStack runs an API on a stack whose workers somebody else started.
+func onStack(t testing.TB, stack *stacktest.Stack) *system {
+	t.Helper()
+	s := &system{stack: stack, api: stack.StartAPI(t, nil)}
 	keys, err := secret.NewKeys(s.stack.Setting("GATEHOUSE_SECRET_KEY"))
 	require.NoError(t, err)
 	s.keys, s.db, s.client = keys, openDatabase(t, s.stack), newClient(s.stack.BaseURL)
 	s.watch(t)
-	t.Cleanup(func() {
-		requireCleanLog(t, s.api)
-		requireCleanLog(t, s.worker)
-	})
+	t.Cleanup(func() { requireCleanLog(t, s.api) })
 	return s
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -110,6 +111,8 @@ type load struct {
 	made     []madeAccount
 	// repeated counts the requests that got no answer, or a 503, and were sent again.
 	repeated int
+	// refused are the answers that were a server's fault.
+	refused []string
 }
 
 type madeAccount struct{ email, id, token string }
@@ -140,34 +143,38 @@ func (l *load) signUpAgainAndAgain(ctx context.Context, t testing.TB) {
 	}
 }
 
-func (l *load) signUp(ctx context.Context, t testing.TB) {
+// signUp returns nil when it got an answer that it never should, and has said so.
+func (l *load) signUp(ctx context.Context, t testing.TB) *madeAccount {
 	email := newEmail()
 	accepted := l.insist(ctx, t, call{
 		Path: pathInitiateSignup, Key: rand.Text(), Body: fields{"email": email, "password": password},
 	}, http.StatusOK, http.StatusAccepted)
 	if accepted == nil {
-		return
+		return nil
 	}
 	l.mu.Lock()
 	l.accepted = append(l.accepted, email)
 	l.mu.Unlock()
-	code := l.codeOf(ctx, t, email)
+	code := l.mailed(ctx, t, email, `SELECT coalesce(max(code), '') FROM dev_inbox WHERE recipient = $1 AND code <> ''`)
 	done := l.insist(ctx, t, call{
 		Path: pathCompleteSignup, Key: rand.Text(), Body: fields{"email": email, "code": code},
 	}, http.StatusOK)
 	if done == nil {
-		return
+		return nil
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	var body struct {
 		ID           string `json:"id"`
 		SessionToken string `json:"session_token"`
 	}
 	if err := json.Unmarshal(done.Body, &body); err != nil {
 		t.Errorf("%s: %v", done.Body, err)
+		return nil
 	}
-	l.made = append(l.made, madeAccount{email, body.ID, body.SessionToken})
+	made := madeAccount{email, body.ID, body.SessionToken}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.made = append(l.made, made)
+	return &made
 }
 
 // insist sends a request until it gets one of the wanted answers; nil means that it got one it never should.
@@ -193,25 +200,28 @@ func (l *load) insist(ctx context.Context, t testing.TB, in call, wanted ...int)
 		}
 		l.mu.Lock()
 		l.repeated++
+		if err == nil && got.Status >= http.StatusInternalServerError {
+			l.refused = append(l.refused, fmt.Sprintf("%s: %d %s", in.Path, got.Status, got.Body))
+		}
 		l.mu.Unlock()
 		<-again.C
 	}
 }
 
-// codeOf takes the code from the database, because the inbox is a page of the API that is being stopped.
-func (l *load) codeOf(ctx context.Context, t testing.TB, email string) string {
+// mailed takes what a mail brought from the database, because the inbox is a page of the API that is being stopped.
+func (l *load) mailed(ctx context.Context, t testing.TB, email, query string) string {
 	ctx, cancel := context.WithTimeout(ctx, repairPatience)
 	defer cancel()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
 	for {
-		var code string
-		err := l.db.QueryRow(ctx, `SELECT coalesce(max(code), '') FROM dev_inbox WHERE recipient = $1 AND code <> ''`, email).Scan(&code)
-		if err == nil && code != "" {
-			return code
+		var found string
+		err := l.db.QueryRow(ctx, query, email).Scan(&found)
+		if err == nil && found != "" {
+			return found
 		}
 		if ctx.Err() != nil {
-			t.Errorf("no code came within %s: %v", repairPatience, err)
+			t.Errorf("no mail came within %s: %v", repairPatience, err)
 			return ""
 		}
 		<-again.C

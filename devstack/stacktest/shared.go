@@ -88,20 +88,49 @@ func findBinary() (string, error) {
 	if s.Binary != "" {
 		return filepath.Abs(s.Binary)
 	}
+	root, err := sourceRoot()
+	if err != nil {
+		return "", err
+	}
+	dir, err := sharedDir()
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(dir, "gatehouse")
+	return binary, buildIn(root, binary)
+}
+
+// sourceRoot is where the source of gatehouse lies.
+func sourceRoot() (string, error) {
 	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "gatehouse").Output()
 	if err != nil {
 		return "", fmt.Errorf("find the source of gatehouse: %w", err)
 	}
-	if shared.dir, err = os.MkdirTemp("", "gatehouse-test-bin-"); err != nil {
+	return strings.TrimSpace(string(root)), nil
+}
+
+// sharedDir is a directory for what the tests of a process share. Hold the lock of shared.
+func sharedDir() (string, error) {
+	if shared.dir != "" {
+		return shared.dir, nil
+	}
+	dir, err := os.MkdirTemp("", "gatehouse-test-bin-")
+	if err != nil {
 		return "", fmt.Errorf("make a directory for the binary: %w", err)
 	}
-	binary := filepath.Join(shared.dir, "gatehouse")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "./cmd/gatehouse") //nolint:gosec // a fixed command line
-	build.Dir = strings.TrimSpace(string(root))
+	shared.dir = dir
+	return dir, nil
+}
+
+// buildIn builds the source in a directory.
+func buildIn(root, binary string, flags ...string) error {
+	args := append(append([]string{"build", "-buildvcs=false"}, flags...), "-o", binary, "./cmd/gatehouse")
+	build := exec.Command("go", args...) //nolint:gosec // a fixed command line
+	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build gatehouse: %w\n%s", err, out)
+		return fmt.Errorf("build gatehouse: %w\n%s", err, out)
 	}
-	return binary, nil
+	return nil
 }
 
 // inherited is this process's environment without settings of Gatehouse, which would leak a developer's into the tests.

@@ -155,15 +155,25 @@ func (s *Stack) Setting(name string) string { return s.env[name] }
 // Command runs the gatehouse binary with arguments to its end and returns what it printed on standard output.
 func (s *Stack) Command(t testing.TB, extra map[string]string, args ...string) string {
 	t.Helper()
+	out, err := s.TryCommand(t, extra, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TryCommand is Command for one that may fail. The error has what it printed on standard error.
+func (s *Stack) TryCommand(t testing.TB, extra map[string]string, args ...string) (string, error) {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), s.binary, args...) //nolint:gosec // our own binary
 	cmd.Env = s.Env(extra)
 	var faults strings.Builder
 	cmd.Stderr = &faults
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", filepath.Base(s.binary), strings.Join(args, " "), err, faults.String())
+		err = fmt.Errorf("%s %s: %w\n%s", filepath.Base(s.binary), strings.Join(args, " "), err, faults.String())
 	}
-	return string(out)
+	return string(out), err
 }
 
 // StartAPI starts an API with settings beyond those of the stack and returns once it is ready. With another

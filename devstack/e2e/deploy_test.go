@@ -1,0 +1,415 @@
+//go:build unix
+
+package e2e_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflowservice/v1"
+
+	"gatehouse/devstack/stacktest"
+	"gatehouse/internal/durable"
+	"gatehouse/internal/testkit"
+)
+
+// nextBuild is gatehouse with one step more in every flow: before its first activity behind the change "next-first", and before
+// any later one behind "next-later". With NEXT_BUILD=careless there is nothing before the steps.
+func nextBuild(t *testing.T) string {
+	t.Helper()
+	const interceptors = "func interceptors("
+	return stacktest.BuildVariant(t, "next", map[string]func(string) string{
+		"worker/worker.go": func(text string) string { return strings.Replace(text, interceptors, "func todaysInterceptors(", 1) },
+		"worker/next.go":   func(string) string { return nextInterceptor },
+	})
+}
+
+const nextInterceptor = `package worker
+
+import (
+	"log/slog"
+	"os"
+	"time"
+
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/workflow"
+)
+
+func interceptors(logger *slog.Logger) []interceptor.WorkerInterceptor {
+	return append(todaysInterceptors(logger), &next{careless: os.Getenv("NEXT_BUILD") == "careless"})
+}
+
+type next struct {
+	interceptor.WorkerInterceptorBase
+	careless bool
+}
+
+func (n *next) InterceptWorkflow(_ workflow.Context, in interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
+	return &nextInbound{interceptor.WorkflowInboundInterceptorBase{Next: in}, n.careless}
+}
+
+type nextInbound struct {
+	interceptor.WorkflowInboundInterceptorBase
+	careless bool
+}
+
+func (n *nextInbound) Init(out interceptor.WorkflowOutboundInterceptor) error {
+	return n.Next.Init(&nextOutbound{interceptor.WorkflowOutboundInterceptorBase{Next: out}, n.careless, "next-first"})
+}
+
+type nextOutbound struct {
+	interceptor.WorkflowOutboundInterceptorBase
+	careless bool
+	change   string
+}
+
+func (n *nextOutbound) step(ctx workflow.Context) {
+	if n.careless || workflow.GetVersion(ctx, n.change, workflow.DefaultVersion, 1) == 1 {
+		n.Next.NewTimer(ctx, time.Hour)
+	}
+	n.change = "next-later"
+}
+
+func (n *nextOutbound) ExecuteActivity(ctx workflow.Context, name string, args ...any) workflow.Future {
+	n.step(ctx)
+	return n.Next.ExecuteActivity(ctx, name, args...)
+}
+
+func (n *nextOutbound) ExecuteLocalActivity(ctx workflow.Context, name string, args ...any) workflow.Future {
+	n.step(ctx)
+	return n.Next.ExecuteLocalActivity(ctx, name, args...)
+}
+`
+
+const (
+	heldChanges = "next-first,next-later"
+	heldSetting = "GATEHOUSE_HELD_CHANGES"
+	buildID     = "GATEHOUSE_WORKER_BUILD_ID"
+	// nextSteps finds the runs that took a step of the next build in their middle.
+	nextSteps = "TemporalChangeVersion = 'next-later-1'"
+)
+
+// flows is a client of the stack's Temporal that has its keys.
+func flows(t *testing.T, s *stacktest.Stack) *durable.Client {
+	t.Helper()
+	keys, err := durable.NewKeyring(s.Setting("GATEHOUSE_CODEC_KEYS"))
+	require.NoError(t, err)
+	client, err := durable.Dial(durable.Options{
+		Address: s.TemporalAddress, Namespace: s.Namespace, Keyring: keys, Logger: slog.New(slog.DiscardHandler), Timeout: patience,
+	})
+	require.NoError(t, err)
+	t.Cleanup(client.Close)
+	return client
+}
+
+// blocked reads the history of every run, and returns how many there are and the ids of those in which a worker's code did not
+// fit the history.
+func blocked(t *testing.T, c *durable.Client) (runs int, ids []string) {
+	t.Helper()
+	list := &workflowservice.ListWorkflowExecutionsRequest{}
+	for {
+		page, err := c.Temporal().ListWorkflow(t.Context(), list)
+		require.NoError(t, err)
+		for _, run := range page.GetExecutions() {
+			runs++
+			id := run.GetExecution().GetWorkflowId()
+			events := c.Temporal().GetWorkflowHistory(t.Context(), id, run.GetExecution().GetRunId(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+			for events.HasNext() {
+				event, err := events.Next()
+				require.NoError(t, err)
+				switch event.GetWorkflowTaskFailedEventAttributes().GetCause() { //nolint:exhaustive // the others pass
+				case enums.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR, enums.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE:
+					ids = append(ids, id)
+				}
+			}
+		}
+		if list.NextPageToken = page.GetNextPageToken(); len(list.NextPageToken) == 0 {
+			return runs, ids
+		}
+	}
+}
+
+func count(t *testing.T, c *durable.Client, query string) int64 {
+	t.Helper()
+	answer, err := c.Temporal().CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{Query: query})
+	require.NoError(t, err)
+	return answer.GetCount()
+}
+
+// rollout is people who sign up, subscribe and reset their password one after the other, payers whose subscriptions renew every
+// few seconds, and the journal of what they were told.
+type rollout struct {
+	*load
+	s           *system
+	tokens, ids []string
+	// bought are the subscriptions that were answered, renewed the addresses whose new password was.
+	bought  []string
+	renewed []string
+	// others is how many accounts the test has made beside those of the load.
+	others int
+	stop   context.CancelFunc
+}
+
+func (s *system) underLoad(t *testing.T, c *client, users int) *rollout {
+	t.Helper()
+	r := &rollout{load: &load{c: c, db: s.db}, s: s}
+	r.tokens, r.ids = s.payers(t, 3, 4)
+	ctx, stop := context.WithCancel(t.Context())
+	t.Cleanup(stop)
+	r.stop = stop
+	for range users {
+		r.all.Go(func() {
+			for ctx.Err() == nil && !t.Failed() {
+				r.live(t.Context(), t)
+			}
+		})
+	}
+	return r
+}
+
+// live is what one person does.
+func (r *rollout) live(ctx context.Context, t *testing.T) {
+	before := r.signUp(ctx, t)
+	if before == nil {
+		return
+	}
+	order := subscribe(before.token, premiumPlan, visa)
+	order.Key = rand.Text()
+	bought := r.insist(ctx, t, order, http.StatusOK)
+	asked := call{Path: pathForgotPassword, Key: rand.Text(), Body: fields{"email": before.email}}
+	if bought == nil || r.insist(ctx, t, asked, http.StatusOK, http.StatusAccepted) == nil {
+		return
+	}
+	token := r.mailed(ctx, t, before.email, `SELECT coalesce(max(substring(body FROM 'token=([A-Za-z0-9_-]+)')), '') FROM dev_inbox
+		WHERE recipient = $1 AND subject = 'Choose a new password'`)
+	body := fields{"token": token, "new_password": newPassword}
+	if r.insist(ctx, t, call{Path: pathResetPassword, Key: rand.Text(), Body: body}, http.StatusOK) == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bought, r.renewed = append(r.bought, bought.text(t, "id")), append(r.renewed, before.email)
+}
+
+// end stops the load, and holds what is there to the journal.
+func (r *rollout) end(t *testing.T) {
+	t.Helper()
+	r.stop()
+	r.all.Wait()
+	require.Empty(t, r.refused, "nobody was told of a fault")
+	for _, m := range r.made {
+		require.Equal(t, []string{m.id}, r.db.texts(t, `SELECT id::text FROM accounts WHERE email = $1`, m.email))
+	}
+	require.Equal(t, len(r.made)+len(r.ids)+r.others, r.db.number(t, `SELECT count(*) FROM accounts`), "an account that nobody was told of")
+	require.Zero(t, r.db.number(t, unbalanced))
+	require.Zero(t, r.db.number(t, orphans))
+	for i, id := range r.ids {
+		r.s.stillPaying(t, r.tokens[i], id, repairPatience)
+	}
+	for _, id := range r.bought {
+		require.Equal(t, "active", r.s.statusOf(t, id))
+		r.s.requireOneChargeEach(t, id)
+	}
+	r.s.requireBooks(t)
+	for _, email := range r.renewed {
+		require.Equal(t, http.StatusOK, r.s.login(t, email, newPassword).Status, email)
+	}
+	t.Logf("%d accounts, %d subscriptions, %d resets; %d requests were sent again", len(r.made), len(r.bought), len(r.renewed), r.repeated)
+}
+
+// Old and new workers side by side, as a rolling update has them: first new ones that hold their change back, then, once no
+// worker is left that does not know it, ones that begin it.
+func TestDeploy_OldAndNewWorkersShareTheFlows(t *testing.T) {
+	t.Parallel()
+	next := nextBuild(t)
+	s := startSystem(t)
+	temporal := flows(t, s.stack)
+	const more = 6
+	r := s.underLoad(t, s.client, 3)
+	r.await(t, more)
+
+	held := s.stack.Using(next).StartWorker(t, map[string]string{heldSetting: heldChanges})
+	r.await(t, more)
+	s.worker.Stop(t, stopPatience)
+	r.await(t, more)
+	require.Zero(t, count(t, temporal, nextSteps), "the change is held back")
+	begun := s.stack.Using(next).StartWorker(t, nil)
+	r.await(t, more)
+	held.Stop(t, stopPatience)
+	r.await(t, more)
+	r.end(t)
+
+	runs, ids := blocked(t, temporal)
+	require.Greater(t, runs, len(r.made))
+	require.Empty(t, ids, "flows that a worker's code did not fit")
+	require.Positive(t, count(t, temporal, nextSteps), "flows took the new way")
+	require.Positive(t, count(t, temporal, nextSteps+" AND TemporalChangeVersion = 'next-first-1'"))
+	begun.Stop(t, stopPatience)
+}
+
+// Versioned workers: a build gets nothing before it is promoted; then what starts goes to it and so do open flows, but for those
+// of minutes, which end with the build that they began with.
+func TestDeploy_ABuildIsPromoted(t *testing.T) {
+	t.Parallel()
+	next := nextBuild(t)
+	stack := stacktest.Start(t, stacktest.Options{Env: quick()})
+	v1 := stack.StartWorker(t, map[string]string{buildID: "v1"})
+	require.Contains(t, stack.Command(t, nil, "worker", "promote", "v1"), "build v1 gets 100% of the flows")
+	s := onStack(t, stack)
+	temporal := flows(t, stack)
+	const more = 6
+	r := s.underLoad(t, s.client, 3)
+	r.await(t, more)
+
+	v2 := stack.Using(next).StartWorker(t, map[string]string{buildID: "v2"})
+	r.await(t, more)
+	require.Zero(t, count(t, temporal, nextSteps), "it gets no work yet")
+	// Both begin with the old build. One of them ends before its workers are gone.
+	inTime, tooLate := newEmail(), newEmail()
+	tokens := map[string]string{}
+	for _, email := range []string{inTime, tooLate} {
+		s.signUp(t, email)
+		r.others++
+		tokens[email] = s.forgot(t, email, 1)
+	}
+	stack.Command(t, nil, "worker", "promote", "v2", "--percent", "50")
+	r.await(t, more)
+	stack.Command(t, nil, "worker", "promote", "v2")
+	r.await(t, more)
+	require.Positive(t, count(t, temporal, nextSteps), "open flows and new ones went over to it")
+	require.Equal(t, http.StatusOK, s.reset(t, tokens[inTime], newPassword).Status)
+	r.end(t)
+	testkit.Eventually(t, patience, func() bool { return pinnedTo(t, stack, "v1") == 1 }, "all but one to have ended where they began")
+	runs, ids := blocked(t, temporal)
+	require.Greater(t, runs, len(r.made))
+	require.Empty(t, ids, "flows that a worker's code did not fit")
+
+	v1.Stop(t, stopPatience)
+	require.Contains(t, stack.Command(t, nil, "worker", "release", "v1"), "released 1 flows")
+	done := retry(t, s.client, call{Path: pathResetPassword, Key: rand.Text(), Body: fields{"token": tokens[tooLate], "new_password": newPassword}})
+	require.Equal(t, http.StatusOK, done.Status, "%s", done.Body)
+	v2.Stop(t, stopPatience)
+}
+
+// pinnedTo is how many open flows only the workers of a build can go on with.
+func pinnedTo(t *testing.T, s *stacktest.Stack, build string) int {
+	t.Helper()
+	var versions []struct {
+		BuildID string `json:"build_id"`
+		Pinned  int    `json:"pinned"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(s.Command(t, nil, "worker", "versions", "--json")), &versions))
+	for _, v := range versions {
+		if v.BuildID == build {
+			return v.Pinned
+		}
+	}
+	t.Fatalf("no build %s in %v", build, versions)
+	return 0
+}
+
+// A build that changes steps without a thought for what is open is found before it is deployed; and if it is deployed, it blocks
+// flows, which the scan of these tests sees, and the build before frees them.
+func TestDeploy_ACarelessBuildIsFound(t *testing.T) {
+	t.Parallel()
+	careful := nextBuild(t)
+	careless := map[string]string{"NEXT_BUILD": "careless"}
+	s := startSystem(t)
+	temporal := flows(t, s.stack)
+	email := newEmail()
+	s.initiate(t, email)
+	code := s.awaitCode(t, email)
+	s.payers(t, 1, 60)
+	testkit.Eventually(t, patience, func() bool { return count(t, temporal, "ExecutionStatus = 'Running'") >= 2 }, "flows to be listed")
+
+	require.Regexp(t, `replayed \d+ flows, 0 of them fail`, s.stack.Command(t, nil, "flows", "replay"))
+	require.Regexp(t, `replayed \d+ flows, 0 of them fail`, s.stack.Using(careful).Command(t, nil, "flows", "replay"))
+	require.Contains(t, s.stack.Using(careful).Command(t, careless, "flows", "replay", "--query", "FlowKind = 'nothing'"), "replayed 0 flows")
+	said, err := s.stack.Using(careful).TryCommand(t, careless, "flows", "replay", "--query", "ExecutionStatus = 'Running'")
+	require.ErrorContains(t, err, "do not deploy it")
+	require.Contains(t, said, "TMPRL1100")
+	require.Contains(t, said, "Signup\tsignup/")
+	require.Contains(t, said, "Subscription\tsub/")
+	require.NotContains(t, said, email)
+
+	s.worker.Stop(t, stopPatience)
+	wrong := s.stack.Using(careful).StartWorker(t, careless)
+	finish := call{Path: pathCompleteSignup, Key: rand.Text(), Body: fields{"email": email, "code": code}}
+	require.Equal(t, http.StatusServiceUnavailable, s.tolerant(t).send(t, finish).Status)
+	_, ids := blocked(t, temporal)
+	require.True(t, slices.ContainsFunc(ids, func(id string) bool { return strings.HasPrefix(id, "signup/") }), "%v", ids)
+	wrong.Stop(t, stopPatience)
+	s.worker = s.stack.StartWorker(t, nil)
+	require.Equal(t, http.StatusOK, retry(t, s.tolerant(t).client, finish).Status)
+}
+
+// Every process is replaced, one after the other, beside a second one: whoever is connected notices nothing but a connection
+// that closes.
+func TestDeploy_EveryProcessIsReplacedUnderLoad(t *testing.T) {
+	t.Parallel()
+	s := startSystem(t, "GATEHOUSE_DRAIN_DELAY", "1s")
+	second, addr := secondAPI(t)
+	other := s.stack.StartAPI(t, second)
+	both := newClient(s.base)
+	both.http.Transport = &balancer{next: both.http.Transport, hosts: []string{strings.TrimPrefix(s.base, "http://"), addr}}
+	const more = 6
+	r := s.underLoad(t, both, 4)
+	r.await(t, more)
+	for range 2 {
+		stopping := make(chan struct{})
+		go func(p *stacktest.Process) {
+			defer close(stopping)
+			p.Stop(t, stopPatience)
+		}(s.api)
+		testkit.Eventually(t, patience, func() bool {
+			_, ready := probe(t, s.stack.OpsURL+"/readyz")
+			return strings.Contains(ready, "stopping: failed")
+		}, "the load balancer to hear of it")
+		status, _ := probe(t, s.stack.BaseURL+"/docs")
+		require.Equal(t, http.StatusOK, status, "it still serves whoever has not heard")
+		<-stopping
+		s.api = s.stack.StartAPI(t, nil)
+		r.await(t, more)
+		other.Stop(t, stopPatience)
+		other = s.stack.StartAPI(t, second)
+		next := s.stack.StartWorker(t, nil)
+		s.worker.Stop(t, stopPatience)
+		s.worker = next
+		r.await(t, more)
+	}
+	r.end(t)
+}
+
+// probe is what a check of a load balancer sees; 0 when nobody answers.
+func probe(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	got, err := newClient(url).try(t.Context(), call{})
+	if err != nil {
+		return 0, ""
+	}
+	return got.Status, string(got.Body)
+}
+
+// balancer sends requests to hosts in turns.
+type balancer struct {
+	next  http.RoundTripper
+	hosts []string
+	turn  atomic.Uint64
+}
+
+// RoundTrip implements http.RoundTripper.
+func (b *balancer) RoundTrip(request *http.Request) (*http.Response, error) {
+	request = request.Clone(request.Context())
+	request.URL.Host = b.hosts[b.turn.Add(1)%uint64(len(b.hosts))]
+	request.Host = request.URL.Host
+	return b.next.RoundTrip(request)
+}
