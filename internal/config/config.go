@@ -88,7 +88,8 @@ type Config struct {
 
 	// SecretKey is 32 bytes in base64; every hash and derived key comes from it.
 	SecretKey string `env:"GATEHOUSE_SECRET_KEY"`
-	// SigningKey is the Ed25519 seed in base64 that signs access tokens.
+	// SigningKey is the Ed25519 seed in base64 that signs access tokens. Behind it, with commas between, may stand others
+	// whose tokens are good and which are published, too: one that will sign next, or did before.
 	SigningKey string `env:"GATEHOUSE_SIGNING_KEY"`
 	// CodecKeys is the Tink AEAD keyset in base64 that encrypts Temporal payloads and stored answers; its primary key encrypts.
 	CodecKeys string `env:"GATEHOUSE_CODEC_KEYS"`
@@ -273,7 +274,7 @@ func (c Config) validate() error {
 		switch {
 		case k.value == "":
 			fault(k.setting, "is not set; `gatehouse keys generate` prints one of each")
-		case c.Environment == Production && strings.HasPrefix(k.value, devPrefix):
+		case c.Environment == Production && strings.Contains(k.value, devPrefix): // anywhere: one may be a list
 			fault(k.setting, "was generated for development; `gatehouse keys generate` prints one for production")
 		}
 	}

@@ -124,19 +124,20 @@ func TestProductionRefusesWhatSuitsADevelopersMachine(t *testing.T) {
 	require.True(t, c.Codec.Serve)
 
 	for change, setting := range map[string]string{
-		"GATEHOUSE_SECRET_KEY=" + devKey:              "GATEHOUSE_SECRET_KEY",
-		"GATEHOUSE_SIGNING_KEY=" + devKey:             "GATEHOUSE_SIGNING_KEY",
-		"GATEHOUSE_CODEC_KEYS=" + devKey:              "GATEHOUSE_CODEC_KEYS",
-		"GATEHOUSE_SECRET_KEY=":                       "GATEHOUSE_SECRET_KEY",
-		"GATEHOUSE_SMTP_HOST=":                        "GATEHOUSE_SMTP_HOST",
-		"GATEHOUSE_TWILIO_ACCOUNT_SID=":               "GATEHOUSE_TWILIO_ACCOUNT_SID",
-		"GATEHOUSE_STRIPE_SECRET_KEY=":                "GATEHOUSE_STRIPE_SECRET_KEY",
-		"GATEHOUSE_STRIPE_URL=api.stripe.com":         "GATEHOUSE_STRIPE_URL",
-		"GATEHOUSE_BASE_URL=http://accounts.example":  "GATEHOUSE_BASE_URL",
-		"GATEHOUSE_BASE_URL=HTTPX://accounts.example": "GATEHOUSE_BASE_URL",
-		"GATEHOUSE_CODEC_PASSWORD=":                   "GATEHOUSE_CODEC_PASSWORD",
-		"GATEHOUSE_CODEC_PASSWORD=fifteen-letters":    "GATEHOUSE_CODEC_PASSWORD",
-		"GATEHOUSE_BASE_URL=":                         "GATEHOUSE_BASE_URL", // the default is for a developer's machine
+		"GATEHOUSE_SECRET_KEY=" + devKey:                                              "GATEHOUSE_SECRET_KEY",
+		"GATEHOUSE_SIGNING_KEY=" + devKey:                                             "GATEHOUSE_SIGNING_KEY",
+		"GATEHOUSE_SIGNING_KEY=" + production["GATEHOUSE_SIGNING_KEY"] + "," + devKey: "GATEHOUSE_SIGNING_KEY",
+		"GATEHOUSE_CODEC_KEYS=" + devKey:                                              "GATEHOUSE_CODEC_KEYS",
+		"GATEHOUSE_SECRET_KEY=":                                                       "GATEHOUSE_SECRET_KEY",
+		"GATEHOUSE_SMTP_HOST=":                                                        "GATEHOUSE_SMTP_HOST",
+		"GATEHOUSE_TWILIO_ACCOUNT_SID=":                                               "GATEHOUSE_TWILIO_ACCOUNT_SID",
+		"GATEHOUSE_STRIPE_SECRET_KEY=":                                                "GATEHOUSE_STRIPE_SECRET_KEY",
+		"GATEHOUSE_STRIPE_URL=api.stripe.com":                                         "GATEHOUSE_STRIPE_URL",
+		"GATEHOUSE_BASE_URL=http://accounts.example":                                  "GATEHOUSE_BASE_URL",
+		"GATEHOUSE_BASE_URL=HTTPX://accounts.example":                                 "GATEHOUSE_BASE_URL",
+		"GATEHOUSE_CODEC_PASSWORD=":                                                   "GATEHOUSE_CODEC_PASSWORD",
+		"GATEHOUSE_CODEC_PASSWORD=fifteen-letters":                                    "GATEHOUSE_CODEC_PASSWORD",
+		"GATEHOUSE_BASE_URL=":                                                         "GATEHOUSE_BASE_URL", // the default is for a developer's machine
 	} {
 		_, err := load(t, production, change)
 		require.ErrorContains(t, err, setting, change)

@@ -24,34 +24,53 @@ const (
 	clockLeeway    = 30 * time.Second
 )
 
-// AccessTokens signs and checks access tokens: EdDSA, one key, strict parsing (RFC 8725). The token only names the
-// session; what it may do is read from the database on every request.
+// AccessTokens signs and checks access tokens: EdDSA, strict parsing (RFC 8725). One key signs; those beside it are on
+// their way in or out, and checked and published all the same. The token only names the session; what it may do is read
+// from the database on every request.
 type AccessTokens struct {
-	key       ed25519.PrivateKey
-	kid       string
+	key ed25519.PrivateKey
+	kid string
+	// kids are the ids of all keys, in the order of the setting.
+	kids      []string
+	public    map[string]ed25519.PublicKey
 	issuer    string
 	parser    *jwt.Parser
 	validator *jwt.Validator
 	verified  verifiedTokens
 }
 
-// NewAccessTokens reads GATEHOUSE_SIGNING_KEY, the base64 of an Ed25519 seed. issuer is the public base URL.
+// NewAccessTokens reads GATEHOUSE_SIGNING_KEY, the base64 of Ed25519 seeds with commas between. issuer is the public base
+// URL.
 func NewAccessTokens(encoded, issuer string, clock account.Clock) (*AccessTokens, error) {
-	key, err := signingKey(encoded)
+	keys, err := signingKeys(encoded)
 	if err != nil {
 		return nil, err
 	}
-	public, _ := key.Public().(ed25519.PublicKey)
-	thumbprint := sha256.Sum256([]byte(`{"crv":"Ed25519","kty":"OKP","x":"` + base64.RawURLEncoding.EncodeToString(public) + `"}`))
 	rules := []jwt.ParserOption{
 		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithAudience(accessAudience), jwt.WithIssuer(issuer),
 		jwt.WithExpirationRequired(), jwt.WithStrictDecoding(), jwt.WithLeeway(clockLeeway), jwt.WithTimeFunc(clock.Now),
 		// No judgement of iat: the database's clock writes it, and one that is ahead of ours makes no token worse.
 	}
-	return &AccessTokens{
-		key: key, kid: base64.RawURLEncoding.EncodeToString(thumbprint[:]), issuer: issuer,
+	t := &AccessTokens{
+		key: keys[0], public: map[string]ed25519.PublicKey{}, issuer: issuer,
 		parser: jwt.NewParser(rules...), validator: jwt.NewValidator(rules...),
-	}, nil
+	}
+	for _, key := range keys {
+		public, _ := key.Public().(ed25519.PublicKey)
+		kid := thumbprint(public)
+		if _, twice := t.public[kid]; twice {
+			return nil, errors.New("GATEHOUSE_SIGNING_KEY names a key twice")
+		}
+		t.kids, t.public[kid] = append(t.kids, kid), public
+	}
+	t.kid = t.kids[0]
+	return t, nil
+}
+
+// thumbprint is the id of a public key (RFC 7638).
+func thumbprint(public ed25519.PublicKey) string {
+	sum := sha256.Sum256([]byte(`{"crv":"Ed25519","kty":"OKP","x":"` + base64.RawURLEncoding.EncodeToString(public) + `"}`))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 type accessClaims struct {
@@ -97,10 +116,11 @@ func (t *AccessTokens) Session(token string) (uuid.UUID, error) {
 	_, err := t.parser.ParseWithClaims(token, &claims, func(parsed *jwt.Token) (any, error) {
 		kid, _ := parsed.Header["kid"].(string)
 		typ, _ := parsed.Header["typ"].(string)
-		if kid != t.kid || typ != accessType || parsed.Header["crit"] != nil {
+		public, known := t.public[kid]
+		if !known || typ != accessType || parsed.Header["crit"] != nil {
 			return nil, errNotOurs
 		}
-		return t.key.Public(), nil
+		return public, nil
 	})
 	if err != nil {
 		return uuid.Nil, errNotOurs
@@ -115,10 +135,12 @@ func (t *AccessTokens) Session(token string) (uuid.UUID, error) {
 
 // JWKS returns the public keys as a JSON Web Key Set (RFC 7517, RFC 8037).
 func (t *AccessTokens) JWKS() ([]byte, error) {
-	public, _ := t.key.Public().(ed25519.PublicKey)
-	set := map[string]any{"keys": []map[string]string{{
-		"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": t.kid,
-		"x": base64.RawURLEncoding.EncodeToString(public),
-	}}}
-	return json.Marshal(set)
+	keys := make([]map[string]string, 0, len(t.kids))
+	for _, kid := range t.kids {
+		keys = append(keys, map[string]string{
+			"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": kid,
+			"x": base64.RawURLEncoding.EncodeToString(t.public[kid]),
+		})
+	}
+	return json.Marshal(map[string]any{"keys": keys})
 }

@@ -155,10 +155,15 @@ func mac(key []byte, parts ...string) []byte {
 	return h.Sum(nil)
 }
 
-func signingKey(encoded string) (ed25519.PrivateKey, error) {
-	seed, err := decodeKey(encoded)
-	if err != nil {
-		return nil, fmt.Errorf("GATEHOUSE_SIGNING_KEY %w", err)
+// signingKeys reads the keys of a list, the one that signs first.
+func signingKeys(encoded string) ([]ed25519.PrivateKey, error) {
+	var keys []ed25519.PrivateKey
+	for one := range strings.SplitSeq(encoded, ",") {
+		seed, err := decodeKey(strings.TrimSpace(one))
+		if err != nil {
+			return nil, fmt.Errorf("GATEHOUSE_SIGNING_KEY %w, or several with commas between", err)
+		}
+		keys = append(keys, ed25519.NewKeyFromSeed(seed))
 	}
-	return ed25519.NewKeyFromSeed(seed), nil
+	return keys, nil
 }
