@@ -35,6 +35,9 @@ const (
 // AlertCodeGuessing is the alert that codes of many people are guessed wrong (security.md OTP-15).
 const AlertCodeGuessing = "code_guessing"
 
+// AlertWebhookDisabled is the alert that a receiver of webhooks is told nothing any more: it failed for too long, or is gone.
+const AlertWebhookDisabled = "webhook_disabled"
+
 // RateLimits returns every rate limit per client address that refuses anybody.
 func RateLimits() []RateLimit {
 	return []RateLimit{LimitLogin, LimitSignup, LimitSend, LimitVerify, LimitCheck, LimitLookup, LimitPush, LimitWrite}

@@ -34,6 +34,9 @@ type Activities struct {
 	UndoURL string
 	// Flows are the flows of subscriptions; reconciliations alone ask for them.
 	Flows Flows
+	// Webhooks hands events to receivers, on the terms of WebhookRules.
+	Webhooks     WebhookPoster
+	WebhookRules account.WebhookRules
 	// Meter counts what operators watch; nil counts nothing.
 	Meter Meter
 	Log   *slog.Logger
@@ -47,6 +50,10 @@ type Meter interface {
 	Charged(result account.ChargeResult)
 	// Found counts what a reconciliation found amiss, once a reconciliation.
 	Found(f account.Finding)
+	// Hooked counts an attempt to tell a receiver of an event, by how the delivery stands after it.
+	Hooked(state account.WebhookState)
+	// Alerted counts an event that the log holds for the operators' alarms.
+	Alerted(alert string)
 }
 
 func (a *Activities) bonus() store.Bonus {

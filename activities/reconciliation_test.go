@@ -80,6 +80,10 @@ func (*audit) Tried(account.Channel, account.SendResult) {}
 
 func (*audit) Charged(account.ChargeResult) {}
 
+func (*audit) Hooked(account.WebhookState) {}
+
+func (*audit) Alerted(string) {}
+
 func (a *audit) input() activities.ReconciliationInput {
 	return activities.ReconciliationInput{ID: "run", Since: a.run.Since, Until: a.run.Until}
 }

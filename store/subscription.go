@@ -221,7 +221,7 @@ func planID(p *account.Plan) *string {
 	return &p.ID
 }
 
-// keepChange writes what comes with a change of a subscription: invoices, credits and the event.
+// keepChange writes what comes with a change of a subscription: invoices, credits, the event, and what receivers are told of it.
 func (s *Store) keepChange(ctx context.Context, c account.SubscriptionChange, key string, at time.Time) error {
 	if c.Settled != nil {
 		if err := s.settleInvoice(ctx, *c.Settled); err != nil {
@@ -245,7 +245,10 @@ func (s *Store) keepChange(ctx context.Context, c account.SubscriptionChange, ke
 	}
 	_, err := s.db.NewRaw(`INSERT INTO subscription_events (subscription_id, version, key, event, status, at) VALUES (?, ?, ?, ?, ?, ?)`,
 		c.After.ID, c.After.Version, key, c.Event, c.After.Status, at).Exec(ctx)
-	return translate(err)
+	if err != nil {
+		return translate(err)
+	}
+	return s.Tell(ctx, c.WebhookEvent(at))
 }
 
 // grantPeriod grants the credits of a paid invoice, once. Whoever has paid once is not a first-time buyer any more.

@@ -38,12 +38,12 @@ var expired = []struct{ table, where string }{
 	{"provider_links", `expires_at < now() - interval '1 day'`},
 	{"reconciliations", `started_at < now() - interval '400 days'`},
 	{"messages", `created_at < now() - interval '90 days'`},
+	{"webhook_events", `created_at < now() - interval '30 days'`},
 	{"dev_inbox", `created_at < now() - interval '7 days'`},
 }
 
-// Sweep removes what has expired, a batch at a time, marks messages that nobody tries to send any more, and ends
-// holds that nobody has ended. It may run
-// anywhere, any time, and twice at once.
+// Sweep removes what has expired, a batch at a time, marks messages that nobody tries to send any more, ends holds that nobody
+// has ended, and has webhooks started whose flow is gone. It may run anywhere, any time, and twice at once.
 func (s *Store) Sweep(ctx context.Context, unverifiedTTL time.Duration) error {
 	errs := []error{s.purgeOverdue(ctx, unverifiedTTL)}
 	for _, e := range expired {
@@ -52,7 +52,7 @@ func (s *Store) Sweep(ctx context.Context, unverifiedTTL time.Duration) error {
 	_, err := s.db.NewRaw(`
 		UPDATE messages SET state = 'expired', next_retry_at = NULL, updated_at = now()
 		WHERE state = 'queued' AND updated_at < now() - interval '25 hours'`).Exec(ctx)
-	return errors.Join(append(errs, translate(err), s.eraseOverdue(ctx), s.releaseExpired(ctx))...)
+	return errors.Join(append(errs, translate(err), s.eraseOverdue(ctx), s.releaseExpired(ctx), s.reviveWebhooks(ctx))...)
 }
 
 // purgeOverdue deletes the unverified accounts that their flow should have purged a day ago.

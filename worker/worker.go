@@ -45,10 +45,13 @@ const stickyWait = time.Second
 // billingAtOnce is how many steps of subscriptions a worker takes at once: a burst of renewals leaves it time for the rest.
 const billingAtOnce = 4
 
+// webhooksAtOnce is how many receivers a worker waits for at once.
+const webhooksAtOnce = 200
+
 // Run polls all queues until ctx ends, then lets running tasks finish and returns nil. It returns an error when a
 // worker cannot start, or when Temporal refuses one for good (its namespace is gone, say): the process should end then.
 func Run(ctx context.Context, d Deps) error {
-	fatal := make(chan error, 4)
+	fatal := make(chan error, 5)
 	all := d.workers(func(err error) { fatal <- err })
 
 	started := make([]worker.Worker, 0, len(all))
@@ -59,8 +62,9 @@ func Run(ctx context.Context, d Deps) error {
 		}
 		started = append(started, w)
 	}
-	d.Logger.InfoContext(ctx, "worker started", slog.String("build_id", d.Build.ID),
-		slog.Any("queues", []string{durable.QueueFlows, durable.QueueBilling, durable.QueueNotify, durable.QueuePayments}))
+	d.Logger.InfoContext(ctx, "worker started", slog.String("build_id", d.Build.ID), slog.Any("queues", []string{
+		durable.QueueFlows, durable.QueueBilling, durable.QueueNotify, durable.QueueWebhooks, durable.QueuePayments,
+	}))
 	if d.Started != nil {
 		d.Started()
 	}
@@ -105,10 +109,15 @@ func (d Deps) workers(onFatal func(error)) []worker.Worker {
 	notify := worker.New(d.Client.Temporal(), durable.QueueNotify, options)
 	notify.RegisterActivity(d.Activities)
 
+	hanging := options
+	hanging.MaxConcurrentActivityExecutionSize = webhooksAtOnce
+	webhooks := worker.New(d.Client.Temporal(), durable.QueueWebhooks, hanging)
+	webhooks.RegisterActivity(d.Activities)
+
 	options.TaskQueueActivitiesPerSecond = d.PaymentRate
 	payments := worker.New(d.Client.Temporal(), durable.QueuePayments, options)
 	payments.RegisterActivity(d.Activities)
-	return []worker.Worker{flows, billing, notify, payments}
+	return []worker.Worker{flows, billing, notify, webhooks, payments}
 }
 
 // interceptors are what surrounds every workflow and activity, when it is run as when it is replayed.

@@ -43,6 +43,7 @@ func Register(r worker.Registry) {
 	moving(Subscription, SubscriptionWorkflow)
 	moving(Reconciliation, ReconciliationWorkflow)
 	moving(AccountClosure, AccountClosureWorkflow)
+	moving(WebhookDelivery, WebhookDeliveryWorkflow)
 }
 
 // stagesVersion is 1 for flows whose search attributes follow every stage. Those that began before show in them, until their

@@ -18,6 +18,7 @@ import (
 	"gatehouse/providers/payment"
 	"gatehouse/providers/push"
 	"gatehouse/providers/sms"
+	"gatehouse/providers/webhook"
 	"gatehouse/worker"
 	"gatehouse/workflows"
 )
@@ -27,6 +28,8 @@ const (
 	noticeEvery = 10 * time.Second
 	// realignEvery is how long a subscription may be out of line with its account.
 	realignEvery = 10 * time.Second
+	// webhookEvery is how long an event may wait until somebody starts to tell it.
+	webhookEvery = time.Second
 	// sampleLife is after how many times without another look the last one stands for the present no more.
 	sampleLife = 3
 )
@@ -76,11 +79,13 @@ func (p *process) runWorker(ctx context.Context, build worker.Build) error {
 	if err := p.prepareTemporal(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
+	receivers := p.receivers()
+	defer receivers.Close()
 	steps := &activities.Activities{
 		Store: p.store, Keys: p.keys, Mail: sender, Phones: phones, Push: devices, Payments: payments, Policy: p.config.Policy,
 		Billing: p.config.Billing, Clock: p.clock, ConfirmURL: p.config.ConfirmURL,
 		ResetURL: p.config.ResetURL, UndoURL: p.config.ClosureUndoURL, Log: p.log,
-		Flows: workflows.SubscriptionFlows{Client: p.flows}, Meter: p.meter,
+		Flows: workflows.SubscriptionFlows{Client: p.flows}, Webhooks: receivers, WebhookRules: p.config.Webhook, Meter: p.meter,
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	ready := ops.All(map[string]ops.Check{"postgres": p.store.Ping, "temporal": p.flows.Healthy, "stopping": stopping(ctx)})
@@ -118,6 +123,9 @@ func (p *process) sweep(ctx context.Context, group *errgroup.Group) {
 	every("subscriptions", realignEvery, func(ctx context.Context) error {
 		return worker.RealignSubscriptions(ctx, p.store, p.flows)
 	})
+	every("webhooks", webhookEvery, func(ctx context.Context) error {
+		return worker.StartWebhooks(ctx, p.store, p.flows, p.config.Webhook)
+	})
 	samples := telemetry.NewSamples(p.registry, p.clock, sampleLife*p.config.SampleEvery)
 	every("samples", p.config.SampleEvery, worker.Sampler{
 		Store: p.store, Flows: p.flows, Clock: p.clock, Every: p.config.SampleEvery, Keep: samples.Keep, Drop: samples.Drop,
@@ -130,4 +138,11 @@ func (p *process) inbox() providers.Sender {
 		return nil
 	}
 	return inbox.New(p.store)
+}
+
+// receivers posts events to whoever was added.
+func (p *process) receivers() *webhook.Client {
+	return webhook.New(webhook.Options{
+		Local: p.config.Environment == config.Development, Networks: p.config.Webhook.Networks, Timeout: p.config.Webhook.Timeout,
+	})
 }

@@ -132,6 +132,8 @@ type Config struct {
 	// after midnight UTC.
 	ReconcileEvery time.Duration `env:"GATEHOUSE_RECONCILE_EVERY" envDefault:"24h"`
 	ReconcileAt    time.Duration `env:"GATEHOUSE_RECONCILE_AT" envDefault:"3h"`
+	// Webhook is how receivers are told of events; `gatehouse webhooks add` adds one.
+	Webhook account.WebhookRules `envPrefix:"GATEHOUSE_WEBHOOK_"`
 	// PaymentRate is how many requests a second the payment provider gets from all workers together.
 	PaymentRate float64 `env:"GATEHOUSE_PAYMENT_RATE" envDefault:"50"`
 }
@@ -260,6 +262,9 @@ func (c Config) validate() error {
 	for _, name := range notPositive(c) {
 		fault(name, "must be more than 0")
 	}
+	if c.Webhook.Timeout > maxWebhookTimeout {
+		fault("GATEHOUSE_WEBHOOK_TIMEOUT", "is %s; a receiver may take %s at most", c.Webhook.Timeout, maxWebhookTimeout)
+	}
 	if t := c.Mail.TLS; t != "starttls" && t != "tls" && t != "none" {
 		fault("GATEHOUSE_SMTP_TLS", "is %q; it must be starttls, tls or none", t)
 	}
@@ -298,6 +303,9 @@ func (c Config) validate() error {
 	}
 	return errors.Join(faults...)
 }
+
+// maxWebhookTimeout leaves an attempt time for what comes before and after it.
+const maxWebhookTimeout = 30 * time.Second
 
 // links are the settings that must be addresses.
 func (c Config) links() map[string]string {

@@ -11,4 +11,6 @@ const (
 	QueueBilling = "account-billing"
 	// QueuePayments runs the activities that ask the payment provider, at the rate it bears.
 	QueuePayments = "account-payments"
+	// QueueWebhooks runs the activities that tell receivers of events: they are others' machines, and may all hang.
+	QueueWebhooks = "account-webhooks"
 )

@@ -12,7 +12,7 @@ import (
 // Meter counts what operations and activities meet. Each count begins at zero with the process, so that its first event is a
 // rise that an alert sees.
 type Meter struct {
-	limited, guesses, alerts, attempts, charges, findings *prometheus.CounterVec
+	limited, guesses, alerts, attempts, charges, findings, hooks *prometheus.CounterVec
 }
 
 // NewMeter registers the counters. It panics when the registry has them already.
@@ -31,6 +31,8 @@ func NewMeter(registry prometheus.Registerer) *Meter {
 		charges:  counter("gatehouse_charge_attempts_total", "Charges asked for: succeeded, declined, or unknown yet.", "result"),
 		findings: counter("gatehouse_billing_findings_total",
 			"What reconciliations found amiss; what was not repaired is an alarm.", "kind", "repaired"),
+		hooks: counter("gatehouse_webhook_attempts_total",
+			"Attempts to tell receivers of events, by how the delivery stands: delivered, waiting, dead, or owed (receiver disabled).", "state"),
 	}
 	for _, limit := range account.RateLimits() {
 		m.limited.WithLabelValues(limit.Name)
@@ -40,7 +42,12 @@ func NewMeter(registry prometheus.Registerer) *Meter {
 			m.guesses.WithLabelValues(string(purpose), string(result))
 		}
 	}
-	m.alerts.WithLabelValues(account.AlertCodeGuessing)
+	for _, alert := range []string{account.AlertCodeGuessing, account.AlertWebhookDisabled} {
+		m.alerts.WithLabelValues(alert)
+	}
+	for _, state := range []account.WebhookState{account.WebhookDelivered, account.WebhookWaiting, account.WebhookDead, account.WebhookOwed} {
+		m.hooks.WithLabelValues(string(state))
+	}
 	for _, channel := range []account.Channel{account.ChannelEmail, account.ChannelSMS, account.ChannelWhatsApp, account.ChannelPush} {
 		for _, result := range []account.SendResult{account.SendSent, account.SendDead, account.SendFailed} {
 			m.attempts.WithLabelValues(string(channel), string(result))
@@ -80,6 +87,9 @@ func (m *Meter) Charged(result account.ChargeResult) { m.charges.WithLabelValues
 func (m *Meter) Found(f account.Finding) {
 	m.findings.WithLabelValues(string(f.Kind), strconv.FormatBool(f.Repaired)).Inc()
 }
+
+// Hooked counts an attempt to tell a receiver of an event, by how the delivery stands after it.
+func (m *Meter) Hooked(state account.WebhookState) { m.hooks.WithLabelValues(string(state)).Inc() }
 
 // Sweeps watches the sweeps of a worker.
 type Sweeps struct {

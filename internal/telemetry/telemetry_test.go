@@ -53,6 +53,7 @@ func TestMeter_EveryCountBeginsAtZero(t *testing.T) {
 	m.Guessed(account.PurposeReset, account.GuessWrong)
 	m.Alerted(account.AlertCodeGuessing)
 	m.Tried(account.ChannelSMS, account.SendFailed)
+	m.Hooked(account.WebhookDead)
 	m.Charged(account.ChargeDeclined)
 	m.Found(account.Finding{Kind: account.FindingOverdue, Repaired: false})
 	after := values(t, r)
@@ -60,7 +61,8 @@ func TestMeter_EveryCountBeginsAtZero(t *testing.T) {
 	for _, name := range []string{
 		`gatehouse_rate_limited_total{limit="login"}`, `gatehouse_code_guesses_total{purpose="reset",result="wrong"}`,
 		`gatehouse_alerts_total{alert="code_guessing"}`, `gatehouse_message_attempts_total{channel="sms",result="failed"}`,
-		`gatehouse_charge_attempts_total{result="declined"}`, `gatehouse_billing_findings_total{kind="overdue",repaired="false"}`,
+		`gatehouse_charge_attempts_total{result="declined"}`, `gatehouse_webhook_attempts_total{state="dead"}`,
+		`gatehouse_billing_findings_total{kind="overdue",repaired="false"}`,
 	} {
 		require.InDelta(t, 1, after[name], 0, name)
 	}
