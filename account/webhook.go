@@ -2,6 +2,7 @@ package account
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -171,9 +172,21 @@ var subscriptionEvents = []string{
 	"plan_change_undone", "plan_change_declined",
 }
 
+// accountEvents are those of the audit log that are about an account.
+var accountEvents = []EventName{
+	EventAccountCreated, EventAccountPurged, EventAccountClosed, EventAccountReopened, EventAccountErased, EventAccountDeactivated,
+	EventAccountReactivated, EventEmailVerified, EventEmailChanged, EventEmailRemoved, EventPhoneVerified, EventPhoneChanged,
+	EventUsernameChanged, EventPasswordAdded, EventPasswordChanged, EventPasswordReset, EventSessionRevoked, EventSessionsRevoked,
+	EventFactorEnabled, EventFactorDisabled, EventFactorLocked, EventBackupCodeUsed, EventDeviceTrusted, EventDeviceRevoked,
+	EventProviderLinked, EventProviderUnlinked, EventKeyCreated, EventKeyRevoked,
+}
+
 // WebhookTypes are the types of all events that receivers can ask for.
 func WebhookTypes() []string {
 	var all []string
+	for _, name := range accountEvents {
+		all = append(all, string(name))
+	}
 	for _, e := range subscriptionEvents {
 		all = append(all, subscriptionGroup+e)
 	}
@@ -191,4 +204,15 @@ func (c SubscriptionChange) WebhookEvent(at time.Time) WebhookEvent {
 			"status": c.After.Status, "plan": c.After.Plan.Code,
 		},
 	}
+}
+
+// WebhookEvent is what receivers are told of a change of an account. By the sequence they can put its events in order. Who
+// made the change, and from where, is for the audit log alone.
+func (e Event) WebhookEvent() WebhookEvent {
+	data := maps.Clone(e.Details)
+	if data == nil {
+		data = map[string]any{}
+	}
+	data["account_id"], data["sequence"] = e.AccountID, e.Sequence
+	return WebhookEvent{ID: e.ID, Type: string(e.Name), AccountID: e.AccountID, Data: data, At: e.At}
 }

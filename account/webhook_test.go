@@ -100,3 +100,37 @@ func TestWebhookTypes_NameEveryChangeOfASubscription(t *testing.T) {
 	}
 	require.Greater(t, found, 20)
 }
+
+// Every event of the audit log can be asked for, but for those of the installation.
+func TestWebhookTypes_NameEveryEventOfAnAccount(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("event.go")
+	require.NoError(t, err)
+	known := account.WebhookTypes()
+	found := 0
+	for _, m := range regexp.MustCompile(`EventName = "([a-z_.]+)"`).FindAllStringSubmatch(string(source), -1) {
+		if strings.HasPrefix(m[1], "service_key.") || strings.HasPrefix(m[1], "audit.") {
+			require.NotContains(t, known, m[1])
+			continue
+		}
+		require.Contains(t, known, m[1])
+		found++
+	}
+	require.Greater(t, found, 20)
+}
+
+func TestEvent_WebhookEvent(t *testing.T) {
+	t.Parallel()
+	details := map[string]any{"method": "signup"}
+	e := account.Event{
+		ID: uuid.New(), AccountID: uuid.New(), Sequence: 3, Name: account.EventAccountCreated, Details: details, At: time.Unix(1, 0),
+		Acting: account.Acting{Kind: account.ActorVisitor, ID: "canary", Network: "192.0.2.0/24", RequestID: "canary"},
+	}
+	require.Equal(t, account.WebhookEvent{
+		ID: e.ID, Type: "account.created", AccountID: e.AccountID, At: e.At,
+		Data: map[string]any{"method": "signup", "account_id": e.AccountID, "sequence": int64(3)},
+	}, e.WebhookEvent())
+	require.Len(t, details, 1, "they are somebody else's")
+	e.Details = nil
+	require.Len(t, e.WebhookEvent().Data, 2)
+}

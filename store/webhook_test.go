@@ -410,3 +410,19 @@ func TestTell_WhileReceiversComeAndGo_Race(t *testing.T) {
 	})))
 	require.Empty(t, w.claimed(t))
 }
+
+// A sign-up and a life of a subscription are told as they are written down.
+func TestTell_ChangesOfAccounts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.receiver(t, "account.*")
+	signed := w.member(t, "ada@example.com")
+	due := w.claimed(t)
+	require.Len(t, due, 1)
+	require.Equal(t, "account.created", due[0].Type)
+	require.Equal(t, signed.AccountID, due[0].AccountID)
+	attempt := w.begin(t, due[0].ID)
+	require.Equal(t, one[uuid.UUID](t, w, `SELECT id FROM audit_events WHERE account_id = $1`, signed.AccountID), attempt.EventID)
+	require.NotContains(t, string(attempt.Data), "ada")
+	require.Contains(t, string(attempt.Data), `"sequence": 1`)
+}
