@@ -124,8 +124,8 @@ func TestRunPollsAllQueuesUntilItIsStopped(t *testing.T) {
 
 	<-started
 	want := []string{
-		"activity account-billing", "activity account-flows", "activity account-notify", "activity account-payments", "workflow account-billing",
-		"workflow account-flows",
+		"activity account-billing", "activity account-flows", "activity account-notify", "activity account-payments", "activity account-webhooks",
+		"workflow account-billing", "workflow account-flows",
 	}
 	require.Eventually(t, func() bool { return slices.Equal(want, f.polled()) }, 5*time.Second, time.Millisecond)
 	select {

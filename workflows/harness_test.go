@@ -118,6 +118,7 @@ type stage struct {
 	moved       func(activities.ChallengeInput) (activities.EmailChanged, error)
 	told        func(activities.EmailChangeMailInput) (activities.Delivered, error)
 	forget      func(activities.EmailChangeInput) error
+	hook        func(activities.WebhookInput) (activities.WebhookTried, error)
 
 	mu      sync.Mutex
 	calls   []call

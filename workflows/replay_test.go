@@ -125,6 +125,12 @@ var endings = map[string]string{
 	"subscription-refused":              "refused",
 	"subscription-update-lost":          "canceled",
 	"subscription-stopped":              "canceled",
+	"webhook-completed":                 "completed",
+	"webhook-replayed":                  "completed",
+	"webhook-given-up":                  "failed",
+	"webhook-held":                      "held",
+	"webhook-removed":                   "refused",
+	"webhook-canceled":                  "canceled",
 	"reconciliation-completed":          "completed",
 	"reconciliation-by-stages":          "completed",
 	"reconciliation-incomplete":         "completed",
@@ -281,7 +287,8 @@ func TestHistory_SearchAttributesAtTheEnd(t *testing.T) {
 			withAccount := outcome == "completed" && !strings.HasPrefix(name, "reconciliation-") || strings.Contains(name, "purged") || strings.Contains(name, "taken") ||
 				strings.HasPrefix(name, "security-") || strings.HasPrefix(name, "password-") && name != "password-reset-refused" ||
 				strings.HasPrefix(name, "phone-") || strings.HasPrefix(name, "closure-") || strings.HasPrefix(name, "email-") || strings.HasPrefix(name, "provider-") ||
-				strings.HasPrefix(name, "device-") || strings.HasPrefix(name, "subscription-") || strings.HasPrefix(name, "message-")
+				strings.HasPrefix(name, "device-") || strings.HasPrefix(name, "subscription-") || strings.HasPrefix(name, "message-") ||
+				strings.HasPrefix(name, "webhook-")
 			require.Equal(t, withAccount, last["AccountID"] != "")
 		})
 	}
@@ -329,6 +336,7 @@ func TestHistory_NothingInTheClear(t *testing.T) {
 				"change_email", "email_changed", "Change of email", "link_email", "email_unlinked", "Link of the",
 				"device_code", "device_added", "Login of",
 				"subscription_paid", "subscription_ended", "Subscription sub_", "Compare billing", "Once more",
+				"Webhook account", "tell the receiver", "until attempt", "took it", "answered 503",
 			} {
 				require.NotContains(t, string(raw), clear)
 				require.NotContains(t, string(binary), clear)
@@ -343,6 +351,8 @@ func TestHistory_NothingInTheClear(t *testing.T) {
 				seen = "Compare billing"
 			case strings.HasPrefix(name, "message-"):
 				seen = "Once more"
+			case strings.HasPrefix(name, "webhook-"):
+				seen = "Webhook account.created to "
 			}
 			require.Contains(t, decrypted(t, h, keys.DataConverter()), seen, "the recording holds what must not be seen")
 		})

@@ -32,8 +32,8 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(
-		apiCommand(), workerCommand(), migrateCommand(), keysCommand(), accountsCommand(), plansCommand(), billingCommand(), membershipsCommand(), messagesCommand(),
-		flowsCommand(), configCommand(), healthcheckCommand(),
+		apiCommand(), workerCommand(), migrateCommand(), keysCommand(), accountsCommand(), plansCommand(), billingCommand(), membershipsCommand(),
+		messagesCommand(), webhooksCommand(), flowsCommand(), configCommand(), healthcheckCommand(),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {

@@ -82,7 +82,7 @@ func play(ctx context.Context, r *recorder, only string) error {
 		})
 	}()
 	for _, s := range slices.Concat(scenarios, deviceScenarios, passwordScenarios, passwordChangeScenarios, closureScenarios, emailLinkScenarios, subscriptionScenarios,
-		reconciliationScenarios, messageScenarios) {
+		reconciliationScenarios, messageScenarios, webhookScenarios) {
 		if !strings.Contains(s.name, only) {
 			continue
 		}

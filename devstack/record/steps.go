@@ -64,6 +64,8 @@ type script struct {
 	// books are those of the payer, live the ids of the subscriptions that a closure finds.
 	books *billingtest.Books
 	live  []string
+	// hook is what becomes of an attempt to tell a receiver.
+	hook func() (activities.WebhookTried, error)
 	// provider is what goes wrong with the payment provider's list of charges.
 	provider error
 }
