@@ -29,6 +29,7 @@ var behaviors = map[string]workflow.VersioningBehavior{
 	workflows.SubscriptionWorkflow:       workflow.VersioningBehaviorAutoUpgrade,
 	workflows.ReconciliationWorkflow:     workflow.VersioningBehaviorAutoUpgrade,
 	workflows.AccountClosureWorkflow:     workflow.VersioningBehaviorAutoUpgrade,
+	workflows.WebhookDeliveryWorkflow:    workflow.VersioningBehaviorAutoUpgrade,
 }
 
 // registrations are what workflows.Register registers.
