@@ -51,7 +51,7 @@ func TestStartWebhooks(t *testing.T) {
 	require.Equal(t, [2]int{7, 2}, o.asked)
 	for i, s := range o.nudged {
 		require.Equal(t, "webhook/"+all[i].ID.String(), s.WorkflowID)
-		require.Equal(t, workflows.WebhookDeliveryInput{DeliveryID: all[i].ID}, s.Input)
+		require.Equal(t, workflows.WebhookDeliveryInput{DeliveryID: all[i].ID, EndpointID: all[i].EndpointID, Type: all[i].Type}, s.Input)
 	}
 	o = &outbox{batches: [][]account.WebhookDelivery{all[:2], all[2:]}, away: true}
 	require.ErrorIs(t, worker.StartWebhooks(t.Context(), o, o, rules), account.ErrUnavailable)

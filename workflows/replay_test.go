@@ -336,7 +336,7 @@ func TestHistory_NothingInTheClear(t *testing.T) {
 				"change_email", "email_changed", "Change of email", "link_email", "email_unlinked", "Link of the",
 				"device_code", "device_added", "Login of",
 				"subscription_paid", "subscription_ended", "Subscription sub_", "Compare billing", "Once more",
-				"Webhook account", "tell the receiver", "until attempt", "took it", "answered 503",
+				"Webhook account", "tell the receiver", "until attempt", "taken: 2", "answered 503", "try again now",
 			} {
 				require.NotContains(t, string(raw), clear)
 				require.NotContains(t, string(binary), clear)

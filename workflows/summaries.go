@@ -50,6 +50,8 @@ var summaries = map[string]string{
 
 	"ResendMessage": "send the message once more",
 
+	"DropWebhook": "give the delivery up",
+
 	"PushTargets": "find the devices to tell",
 
 	"BeginReconciliation": "begin the comparison, choose its days",

@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"fmt"
 	"strconv"
 	"time"
 
@@ -26,9 +25,11 @@ const webhookLife = 31 * 24 * time.Hour
 // outcomeHeld is the end of a flow whose receiver is disabled: another one delivers once it is enabled.
 const outcomeHeld = "held"
 
-// WebhookDeliveryInput names the delivery.
+// WebhookDeliveryInput names the delivery. Type and EndpointID are for people to read.
 type WebhookDeliveryInput struct {
 	DeliveryID uuid.UUID
+	EndpointID uuid.UUID
+	Type       string
 }
 
 // WebhookDelivery tells one receiver one event, again and again until it is taken or given up. The schedule is the activity's
@@ -38,51 +39,62 @@ type WebhookDeliveryInput struct {
 //
 // One execution per delivery at a time; a replay after its end starts another one.
 func WebhookDelivery(ctx workflow.Context, in WebhookDeliveryInput) error {
-	now := workflow.GetSignalChannel(ctx, WebhookNow)
+	w := webhookDelivery{in: in}
+	w.show(ctx, stageSending, "the receiver takes it")
+	w.now = workflow.GetSignalChannelWithOptions(ctx, WebhookNow, workflow.SignalChannelOptions{Description: "end the wait: try again now"})
 	for {
-		for now.ReceiveAsync(nil) { // what was asked for before this attempt is done with it
+		for w.now.ReceiveAsync(nil) { // what was asked for before this attempt is done with it
 		}
-		var tried activities.WebhookTried
-		err := workflow.ExecuteActivity(withWebhook(ctx), a.SendWebhook, activities.WebhookInput(in)).Get(ctx, &tried)
+		err := workflow.ExecuteActivity(withWebhook(ctx), a.SendWebhook, activities.WebhookInput{DeliveryID: in.DeliveryID}).Get(ctx, &w.tried)
 		if temporal.IsCanceledError(err) {
-			return endWebhook(ctx, in, outcomeCanceled, err)
+			return w.end(ctx, outcomeCanceled, err)
 		}
 		if err != nil {
 			workflow.GetLogger(ctx).Error("a webhook cannot be sent", "error", durable.Describe(err))
-			return endWebhook(ctx, in, outcomeFailed, nil)
+			return w.end(ctx, outcomeFailed, nil)
 		}
-		workflow.SetCurrentDetails(ctx, webhookDetails(ctx, tried))
-		if tried.State != account.WebhookWaiting {
-			return endWebhook(ctx, in, webhookOutcome(tried.State), nil)
+		if w.tried.State != account.WebhookWaiting {
+			return w.end(ctx, webhookOutcome(w.tried.State), nil)
 		}
-		next := workflow.Now(ctx).Add(tried.Wait)
-		if err := upsert(ctx, durable.FlowStage.ValueSet("waiting"), durable.NextActionAt.ValueSet(next)); err != nil {
+		next := workflow.Now(ctx).Add(w.tried.Wait)
+		w.show(ctx, stageWaiting, "attempt "+strconv.Itoa(w.tried.Try+1)+" at "+stamp(next)+"; sooner by `gatehouse webhooks replay "+in.DeliveryID.String()+"`")
+		if err := upsert(ctx, durable.FlowStage.ValueSet(stageWaiting), durable.NextActionAt.ValueSet(next)); err != nil {
 			return err
 		}
-		if err := waitOrNow(ctx, now, tried); err != nil {
-			return endWebhook(ctx, in, outcomeCanceled, err)
+		if err := w.wait(ctx); err != nil {
+			return w.end(ctx, outcomeCanceled, err)
 		}
-		if err := upsert(ctx, durable.FlowStage.ValueSet("sending"), durable.NextActionAt.ValueUnset()); err != nil {
+		w.show(ctx, stageSending, "the receiver takes it")
+		if err := upsert(ctx, durable.FlowStage.ValueSet(stageSending), durable.NextActionAt.ValueUnset()); err != nil {
 			return err
 		}
 	}
+}
+
+const stageWaiting = "waiting"
+
+// webhookDelivery is one execution.
+type webhookDelivery struct {
+	in    WebhookDeliveryInput
+	now   workflow.ReceiveChannel
+	tried activities.WebhookTried
 }
 
 func upsert(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) error {
 	return workflow.UpsertTypedSearchAttributes(ctx, attributes...)
 }
 
-// waitOrNow returns when it is time for the next attempt, or somebody asks for it.
-func waitOrNow(ctx workflow.Context, now workflow.ReceiveChannel, tried activities.WebhookTried) error {
+// wait returns when it is time for the next attempt, or somebody asks for it.
+func (w *webhookDelivery) wait(ctx workflow.Context) error {
 	waiting, stop := workflow.WithCancel(ctx)
 	defer stop()
-	timer := workflow.NewTimerWithOptions(waiting, tried.Wait, workflow.TimerOptions{
-		Summary: "until attempt " + strconv.Itoa(tried.Try+1),
+	timer := workflow.NewTimerWithOptions(waiting, w.tried.Wait, workflow.TimerOptions{
+		Summary: "until attempt " + strconv.Itoa(w.tried.Try+1),
 	})
 	var err error
 	workflow.NewSelector(ctx).
 		AddFuture(timer, func(f workflow.Future) { err = f.Get(ctx, nil) }).
-		AddReceive(now, func(c workflow.ReceiveChannel, _ bool) { c.Receive(ctx, nil) }).
+		AddReceive(w.now, func(c workflow.ReceiveChannel, _ bool) { c.Receive(ctx, nil) }).
 		Select(ctx)
 	return err
 }
@@ -100,14 +112,20 @@ func webhookOutcome(state account.WebhookState) string {
 	return outcomeRefused
 }
 
-// endWebhook notes how the flow ends. What an operator has canceled is not tried by another flow.
-func endWebhook(ctx workflow.Context, in WebhookDeliveryInput, outcome string, cause error) error {
+// end notes how the flow ends. What an operator has canceled is not tried by another flow.
+func (w *webhookDelivery) end(ctx workflow.Context, outcome string, cause error) error {
 	if outcome == outcomeCanceled {
 		ctx, _ = workflow.NewDisconnectedContext(ctx)
-		if err := patiently(ctx, a.DropWebhook, activities.WebhookInput(in)).Get(ctx, nil); err != nil {
+		w.show(ctx, stageSending, "it is given up, because an operator has canceled it")
+		if err := patiently(ctx, a.DropWebhook, activities.WebhookInput{DeliveryID: w.in.DeliveryID}).Get(ctx, nil); err != nil {
 			return err
 		}
 	}
+	next := map[string]string{
+		outcomeHeld:   "another flow, after `gatehouse webhooks enable " + w.in.EndpointID.String() + "`",
+		outcomeFailed: "nothing, unless `gatehouse webhooks replay " + w.in.DeliveryID.String() + "`",
+	}
+	w.show(ctx, outcome, next[outcome])
 	err := upsert(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome), durable.NextActionAt.ValueUnset())
 	if cause != nil {
 		return cause
@@ -129,41 +147,33 @@ func withWebhook(ctx workflow.Context) workflow.Context {
 // webhookAttempt is more than a receiver may take, and the store before and after it.
 const webhookAttempt = time.Minute
 
-// webhookDetails are what operators read.
-func webhookDetails(ctx workflow.Context, t activities.WebhookTried) string {
-	row := func(name, value string) string { return "| " + name + " | " + value + " |\n" }
-	details := "| | |\n|---|---|\n"
-	if t.EventID == uuid.Nil {
-		return details + row("Delivery", "ended before this attempt, or its receiver is disabled or gone")
+// show writes what ops read in the UI.
+func (w *webhookDelivery) show(ctx workflow.Context, stage, next string) {
+	var d details
+	d.row("Stage", stage)
+	d.row("Event", w.in.Type)
+	d.row("Receiver", w.in.EndpointID.String())
+	if w.tried.EventID != uuid.Nil {
+		d.row("Event id", account.WebhookID(w.tried.EventID))
+		answer := w.tried.Reason
+		if w.tried.State == account.WebhookDelivered {
+			answer = "taken: " + strconv.Itoa(w.tried.Status)
+		}
+		d.row("Last attempt", strconv.Itoa(w.tried.Try)+", "+answer)
 	}
-	details += row("Event", account.WebhookID(t.EventID)+" "+t.Type) + row("Receiver", t.EndpointID.String())
-	answer := t.Reason
-	if t.State == account.WebhookDelivered {
-		answer = "took it: " + strconv.Itoa(t.Status)
-	}
-	details += row("Attempt", fmt.Sprintf("%d: %s", t.Try, answer))
-	switch t.State {
-	case account.WebhookWaiting:
-		return details + row("Next", "attempt "+strconv.Itoa(t.Try+1)+" at "+workflow.Now(ctx).Add(t.Wait).UTC().Format(time.RFC3339)+
-			"; sooner by `gatehouse webhooks replay "+account.WebhookID(t.EventID)+"`")
-	case account.WebhookDead:
-		return details + row("Next", "nothing: given up. `gatehouse webhooks replay "+account.WebhookID(t.EventID)+"` tries again")
-	case account.WebhookOwed:
-		return details + row("Next", "waits until `gatehouse webhooks enable "+t.EndpointID.String()+"`")
-	case account.WebhookDelivered, account.WebhookSending:
-	}
-	return details
+	d.row("Next", next)
+	d.show(ctx)
 }
 
 // StartWebhook is how a delivery that is owed is started, or told to go on now (WebhookNow).
 func StartWebhook(d account.WebhookDelivery) durable.Start {
-	attributes := []temporal.SearchAttributeUpdate{durable.FlowKind.ValueSet("webhook"), durable.FlowStage.ValueSet("sending")}
+	attributes := []temporal.SearchAttributeUpdate{durable.FlowKind.ValueSet("webhook"), durable.FlowStage.ValueSet(stageSending)}
 	if d.AccountID != uuid.Nil {
 		attributes = append(attributes, durable.AccountID.ValueSet(d.AccountID.String()))
 	}
 	return durable.Start{
 		WorkflowID: "webhook/" + d.ID.String(), Workflow: WebhookDeliveryWorkflow, Queue: durable.QueueFlows,
-		Input:      WebhookDeliveryInput{DeliveryID: d.ID},
+		Input:      WebhookDeliveryInput{DeliveryID: d.ID, EndpointID: d.EndpointID, Type: d.Type},
 		Summary:    "Webhook " + d.Type + " to " + d.EndpointID.String(),
 		Attributes: attributes, ExecutionTimeout: webhookLife,
 	}

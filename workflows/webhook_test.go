@@ -87,12 +87,12 @@ func TestWebhookDelivery_WaitsAsLongAsItIsTold(t *testing.T) {
 	next := s.attributeAt(time.Minute, "NextActionAt")
 	require.NoError(t, s.deliver())
 	require.Equal(t, []time.Duration{0, 5 * time.Second, 5*time.Minute + 5*time.Second, 35*time.Minute + 5*time.Second}, s.times("SendWebhook"))
-	require.Contains(t, *waiting, "| Attempt | 2: webhook: answered 503 |")
+	require.Contains(t, *waiting, "| Last attempt | 2, webhook: answered 503 |")
 	require.Contains(t, *waiting, "attempt 3 at 2026-03-01T00:05:05Z")
-	require.Contains(t, *waiting, account.WebhookID(event)+" account.created")
+	require.Contains(t, *waiting, "| Event id | "+account.WebhookID(event)+" |")
 	require.Equal(t, "waiting", *stage)
 	require.Equal(t, midnight.Add(5*time.Minute+5*time.Second), *next)
-	require.Contains(t, s.details(), "| Attempt | 4: took it: 204 |")
+	require.Contains(t, s.details(), "| Last attempt | 4, taken: 204 |")
 	s.requireWebhook("completed")
 }
 
@@ -103,9 +103,9 @@ func TestWebhookDelivery_Endings(t *testing.T) {
 		outcome string
 		details string
 	}{
-		"given up":          {activities.WebhookTried{State: account.WebhookDead, Reason: "webhook: answered 500"}, "failed", "nothing: given up"},
+		"given up":          {activities.WebhookTried{State: account.WebhookDead, Reason: "webhook: answered 500"}, "failed", "gatehouse webhooks replay " + delivery.String()},
 		"receiver disabled": {activities.WebhookTried{State: account.WebhookOwed, Reason: "webhook: answered 410"}, "held", "gatehouse webhooks enable " + receiver.String()},
-		"receiver removed":  {activities.WebhookTried{}, "refused", "disabled or gone"},
+		"receiver removed":  {activities.WebhookTried{}, "refused", "| Stage | refused |"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
