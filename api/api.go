@@ -14,6 +14,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
+	"go.opentelemetry.io/otel/trace"
 
 	"gatehouse/account"
 	"gatehouse/api/accountv1"
@@ -44,6 +45,8 @@ type Deps struct {
 	Logger   *slog.Logger
 	Clock    account.Clock
 	Registry prometheus.Registerer
+	// Tracer makes a span of each request; nil makes none.
+	Tracer trace.Tracer
 }
 
 // App is the public API of one process.
@@ -110,7 +113,11 @@ func New(d Deps) (*App, error) {
 			ctx.SetConnectionClose()
 		}
 	}
-	a.fiber.Use(a.begin, a.observer.Handler(a.refuse), middleware.Framing, middleware.Deadline(d.Config.RequestTimeout),
+	a.fiber.Use(a.begin)
+	if d.Tracer != nil {
+		a.fiber.Use(middleware.Trace(d.Tracer, d.Config.TrustedProxies))
+	}
+	a.fiber.Use(a.observer.Handler(a.refuse), middleware.Framing, middleware.Deadline(d.Config.RequestTimeout),
 		middleware.CORS(d.Config.AllowedOrigins))
 	return a, a.mount(d.Core)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
+	"go.opentelemetry.io/otel/trace"
 
 	"gatehouse/account"
 )
@@ -45,6 +46,8 @@ type Options struct {
 	// LockTimeout bounds how long a migration waits for a lock on a table, and so how long it holds up those who come after it,
 	// before it lets them pass and tries again. 0 means no bound.
 	LockTimeout time.Duration
+	// Tracer makes spans of statements that are part of a trace; nil makes none.
+	Tracer trace.Tracer
 }
 
 const (
@@ -79,11 +82,17 @@ func Open(o Options) (*Store, error) {
 		})
 		return nil
 	}
+	if o.Tracer != nil {
+		cfg.ConnConfig.Tracer = statementTracer{o.Tracer}
+	}
 	pool, err := pgxpool.NewWithConfig(context.Background(), cfg) //nolint:forbidigo // the pool outlives every caller
 	if err != nil {
 		return nil, fmt.Errorf("open the database pool: %w", err)
 	}
 	db := bun.NewDB(stdlib.OpenDBFromPool(pool), pgdialect.New())
+	if o.Tracer != nil {
+		db.AddQueryHook(statementTracer{o.Tracer})
+	}
 	return &Store{db: db, bun: db, pool: pool, lockTimeout: o.LockTimeout}, nil
 }
 

@@ -39,7 +39,7 @@ func (p *process) runAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	app, err := api.New(api.Deps{Core: operations, Config: p.config, Logger: p.log, Clock: p.clock, Registry: p.registry}) //nolint:contextcheck // a request brings its own
+	app, err := api.New(api.Deps{Core: operations, Config: p.config, Logger: p.log, Clock: p.clock, Registry: p.registry, Tracer: p.traces.Tracer()}) //nolint:contextcheck // a request brings its own
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type process struct {
 	keys     *secret.Keys
 	clock    account.Clock
 	meter    *telemetry.Meter
+	traces   *telemetry.Traces
 }
 
 func newProcess(role string) (*process, error) {
@@ -44,7 +45,7 @@ func newProcess(role string) (*process, error) {
 	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
 		return nil, fmt.Errorf("GATEHOUSE_LOG_LEVEL is %q; it must be debug, info, warn or error", cfg.LogLevel)
 	}
-	p.log = slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("process", role)
+	p.log = slog.New(telemetry.LogTraces(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))).With("process", role)
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if p.keys, err = secret.NewKeys(cfg.SecretKey); err != nil {
 		return nil, err
@@ -52,23 +53,45 @@ func newProcess(role string) (*process, error) {
 	if p.keyring, err = durable.NewKeyring(cfg.CodecKeys); err != nil {
 		return nil, fmt.Errorf("GATEHOUSE_CODEC_KEYS: %w", err)
 	}
-	if p.store, err = store.Open(store.Options{URL: cfg.DatabaseURL, Pool: cfg.DatabasePool, Application: "gatehouse-" + role}); err != nil {
+	if p.traces, err = p.startTraces(role); err != nil {
+		return nil, fmt.Errorf("GATEHOUSE_OTLP_ENDPOINT: %w", err)
+	}
+	p.store, err = store.Open(store.Options{
+		URL: cfg.DatabaseURL, Pool: cfg.DatabasePool, Application: "gatehouse-" + role, Tracer: p.traces.Tracer(),
+	})
+	if err != nil {
 		return nil, err
 	}
+	p.measure()
+	p.flows, err = durable.Dial(durable.Options{
+		Address: cfg.TemporalAddress, Namespace: cfg.TemporalNamespace, Security: durable.Security(cfg.Temporal), Keyring: p.keyring, Logger: p.log,
+		Metrics: durable.Metrics(p.registry), Tracer: p.traces.Tracer(), Identity: identity(role), Timeout: cfg.FlowTimeout,
+	})
+	if err != nil {
+		return nil, errors.Join(err, p.store.Close())
+	}
+	return p, nil
+}
+
+// startTraces returns nil where traces go nowhere.
+func (p *process) startTraces(role string) (*telemetry.Traces, error) {
+	return telemetry.StartTraces(context.Background(), telemetry.TraceOptions{
+		Endpoint: p.config.Trace.OTLPEndpoint, Headers: p.config.Trace.OTLPHeaders, Sampling: p.config.Trace.TraceSampling,
+		Service: "gatehouse-" + role, Version: version, Instance: identity(role),
+		Failed: func(err error) {
+			p.log.WarnContext(context.Background(), "traces are not delivered", "error", durable.Describe(err))
+		},
+	})
+}
+
+// measure registers what every process measures.
+func (p *process) measure() {
 	p.meter = telemetry.NewMeter(p.registry)
 	telemetry.Pool(p.registry, p.store.PoolUse)
 	p.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "gatehouse_codec_failures_total", Help: "Payloads of Temporal that could not be decrypted: their key is missing here.",
 	}, func() float64 { return float64(p.keyring.Unread()) }))
 	showCodecKeys(p.registry, p.keyring)
-	p.flows, err = durable.Dial(durable.Options{
-		Address: cfg.TemporalAddress, Namespace: cfg.TemporalNamespace, Security: durable.Security(cfg.Temporal), Keyring: p.keyring, Logger: p.log,
-		Metrics: durable.Metrics(p.registry), Identity: identity(role), Timeout: cfg.FlowTimeout,
-	})
-	if err != nil {
-		return nil, errors.Join(err, p.store.Close())
-	}
-	return p, nil
 }
 
 // identity names this process in histories: which of several workers took a task is the first question when one is lost.
@@ -85,6 +108,9 @@ func (p *process) close(ctx context.Context) {
 	p.flows.Close()
 	if err := p.store.Close(); err != nil {
 		p.log.WarnContext(ctx, "the database pool did not close", "error", err)
+	}
+	if err := p.traces.Close(ctx); err != nil {
+		p.log.WarnContext(ctx, "the last traces were not delivered", "error", durable.Describe(err))
 	}
 }
 

@@ -30,7 +30,7 @@ import (
 	"gatehouse/providers/push/fcmtest"
 )
 
-// I-16: whoever reads Temporal's store or our logs learns nobody's address, name, password, code or token; whoever reads the
+// I-16: whoever reads Temporal's store, our logs or our traces learns nobody's address, name, password, code or token; whoever reads the
 // database learns no password, code or token. The same search finds all of them where nothing is encrypted.
 func TestLeak_WEB14_I16_NothingInTheClear(t *testing.T) {
 	t.Parallel()
@@ -39,7 +39,8 @@ func TestLeak_WEB14_I16_NothingInTheClear(t *testing.T) {
 	env["GATEHOUSE_SEND_GAP"], env["GATEHOUSE_LOG_LEVEL"] = "10ms", "debug"
 	devices := fcmtest.Start(t)
 	env["GATEHOUSE_FCM_URL"], env["GATEHOUSE_FCM_CREDENTIALS"] = devices.URL, credentialsFile(t, devices)
-	s, api, worker := stacktest.StartAll(t, stacktest.Options{Env: env})
+	traces := startCollector(t)
+	s, api, worker := stacktest.StartAll(t, stacktest.Options{Env: traces.env(env)})
 	j := &journey{
 		t: t, c: newClient(s.BaseURL), db: openDatabase(t, s), stack: s, mails: mails, temporal: readTemporal(t, s),
 	}
@@ -62,6 +63,8 @@ func TestLeak_WEB14_I16_NothingInTheClear(t *testing.T) {
 	logs.text("log of the API", api.Output())
 	logs.text("log of the hidden API", hidden.Output())
 	logs.text("log of the worker", worker.Output())
+	logs.text("traces", traces.text())
+	require.Contains(t, traces.text(), "RunActivity:SendCode")
 	stored := dumpDatabase(t, j.db)
 
 	j.requireMeaningful(kept, logs, stored)

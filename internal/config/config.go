@@ -108,6 +108,9 @@ type Config struct {
 	// SampleEvery is how often one of the workers looks at what waits, for the metrics: flows by stage, messages, renewals.
 	SampleEvery time.Duration `env:"GATEHOUSE_SAMPLE_EVERY" envDefault:"30s"`
 
+	// Trace is where OpenTelemetry traces go.
+	Trace Trace `envPrefix:"GATEHOUSE_"`
+
 	// LogLevel is debug, info, warn or error. Logs are JSON lines on standard error.
 	LogLevel string `env:"GATEHOUSE_LOG_LEVEL" envDefault:"info"`
 
@@ -259,6 +262,7 @@ func (c Config) validate() error {
 	}
 	c.Temporal.validate(fault)
 	c.Codec.validate(c.Environment, fault)
+	c.Trace.validate(fault)
 	for _, name := range notPositive(c) {
 		fault(name, "must be more than 0")
 	}

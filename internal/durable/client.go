@@ -11,10 +11,12 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 )
@@ -36,6 +38,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Metrics may be nil.
 	Metrics client.MetricsHandler
+	// Tracer has traces go on in flows and activities; nil traces nothing.
+	Tracer trace.Tracer
 	// Identity names this process in histories, in the clear. Empty means "gatehouse".
 	Identity string
 	// Timeout bounds every Ask and Tell beside the caller's context. Zero means 3 s.
@@ -60,6 +64,14 @@ func Dial(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	var interceptors []interceptor.ClientInterceptor
+	if o.Tracer != nil {
+		traced, err := tracing(o.Tracer)
+		if err != nil {
+			return nil, err
+		}
+		interceptors = append(interceptors, traced)
+	}
 	c, err := client.NewLazyClient(client.Options{
 		HostPort:         o.Address,
 		Namespace:        o.Namespace,
@@ -68,6 +80,7 @@ func Dial(o Options) (*Client, error) {
 		MetricsHandler:   o.Metrics,
 		DataConverter:    o.Keyring.DataConverter(),
 		FailureConverter: o.Keyring.FailureConverter(),
+		Interceptors:     interceptors, // a worker takes them over from its client
 		Credentials:      o.Security.credentials(),
 
 		ConnectionOptions:  client.ConnectionOptions{TLS: secured},
