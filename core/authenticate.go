@@ -90,8 +90,14 @@ func (c *Core) byKey(ctx context.Context, cred Credential, key string) (account.
 	}
 	service := strings.HasPrefix(key, secret.ServiceKeyPrefix)
 	p, err := c.Store.PrincipalByKey(ctx, c.Keys.TokenHash(APIKeyHash, key), service)
-	if err != nil || service {
+	if err != nil {
 		return p, unauthorized(err)
+	}
+	if service {
+		if c.worthNoting(p.APIKey.LastUsedAt) {
+			err = c.Store.UseServiceKey(ctx, p.APIKey.ID, c.Policy.ActivityGap)
+		}
+		return p, err
 	}
 	if err := c.useKey(ctx, cred, &p); err != nil {
 		return account.Principal{}, unauthorized(err)

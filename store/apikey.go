@@ -84,6 +84,14 @@ func (s *Store) UseKey(ctx context.Context, u KeyUse) (account.Session, error) {
 	return out, translate(err)
 }
 
+// UseServiceKey notes the use of a service key, unless that was done less than gap ago.
+func (s *Store) UseServiceKey(ctx context.Context, id uuid.UUID, gap time.Duration) error {
+	_, err := s.db.NewRaw(`
+		UPDATE api_keys SET last_used_at = now() WHERE id = ? AND is_service AND revoked_at IS NULL
+			AND (last_used_at IS NULL OR last_used_at <= now() - ? * interval '1 second')`, id, seconds(gap)).Exec(ctx)
+	return translate(err)
+}
+
 // CreateAPIKey stores a new key by its hash and returns it with its time. It returns account.ErrTooManyKeys when the
 // account has most live keys already; most 0 means no bound.
 func (s *Store) CreateAPIKey(ctx context.Context, k account.APIKey, keyHash []byte, most int) (account.APIKey, error) {
@@ -128,9 +136,21 @@ func (s *Store) roomForKey(ctx context.Context, accountID uuid.UUID, most int) e
 const keyListQuery = `
 	SELECT ` + keyColumns + ` FROM api_keys k WHERE k.account_id = $1 AND k.revoked_at IS NULL ORDER BY k.created_at DESC, k.id`
 
+const serviceKeyListQuery = `
+	SELECT ` + keyColumns + ` FROM api_keys k WHERE k.is_service AND k.revoked_at IS NULL ORDER BY k.created_at DESC, k.id`
+
 // APIKeys returns the live keys of an account, newest first.
 func (s *Store) APIKeys(ctx context.Context, accountID uuid.UUID) ([]account.APIKey, error) {
-	rows, err := s.pool.Query(ctx, keyListQuery, pgx.QueryExecModeCacheStatement, pgtype.UUID{Bytes: accountID, Valid: true})
+	return s.keys(ctx, keyListQuery, pgtype.UUID{Bytes: accountID, Valid: true})
+}
+
+// ServiceKeys returns the live keys of no account, newest first.
+func (s *Store) ServiceKeys(ctx context.Context) ([]account.APIKey, error) {
+	return s.keys(ctx, serviceKeyListQuery)
+}
+
+func (s *Store) keys(ctx context.Context, query string, args ...any) ([]account.APIKey, error) {
+	rows, err := s.pool.Query(ctx, query, append([]any{pgx.QueryExecModeCacheStatement}, args...)...)
 	if err != nil {
 		return nil, translate(err)
 	}
@@ -155,11 +175,26 @@ func (s *Store) KeysEndedBy(ctx context.Context, challenge uuid.UUID) ([]string,
 // RevokeAPIKey ends a key of an account and its implicit session. It returns account.ErrNotFound when the account has no
 // such live key.
 func (s *Store) RevokeAPIKey(ctx context.Context, accountID, id uuid.UUID) error {
-	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		res, err := tx.db.NewRaw(`
-			UPDATE api_keys SET revoked_at = now() WHERE id = ? AND account_id = ? AND revoked_at IS NULL`, id, accountID).Exec(ctx)
-		if err := touched(res, err); err != nil {
+	_, err := s.revokeKey(ctx, id, &accountID)
+	return err
+}
+
+// RevokeKey ends any key by its id, as operators do, and returns the account whose it was, nil for a service key. It
+// returns account.ErrNotFound when there is no such live key.
+func (s *Store) RevokeKey(ctx context.Context, id uuid.UUID) (owner *uuid.UUID, err error) {
+	return s.revokeKey(ctx, id, nil)
+}
+
+func (s *Store) revokeKey(ctx context.Context, id uuid.UUID, of *uuid.UUID) (owner *uuid.UUID, err error) {
+	err = s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		err := tx.db.NewRaw(`
+			UPDATE api_keys SET revoked_at = now() WHERE id = ?0 AND revoked_at IS NULL AND (?1::uuid IS NULL OR account_id = ?1)
+			RETURNING account_id`, id, of).Scan(ctx, &owner)
+		if err != nil {
 			return err
+		}
+		if owner == nil {
+			return tx.record(ctx, uuid.Nil, account.EventServiceKeyRevoked, map[string]any{"key_id": id})
 		}
 		// A statement of its own: it sees a session that a last use has just made.
 		_, err = tx.db.NewRaw(`
@@ -167,6 +202,7 @@ func (s *Store) RevokeAPIKey(ctx context.Context, accountID, id uuid.UUID) error
 		if err != nil {
 			return err
 		}
-		return tx.record(ctx, accountID, account.EventKeyRevoked, map[string]any{"key_id": id})
+		return tx.record(ctx, *owner, account.EventKeyRevoked, map[string]any{"key_id": id})
 	})
+	return owner, translate(err)
 }

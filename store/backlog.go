@@ -68,7 +68,7 @@ func (s *Store) MessageCounts(ctx context.Context) ([]account.MessageCount, erro
 // SubscriptionCounts counts the subscriptions that are not over by their status.
 func (s *Store) SubscriptionCounts(ctx context.Context) ([]account.SubscriptionCount, error) {
 	var all []account.SubscriptionCount
-	err := s.db.NewRaw(`SELECT status, count(*) FROM subscriptions WHERE ` + live + ` GROUP BY 1 ORDER BY 1`).Scan(ctx, &all)
+	err := s.db.NewRaw(`SELECT status, count(*) FROM subscriptions WHERE `+live+` GROUP BY 1 ORDER BY 1`).Scan(ctx, &all)
 	return all, translate(err)
 }
 

@@ -38,8 +38,10 @@ func TestADelayedMessageSaysWhenItIsTriedNext(t *testing.T) {
 	require.NoError(t, w.MessageDelayed(t.Context(), id, "451", 0))
 	require.Nil(t, next(), "no other follows")
 	for name, end := range map[string]func() error{
-		"sent":    func() error { return w.MessageSent(t.Context(), id, "smtp", "<1>") },
-		"dead":    func() error { return w.MessageFailed(t.Context(), welcome.Flow, welcome.Step, store.MessageDead, "550") },
+		"sent": func() error { return w.MessageSent(t.Context(), id, "smtp", "<1>") },
+		"dead": func() error {
+			return w.MessageFailed(t.Context(), welcome.Flow, welcome.Step, store.MessageDead, "550")
+		},
 		"dropped": func() error { return w.DropQueued(t.Context(), welcome.Flow, "wel") },
 	} {
 		w.exec(t, `UPDATE messages SET state = 'queued', next_retry_at = now()`)

@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -477,9 +478,36 @@ func apiKeys(t *testing.T, s *system) {
 	}
 	s.requireCredentialsOfOne(t, token, reading, service)
 
-	s.db.change(t, `UPDATE api_keys SET revoked_at = now() WHERE scopes = '{account:read}'
-		AND account_id = (SELECT id FROM accounts WHERE email = $1)`, email)
-	require.Equal(t, http.StatusUnauthorized, show(pathMe, "X-Api-Key", reading).Status)
+	s.requireKeysEnd(t, email, reading, service)
+}
+
+// requireKeysEnd says that a key that an operator revokes is refused with the next request, and that the log tells.
+func (s *system) requireKeysEnd(t *testing.T, email, reading, service string) {
+	t.Helper()
+	byService := func() int { return s.raw(t, http.MethodGet, pathMe, "", "X-Api-Key", service).Status }
+	require.Equal(t, http.StatusForbidden, byService())
+	listed := func(scope string, args ...string) string {
+		all := s.stack.Command(t, nil, append([]string{"keys", "list"}, args...)...)
+		require.NotContains(t, all, "never", "each was used")
+		found := regexp.MustCompile(`(?m)^(\S+)  test  ` + scope + ` `).FindStringSubmatch(all)
+		require.Len(t, found, 2, all)
+		return found[1]
+	}
+	for _, one := range []struct {
+		id, said, event string
+		ended           func() int
+	}{
+		{listed("service"), "a service key", "service_key.revoked", byService},
+		{listed("account:read", "--account", email), "a key of account ", "api_key.revoked", func() int {
+			return s.raw(t, http.MethodGet, pathMe, "", "X-Api-Key", reading).Status
+		}},
+	} {
+		require.NotEqual(t, http.StatusUnauthorized, one.ended())
+		require.Contains(t, s.stack.Command(t, nil, "keys", "revoke", one.id), "revoked "+one.id+": "+one.said)
+		require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM audit_events WHERE name = $1 AND details->>'key_id' = $2`, one.event, one.id))
+		require.Equal(t, http.StatusUnauthorized, one.ended())
+	}
+	require.Equal(t, 1, strings.Count(s.stack.Command(t, nil, "keys", "list"), "\n"), "the head alone")
 }
 
 // JWT-11: two credentials of two people are none.
