@@ -389,6 +389,50 @@ func TestDeploy_EveryProcessIsReplacedUnderLoad(t *testing.T) {
 	r.end(t)
 }
 
+// heldSince are the ids of the changes of flows since the commit before the newest migration, as GATEHOUSE_HELD_CHANGES would have
+// them on the day of the deploy.
+const heldSince = ""
+
+// The build from before the newest migration and this one, as a deploy has them: old processes on the new schema, old and new ones side by side.
+func TestDeploy_FromTheSchemaBefore(t *testing.T) {
+	t.Parallel()
+	before, commit := stacktest.BuildBefore(t)
+	t.Logf("the build before is of %s", commit)
+	stack := stacktest.Start(t, stacktest.Options{Env: quick(), Empty: true})
+	old := stack.Using(before)
+	old.Command(t, nil, "migrate")
+	oldWorker := old.StartWorker(t, nil)
+	s := onStack(t, old)
+	second, addr := secondAPI(t)
+	both := newClient(s.base)
+	both.http.Transport = &balancer{next: both.http.Transport, hosts: []string{strings.TrimPrefix(s.base, "http://"), addr}}
+	const more = 6
+	r := s.underLoad(t, both, 3)
+	r.await(t, more)
+
+	_, err := stack.TryCommand(t, second, "api")
+	require.ErrorContains(t, err, "run `gatehouse migrate` first")
+	_, err = stack.TryCommand(t, nil, "worker")
+	require.ErrorContains(t, err, "run `gatehouse migrate` first")
+	require.Regexp(t, `replayed [1-9]\d* flows, 0 of them fail`, stack.Command(t, nil, "flows", "replay"))
+	require.Contains(t, stack.Command(t, nil, "migrate"), "applied")
+	r.await(t, more)
+	worker := stack.StartWorker(t, map[string]string{heldSetting: heldSince})
+	r.await(t, more)
+	oldWorker.Stop(t, stopPatience)
+	r.await(t, more)
+	next := stack.StartAPI(t, second)
+	r.await(t, more)
+	s.api.Stop(t, stopPatience)
+	s.api = stack.StartAPI(t, nil)
+	next.Stop(t, stopPatience)
+	r.await(t, more)
+	r.end(t)
+	_, ids := blocked(t, flows(t, stack))
+	require.Empty(t, ids, "flows that a worker's code did not fit")
+	worker.Stop(t, stopPatience)
+}
+
 // probe is what a check of a load balancer sees; 0 when nobody answers.
 func probe(t *testing.T, url string) (status int, body string) {
 	t.Helper()

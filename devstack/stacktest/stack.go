@@ -36,11 +36,13 @@ type Options struct {
 	// OwnTemporal gives the test a server of its own, which keeps its state in a file and which the test may restart;
 	// otherwise the tests of a process share one, each in a namespace of its own.
 	OwnTemporal bool
+	// Empty leaves the database without a schema.
+	Empty bool
 }
 
 // Stack is a database, a Temporal namespace and the settings to run processes on them.
 type Stack struct {
-	// DatabaseURL is a migrated database of this test alone.
+	// DatabaseURL is a database of this test alone, migrated unless it was to be empty.
 	DatabaseURL string
 	// TemporalAddress and Namespace are where its workflows live.
 	TemporalAddress, Namespace string
@@ -61,7 +63,11 @@ func Start(t testing.TB, o Options) *Stack {
 	ctx, cancel := context.WithTimeout(t.Context(), startPatience)
 	defer cancel()
 	s := &Stack{binary: Binary(t), Namespace: "test-" + strings.ToLower(rand.Text()[:10])}
-	s.DatabaseURL = testkit.NewDatabase(t, migrate, store.MigrationFingerprint())
+	if o.Empty {
+		s.DatabaseURL = testkit.NewDatabase(t, func(context.Context, string) error { return nil }, "stacktest: empty")
+	} else {
+		s.DatabaseURL = testkit.NewDatabase(t, migrate, store.MigrationFingerprint())
+	}
 	s.startTemporal(ctx, t, o.OwnTemporal)
 	keys, err := stack.GenerateKeys()
 	if err != nil {

@@ -4,8 +4,10 @@ package stacktest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -65,6 +67,70 @@ func buildVariant(name string, files map[string]func(text string) string) (strin
 		return "", err
 	}
 	return binary, buildIn(root, binary, "-overlay", list)
+}
+
+// BuildBefore builds gatehouse as it was before the newest migration was added, and returns the path of the binary and the commit.
+// It skips the test where the source has no such history: an export, or a clone
+// without it.
+func BuildBefore(t testing.TB) (binary, commit string) {
+	t.Helper()
+	root, err := sourceRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit, err = commitBefore(root)
+	if err != nil {
+		t.Skipf("no history to build an earlier gatehouse from: %v", err)
+	}
+	build, _ := variants.LoadOrStore(commit, sync.OnceValues(func() (string, error) { return buildCommit(root, commit) }))
+	binary, err = build.(func() (string, error))() //nolint:revive // only such are stored
+	if err != nil {
+		t.Fatalf("build gatehouse as of %s: %v", commit, err)
+	}
+	return binary, commit
+}
+
+func commitBefore(root string) (string, error) {
+	newest, err := git(root, "log", "-1", "--diff-filter=A", "--format=%H", "--", "store/migrations/*.up.sql")
+	if err != nil {
+		return "", err
+	}
+	if newest == "" {
+		return "", errors.New("no commit has added a migration")
+	}
+	return git(root, "rev-parse", "--verify", "--quiet", newest+"^")
+}
+
+func git(dir string, args ...string) (string, error) {
+	// The folder may belong to somebody else than who runs the tests.
+	cmd := exec.Command("git", append([]string{"-c", "safe.directory=*", "-C", dir}, args...)...) //nolint:gosec // fixed arguments
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("git %s: %w", args[0], err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+func buildCommit(root, commit string) (string, error) {
+	shared.Lock()
+	dir, err := sharedDir()
+	shared.Unlock()
+	if err != nil {
+		return "", err
+	}
+	source := filepath.Join(dir, commit)
+	if err := os.Mkdir(source, 0o700); err != nil {
+		return "", err
+	}
+	archive := filepath.Join(dir, commit+".tar")
+	if _, err := git(root, "archive", "--output", archive, commit); err != nil {
+		return "", err
+	}
+	if out, err := exec.Command("tar", "-xf", archive, "-C", source).CombinedOutput(); err != nil { //nolint:gosec // our own paths
+		return "", fmt.Errorf("unpack: %w: %s", err, out)
+	}
+	binary := filepath.Join(dir, "gatehouse-"+commit)
+	return binary, buildIn(source, binary)
 }
 
 // Using returns a stack that is the same but for the binary whose processes it starts.
