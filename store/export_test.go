@@ -17,6 +17,14 @@ var SearchQuery = searchQuery
 
 const StraysQuery = strays
 
+// Expired are the conditions of the sweep, by table.
+func Expired() (conditions []struct{ Table, Where string }) {
+	for _, e := range expired {
+		conditions = append(conditions, struct{ Table, Where string }{e.table, e.where})
+	}
+	return conditions
+}
+
 // Explain returns the plan of a query of bun's form.
 func (s *Store) Explain(ctx context.Context, query string, args ...any) (plan []string, err error) {
 	err = s.db.NewRaw(`EXPLAIN `+query, args...).Scan(ctx, &plan)

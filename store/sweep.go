@@ -29,6 +29,9 @@ var expired = []struct{ table, where string }{
 	{"budgets", `ends_at < now()`},
 	{"guess_sources", `expires_at < now()`},
 	{"credit_holds", `ended_at < now() - interval '90 days'`},
+	{"api_keys", `revoked_at < now() - interval '90 days'`},
+	{"closures", `undone_at < now() - interval '90 days'`},
+	{"username_history", `changed_at < now() - interval '400 days' AND coalesce(held_until, changed_at) < now()`},
 	{"login_throttles", `updated_at < now() - interval '2 days'`},
 	{"sessions", `expires_at < now() - interval '90 days'`},
 	{"devices", `coalesce(revoked_at, expires_at) < now() - interval '90 days'`},
@@ -44,6 +47,7 @@ var expired = []struct{ table, where string }{
 
 // Sweep removes what has expired, a batch at a time, marks messages that nobody tries to send any more, ends holds that nobody
 // has ended, and has webhooks started whose flow is gone. It may run anywhere, any time, and twice at once.
+// docs/scale.md has a line for each table: what removes its rows, or why they stay.
 func (s *Store) Sweep(ctx context.Context, unverifiedTTL time.Duration) error {
 	errs := []error{s.purgeOverdue(ctx, unverifiedTTL)}
 	for _, e := range expired {
