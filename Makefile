@@ -93,6 +93,11 @@ bench-renewals: build-gatehouse ## Have 10,000 subscriptions renew at one instan
 	@GO="$(GO)" scripts/test renewals -run TestRenewalsAtOneInstant -renewals "$(RENEWALS)" \
 		-renewals-document "$(CURDIR)/docs/performance-renewals.md"
 
+.PHONY: sizes
+sizes: build-gatehouse ## Measure what rows and flows cost with 100,000 accounts, writes docs/scale-measured.md; takes minutes
+	@GO="$(GO)" scripts/build . $(TOOLS)/bench ./bench -buildvcs=false
+	@exec $(TOOLS)/bench sizes
+
 ##@ Check
 
 .PHONY: lint

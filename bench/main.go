@@ -32,6 +32,9 @@ func run(ctx context.Context, args []string) error {
 	if len(args) > 0 && args[0] == "limit" {
 		return runLimit(ctx, args[1:])
 	}
+	if len(args) > 0 && args[0] == "sizes" {
+		return runSizes(ctx, args[1:])
+	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	binary := flags.String("binary", "bin/gatehouse", "what is measured")
 	duration := flags.Duration("duration", 80*time.Second, "how long to measure; starting and seeding come on top")

@@ -15,7 +15,7 @@ var Translate = translate
 
 var SearchQuery = searchQuery
 
-const StraysQuery = strays
+var StraysQuery = strays(strayAge)
 
 // Expired are the conditions of the sweep, by table.
 func Expired() (conditions []struct{ Table, Where string }) {

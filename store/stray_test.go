@@ -99,11 +99,13 @@ func TestStrays_WaitForWhatIsUnderWay(t *testing.T) {
 	require.Empty(t, w.needs(t), "a charge is under way")
 }
 
+// Most accounts may have been closed, long ago: they are not looked at.
 func TestStrays_UseIndexes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.exec(t, `INSERT INTO accounts (id, email, onboarding_done, anonymous_id, deleted_at)
-		SELECT gen_random_uuid(), 'g' || i || '@example.com', true, repeat('wide', 150), CASE WHEN i % 500 = 0 THEN now() END
+		SELECT gen_random_uuid(), 'g' || i || '@example.com', true, repeat('wide', 150),
+			CASE WHEN i % 500 = 0 THEN now() WHEN i % 2 = 0 THEN now() - interval '31 days' END
 		FROM generate_series(1, 20000) AS i`)
 	w.exec(t, `INSERT INTO subscriptions (id, account_id, plan_id, status, period_start, period_end, method_id)
 		SELECT 'sub_' || id, id, 'premium_monthly', 'active', now(), now() + interval '1 month', repeat('wide', 150) FROM accounts WHERE deleted_at IS NULL`)
@@ -112,4 +114,19 @@ func TestStrays_UseIndexes(t *testing.T) {
 	plan := strings.Join(w.explain(t, store.StraysQuery, nil), "\n")
 	require.NotContains(t, plan, "Seq Scan on accounts", plan)
 	require.NotContains(t, plan, "Seq Scan on subscriptions", plan)
+}
+
+func TestStrays_LongAgo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.subscribed(t, "ann@example.com")
+	w.exec(t, `UPDATE accounts SET deleted_at = now() - interval '29 days' WHERE id = $1`, s.AccountID)
+	require.Equal(t, account.RealignEnd, w.needs(t)[s.ID])
+	w.exec(t, `UPDATE accounts SET deleted_at = now() - interval '31 days' WHERE id = $1`, s.AccountID)
+	all, err := w.Strays(t.Context(), 100)
+	require.NoError(t, err)
+	require.Empty(t, all)
+	of, err := w.StraysOf(t.Context(), s.AccountID)
+	require.NoError(t, err)
+	require.Len(t, of, 1, "whoever asks for the account is told")
 }
