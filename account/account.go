@@ -150,4 +150,6 @@ type Caller struct {
 	UserAgent string
 	// IdempotencyKey is the keyed hash of caller, route and the client's Idempotency-Key header, or empty.
 	IdempotencyKey string
+	// Begun, where set, takes the operation that the request begins.
+	Begun *Begun
 }

@@ -196,13 +196,56 @@ func TestCanSetPassword(t *testing.T) {
 func TestOperation(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)
-	got := app.send(t, "GET", "/v1/operations/"+sessionID.String(), "")
-	require.JSONEq(t, `{"id":"6f1c0a52-9b0e-4f3e-8a54-0d6f4f0f2f0e","kind":"signup","stage":"waiting_for_code",
-		"attemptsLeft":5,"expiresAt":"`+created+`",
-		"deliveries":[{"channel":"email","state":"retrying","attempts":2,"nextRetryAt":"`+created+`"}]}`, got.Body)
-	got = app.send(t, "GET", "/v1/operations/a%20b", "")
+	look := func(with ...string) string {
+		return app.send(t, "GET", "/v1/operations/"+sessionID.String(), "", with...).Body
+	}
+	app.core.stage = account.StageAwaitingProof
+	body := func(stage, outcome string) string {
+		return `{"id":"6f1c0a52-9b0e-4f3e-8a54-0d6f4f0f2f0e","kind":"signup","stage":"` + stage + `","outcome":` + outcome + `,
+			"attemptsLeft":5,"expiresAt":"` + created + `","nextActionAt":null,
+			"deliveries":[{"channel":"email","state":"queued","attempts":2,"nextRetryAt":"` + created + `"}]}`
+	}
+	require.JSONEq(t, body("awaiting_proof", "null"), look())
+	app.core.stage = account.StageCompleted
+	require.JSONEq(t, body("completed", `"completed"`), look())
+	app.core.stage = account.FlowStage(account.SubscriptionPastDue)
+	require.JSONEq(t, body("past_due", "null"), look())
+	app.core.stage = account.FlowStage(account.SubscriptionCanceled)
+	require.JSONEq(t, body("canceled", `"canceled"`), look())
+	require.Nil(t, app.core.called()[3].by.Principal)
+
+	look(bearer, "Bearer "+goodToken)
+	require.NotNil(t, app.core.called()[4].by.Principal, "the owner of what belongs to an account")
+	require.Contains(t, look(bearer, "Bearer nonsense"), "canceled", "a credential that is not good counts as none")
+	require.Nil(t, app.core.called()[5].by.Principal)
+	app.core.principal.Session.State = account.SessionPending
+	look(bearer, "Bearer "+goodToken)
+	require.NotNil(t, app.core.called()[6].by.Principal, "a login may ask for its own code")
+	got := app.send(t, "GET", "/v1/operations/a%20b", "")
 	require.Equal(t, 200, got.Status)
-	require.Equal(t, core.OperationInput{ID: "a b"}, app.core.called()[1].in)
+	require.Equal(t, core.OperationInput{ID: "a b"}, app.core.called()[7].in)
+}
+
+func TestAnswersNameTheOperationThatTheyBegan(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	signup := func(with ...string) answer {
+		return app.send(t, "POST", "/api/v1/auth/initiate-signup", `{"email":"a@example.com","password":"long-enough-1"}`, with...)
+	}
+	require.Empty(t, signup().Header.Get("Operation-Location"))
+	app.core.begins = "op-1"
+	require.Equal(t, "/v1/operations/op-1", signup().Header.Get("Operation-Location"))
+	app.core.fails = account.ErrOutcomeUnknown
+	got := signup()
+	require.Equal(t, 503, got.Status)
+	require.Equal(t, "/v1/operations/op-1", got.Header.Get("Operation-Location"), "also where the outcome is unknown")
+
+	app.core.fails = nil
+	require.Equal(t, "/v1/operations/op-1", signup("Idempotency-Key", "k").Header.Get("Operation-Location"))
+	app.core.begins = "op-2"
+	again := signup("Idempotency-Key", "k")
+	require.Equal(t, "true", again.Header.Get("Idempotent-Replayed"))
+	require.Equal(t, "/v1/operations/op-1", again.Header.Get("Operation-Location"), "as the first time")
 }
 
 func TestTimesAreUTC(t *testing.T) {

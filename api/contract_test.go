@@ -70,7 +70,7 @@ func requireSecurity(t *testing.T, name string, r endpoint.Route, o spectest.Ope
 	if r.Policy == endpoint.Optional && r.Service {
 		want = append(want, "serviceKey")
 	}
-	require.Equal(t, r.Policy == endpoint.Optional, optional(o), name)
+	require.Equal(t, r.Policy.Optional(), optional(o), name)
 	require.ElementsMatch(t, want, schemes, name)
 	_, unauthorized := o.Responses.Map()["401"]
 	judges := slices.Contains([]string{"login", "authenticate", "refreshToken", "signInByGoogle"}, o.OperationID)

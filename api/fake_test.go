@@ -37,6 +37,9 @@ type fakeCore struct {
 	panics any
 	// blocks makes every operation wait for its deadline.
 	blocks bool
+	// stage is where every operation stands, begins what every request begins.
+	stage  account.FlowStage
+	begins string
 	// entered and release hold operations under way.
 	entered, release chan struct{}
 
@@ -102,6 +105,10 @@ func somebody() account.Principal {
 }
 
 func (f *fakeCore) record(ctx context.Context, operation string, by account.Caller, in any, required map[string]string) error {
+	if f.begins != "" {
+		by.Begin(f.begins)
+	}
+	by.Begun = nil // where the answer goes says nothing of the caller
 	f.mutex.Lock()
 	f.calls = append(f.calls, call{operation, by, in})
 	f.mutex.Unlock()
@@ -226,8 +233,8 @@ func (f *fakeCore) Logout(ctx context.Context, by account.Caller, in core.None) 
 func (f *fakeCore) Operation(ctx context.Context, by account.Caller, in core.OperationInput) (core.Operation, error) {
 	err := f.record(ctx, "Operation", by, in, nil)
 	return core.Operation{
-		ID: sessionID, Kind: "signup", Stage: "waiting_for_code", AttemptsLeft: 5, ExpiresAt: new(moment),
-		Deliveries: []core.Delivery{{Channel: "email", State: "retrying", Attempts: 2, NextRetryAt: new(moment)}},
+		ID: sessionID.String(), Kind: account.FlowSignup, Stage: f.stage, AttemptsLeft: 5, ExpiresAt: new(moment),
+		Deliveries: []core.Delivery{{Channel: "email", State: "queued", Attempts: 2, NextRetryAt: new(moment)}},
 	}, err
 }
 

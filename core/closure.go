@@ -27,7 +27,8 @@ const closureGuard = 72 * time.Hour
 // conventions 17). From the answer on nothing of it is of any use: no session, no API key, no password; its email and
 // username are free for anybody. It returns account.ErrConfirmationRequired without the proof that the account needs,
 // account.ErrInvalidPassword and account.ErrTooManyRequests for wrong passwords, which count as failed logins of the account
-// (security.md SES-13), and account.ErrReauthenticationRequired for a confirmation without a fresh authentication.
+// (security.md SES-13), and account.ErrReauthenticationRequired for a confirmation without a fresh authentication, and
+// account.ErrPending when the flow does not answer in time but goes on.
 func (c *Core) CloseAccount(ctx context.Context, by account.Caller, in CloseAccountInput) (None, error) {
 	if by.Principal == nil {
 		return None{}, account.ErrUnauthorized
@@ -35,10 +36,11 @@ func (c *Core) CloseAccount(ctx context.Context, by account.Caller, in CloseAcco
 	if err := c.mayClose(ctx, by, in); err != nil {
 		return None{}, err
 	}
-	a := by.Principal.Account
+	a, id := by.Principal.Account, c.operationID(by, account.FlowClosure)
+	by.Begin(id.String())
 	err := c.Flows.Ask(ctx, durable.Ask{
 		WorkflowID: c.closureFlow(a.ID), Workflow: workflows.AccountClosureWorkflow, Queue: durable.QueueFlows,
-		Input:   workflows.AccountClosureInput{AccountID: a.ID, ClosureID: uuid.New()},
+		Input:   workflows.AccountClosureInput{AccountID: a.ID, ClosureID: id},
 		Update:  workflows.ClosureClose,
 		Summary: "Closure of " + maskedName(a),
 		Attributes: []temporal.SearchAttributeUpdate{
@@ -47,7 +49,7 @@ func (c *Core) CloseAccount(ctx context.Context, by account.Caller, in CloseAcco
 		},
 		ExecutionTimeout: c.Policy.ClosureGrace + closureGuard,
 	}, nil)
-	return None{}, err
+	return None{}, pending(err, id.String())
 }
 
 // mayClose judges the proof. A key with account:security was given in a fresh session.

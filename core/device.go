@@ -82,7 +82,7 @@ func (c *Core) newTrust(accountID uuid.UUID, client account.ClientDevice) (store
 
 // challenge says what a login still owes, and has the code sent where one is due. It returns account.ErrTooManyRequests
 // when the account got too many.
-func (c *Core) challenge(ctx context.Context, s SignIn, step account.SecondStep) (SignIn, error) {
+func (c *Core) challenge(ctx context.Context, by account.Caller, s SignIn, step account.SecondStep) (SignIn, error) {
 	s.SecondStep = step
 	a, session := s.Principal.Account, s.Principal.Session
 	if step != account.StepDevice || a.Email == nil {
@@ -98,6 +98,7 @@ func (c *Core) challenge(ctx context.Context, s SignIn, step account.SecondStep)
 	if err != nil {
 		return SignIn{}, err
 	}
+	by.Begin(session.ID.String())
 	life := c.Policy.DeviceCodeLife()
 	err = c.Flows.Ask(ctx, durable.Ask{
 		WorkflowID: deviceFlow(session.ID), Workflow: workflows.DeviceVerificationWorkflow, Queue: durable.QueueFlows,

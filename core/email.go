@@ -183,7 +183,7 @@ func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeI
 		err = nil // it expired this moment: as for any other address
 	}
 	if request.AttemptID != uuid.Nil {
-		err = pending(err, request.AttemptID.String())
+		err = pending(err, c.signupOperationID(request.AttemptID))
 	}
 	return None{}, err
 }

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -39,19 +40,23 @@ func (in UpdateProfileInput) validate() (email string, err error) {
 // with the present email. A present email in the input changes nothing.
 // It returns account.ErrReauthenticationRequired and account.ErrEmailNotVerified for a caller who may not change the
 // email, account.ErrEmailExists for a taken one in documented enumeration mode, and account.ErrTooManyRequests when the
-// address, or the account, asked for too many codes.
+// address, or the account, asked for too many codes, and account.ErrPending when the flow does not answer in time but goes on.
 func (c *Core) UpdateProfile(ctx context.Context, by account.Caller, in UpdateProfileInput) (account.Principal, error) {
 	email, err := in.validate()
 	if err != nil {
 		return account.Principal{}, err
 	}
 	present := by.Principal.Account.Email
+	var unsure error
 	if email != "" && (present == nil || *present != email) {
-		if _, err := c.requestEmailChange(ctx, by, email, false); err != nil {
-			return account.Principal{}, err
+		change, err := c.requestEmailChange(ctx, by, email, false)
+		if unsure = pending(err, change.ID.String()); unsure != nil && !errors.Is(unsure, account.ErrPending) {
+			return account.Principal{}, unsure
 		}
 	}
-	return c.changeProfile(ctx, by, account.ProfileChange{FullName: trimmed(in.Name)})
+	// The name is changed all the same: what is parked goes on without anybody.
+	after, err := c.changeProfile(ctx, by, account.ProfileChange{FullName: trimmed(in.Name)})
+	return after, cmp.Or(err, unsure)
 }
 
 // requestEmailChange parks a change of the caller's email and has the new address asked for its proof. A repetition returns
@@ -79,6 +84,7 @@ func (c *Core) requestEmailChange(ctx context.Context, by account.Caller, email 
 		return none, err
 	}
 	if joined != nil {
+		by.Begin(joined.ID.String())
 		// Should its first request have died on the way, it goes on now.
 		return *joined, again(c.openEmailChange(ctx, *joined))
 	}
@@ -91,6 +97,7 @@ func (c *Core) requestEmailChange(ctx context.Context, by account.Caller, email 
 	if err != nil {
 		return none, unauthorized(err) // it was closed this moment
 	}
+	by.Begin(change.ID.String())
 	return change, again(c.openEmailChange(ctx, change))
 }
 

@@ -133,7 +133,7 @@ func (c *Core) SignInByGoogle(ctx context.Context, by account.Caller, in GoogleI
 	if err != nil {
 		return GoogleSignIn{}, err
 	}
-	out, created, err := c.signInByProvider(ctx, in.Device, c.signInOf(by, who.Identity, in.MarketingOptIn))
+	out, created, err := c.signInByProvider(ctx, by, in.Device, c.signInOf(by, who.Identity, in.MarketingOptIn))
 	switch {
 	case errors.Is(err, account.ErrAccountExists) && !who.EmailVerified && c.Policy.Enumeration == account.EnumerationHidden:
 		err = account.ErrEmailNotVerified.Because(err) // who has not proven the address may not know

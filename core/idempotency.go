@@ -14,6 +14,8 @@ import (
 type Answer struct {
 	Status int
 	Body   []byte
+	// Operation is where the answer said the operation is, empty for nowhere.
+	Operation string
 }
 
 const (
@@ -48,7 +50,7 @@ func (c *Core) ClaimKey(ctx context.Context, key string, requestHash []byte) (*A
 			if err != nil {
 				return nil, err
 			}
-			return &Answer{Status: claim.Status, Body: body}, nil
+			return &Answer{Status: claim.Status, Body: body, Operation: claim.Operation}, nil
 		}
 		if deadline, ok := ctx.Deadline(); ok && c.Clock.Now().Add(idempotencyReserve).After(deadline) {
 			return nil, account.ErrIdempotencyKeyInUse
@@ -72,7 +74,7 @@ func (c *Core) KeepAnswer(ctx context.Context, key string, a Answer) error {
 	if err != nil {
 		return err
 	}
-	return c.Store.KeepAnswer(ctx, key, a.Status, sealed)
+	return c.Store.KeepAnswer(ctx, key, a.Status, sealed, a.Operation)
 }
 
 // ReleaseKey gives up a claimed key whose request changed nothing.

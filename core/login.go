@@ -87,7 +87,7 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 	if err != nil {
 		return SignIn{}, err
 	}
-	return c.challenge(ctx, out, step)
+	return c.challenge(ctx, by, out, step)
 }
 
 const loginByPassword = "password"

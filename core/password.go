@@ -182,7 +182,8 @@ type ForgotPasswordInput struct {
 }
 
 // ForgotPassword has a link mailed that sets a new password (C07, B05). For an address without an account everything is done
-// alike but the mail. It returns account.ErrTooManyRequests when too many links were asked for an address, known or not.
+// alike but the mail. It returns account.ErrTooManyRequests when too many links were asked for an
+// address, known or not, and account.ErrPending when the flow does not answer in time but goes on.
 func (c *Core) ForgotPassword(ctx context.Context, by account.Caller, in ForgotPasswordInput) (None, error) {
 	// The time of the answer must not tell a known address either: both wait until this has passed.
 	floor := answerFloor()
@@ -202,7 +203,9 @@ func (c *Core) ForgotPassword(ctx context.Context, by account.Caller, in ForgotP
 		return None{}, err
 	}
 	request := workflows.PasswordResetRequest{AccountID: owner, ChallengeID: challengeID(by)}
-	return None{}, c.Flows.Ask(ctx, durable.Ask{
+	operation := c.blindOperation(account.FlowPassword)
+	by.Begin(operation)
+	err = c.Flows.Ask(ctx, durable.Ask{
 		WorkflowID: c.resetFlow(email), Workflow: workflows.PasswordResetWorkflow, Queue: durable.QueueFlows,
 		Input: request, Update: workflows.PasswordResetOpen, Arg: request,
 		Summary: "Password reset for " + account.MaskEmail(email),
@@ -213,6 +216,7 @@ func (c *Core) ForgotPassword(ctx context.Context, by account.Caller, in ForgotP
 		// A guard against flows that no worker ever serves; new links can prolong a reset for a day at most.
 		ExecutionTimeout: c.Policy.ResetTTL + guardTime,
 	}, nil)
+	return None{}, pending(err, operation)
 }
 
 func (c *Core) resetFlow(email string) string { return c.Keys.FlowID("password", "reset", email) }

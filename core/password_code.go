@@ -152,7 +152,8 @@ func (c *Core) SendPasswordCode(ctx context.Context, by account.Caller, in SendP
 	if _, err := c.chargeOnce(ctx, by, func() error { return c.chargePasswordCode(ctx, owner, channels[0], to) }); err != nil {
 		return PasswordCode{}, err
 	}
-	request := workflows.PasswordChangeRequest{ChallengeID: challengeID(by), SessionID: session, Channels: channels}
+	request := workflows.PasswordChangeRequest{ChallengeID: c.operationID(by, account.FlowPassword), SessionID: session, Channels: channels}
+	by.Begin(request.ChallengeID.String())
 	err = c.openPasswordChange(ctx, owner, request, account.Mask(channels[0], to))
 	if errors.Is(err, account.ErrInvalidCode) {
 		err = none.Because(err) // the contact was taken away at this very moment

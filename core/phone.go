@@ -54,48 +54,49 @@ func (c *Core) SendPhoneCode(ctx context.Context, by account.Caller, in SendPhon
 		return PhonePending{}, err
 	}
 	owner := by.Principal.Account.ID
-	challenge, err := c.parkPhone(ctx, by, owner, number)
+	challenge, live, err := c.parkPhone(ctx, by, owner, number)
 	if err != nil {
 		return PhonePending{}, err
 	}
-	if challenge != uuid.Nil {
+	by.Begin(challenge.String())
+	if !live {
 		err = c.openPhone(ctx, owner, challenge)
 	}
 	return PhonePending{ExpiresIn: c.Policy.CodeTTL}, err
 }
 
-// parkPhone parks the number and charges its code, and returns the challenge to open; the nil id means that a live code is
-// on its way already.
-func (c *Core) parkPhone(ctx context.Context, by account.Caller, owner uuid.UUID, number string) (uuid.UUID, error) {
-	id := challengeID(by)
+// parkPhone parks the number and charges its code, and returns the challenge to open; live means that its code is on its way
+// already.
+func (c *Core) parkPhone(ctx context.Context, by account.Caller, owner uuid.UUID, number string) (id uuid.UUID, live bool, err error) {
+	id = challengeID(by)
 	if by.IdempotencyKey != "" {
 		// The same request again: it was charged, and the flow knows it by its challenge.
 		if parked, err := c.Store.PhoneAttempt(ctx, id); err == nil || !errors.Is(err, account.ErrNotFound) {
-			return parked.ID, err
+			return parked.ID, false, err
 		}
 	}
 	quotas, budgets := c.phoneBounds(account.PurposePhone, owner, number)
-	err := c.Store.ParkPhone(ctx, store.PhoneAttempt{ID: id, AccountID: owner, Number: number}, quotas, budgets)
+	err = c.Store.ParkPhone(ctx, store.PhoneAttempt{ID: id, AccountID: owner, Number: number}, quotas, budgets)
 	if !errors.Is(err, account.ErrTooManyRequests) {
-		return id, err
+		return id, false, err
 	}
 	// Within the gap it may be the code that this account has just asked for, or a request for it that died half-way.
 	parked, missing := c.Store.NewestPhoneAttempt(ctx, owner, number, c.Policy.SendGap)
 	if missing != nil {
-		return uuid.Nil, firstUnexpected(missing, err)
+		return uuid.Nil, false, firstUnexpected(missing, err)
 	}
 	issued, missing := c.Store.ChallengeExists(ctx, parked.ID)
 	if missing != nil {
-		return uuid.Nil, missing
+		return uuid.Nil, false, missing
 	}
 	if !issued {
-		return parked.ID, nil
+		return parked.ID, false, nil
 	}
-	live, missing := c.Store.LiveChallenge(ctx, account.PurposePhone, c.Keys.Subject(string(account.PurposePhone), owner.String()))
-	if missing != nil || live.ID != parked.ID {
-		return uuid.Nil, firstUnexpected(missing, err)
+	newest, missing := c.Store.LiveChallenge(ctx, account.PurposePhone, c.Keys.Subject(string(account.PurposePhone), owner.String()))
+	if missing != nil || newest.ID != parked.ID {
+		return uuid.Nil, false, firstUnexpected(missing, err)
 	}
-	return uuid.Nil, nil
+	return parked.ID, true, nil
 }
 
 // firstUnexpected returns failed unless it only says that nothing was found, and then otherwise.
@@ -207,34 +208,4 @@ func (c *Core) bindPhone(ctx context.Context, by account.Caller, owner uuid.UUID
 	// The flow may have ended by this very challenge, with its answer lost on the way.
 	_, err = c.Store.ResultOf(ctx, counted.ID)
 	return err
-}
-
-// phoneOperation is where the verification stands that a request for a code began.
-func (c *Core) phoneOperation(ctx context.Context, id uuid.UUID) (Operation, error) {
-	attempt, err := c.Store.PhoneAttempt(ctx, id)
-	if err != nil {
-		return Operation{}, err
-	}
-	expires := attempt.CreatedAt.Add(c.Policy.CodeTTL)
-	out := Operation{ID: id, Kind: "phone", Stage: "pending", ExpiresAt: &expires}
-	live, err := c.Store.LiveChallenge(ctx, account.PurposePhone, c.Keys.Subject(string(account.PurposePhone), attempt.AccountID.String()))
-	if err != nil && !errors.Is(err, account.ErrNotFound) {
-		return Operation{}, err
-	}
-	_, done := c.Store.ResultOf(ctx, id)
-	switch {
-	case err == nil && live.ID == id:
-		out.Stage, out.AttemptsLeft, out.ExpiresAt = "awaiting_proof", max(c.Policy.CodeTries-live.Attempts, 0), &live.CodeExpiresAt
-	case done == nil:
-		out.Stage, out.ExpiresAt = "completed", nil
-	case !errors.Is(done, account.ErrNotFound):
-		return Operation{}, done
-	case expires.Before(c.Clock.Now()) || err == nil:
-		out.Stage = "expired"
-	}
-	sent, err := c.Store.Deliveries(ctx, phoneFlow(attempt.AccountID), "", attempt.CreatedAt)
-	for _, d := range sent {
-		out.Deliveries = append(out.Deliveries, Delivery(d))
-	}
-	return out, err
 }

@@ -97,13 +97,14 @@ func (c *Core) InitiateLink(ctx context.Context, by account.Caller, in InitiateL
 	if err != nil {
 		return LinkStarted{}, err
 	}
-	id := challengeID(by)
+	id := c.operationID(by, account.FlowProviderLink)
 	state := c.Keys.LinkToken(id)
 	page, err := provider.AuthorizeURL(ctx, c.LinkRedirect, state)
 	if err != nil {
 		return LinkStarted{}, err
 	}
 	owner := by.Principal.Account.ID
+	by.Begin(id.String())
 	err = c.Flows.Ask(ctx, durable.Ask{
 		WorkflowID: c.linkFlow(id), Workflow: workflows.ProviderLinkWorkflow, Queue: durable.QueueFlows,
 		Input:  workflows.ProviderLinkInput{LinkID: id, AccountID: owner, Starter: starter(by), Provider: name},

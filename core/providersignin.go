@@ -77,7 +77,7 @@ func (c *Core) ProviderSignIn(ctx context.Context, by account.Caller, in Provide
 		vouched = *in.EmailVerified
 	}
 	from := origin(by, in.Fingerprint, in.Attribution, in.AnonymousID)
-	out, _, err := c.signInByProvider(ctx, in.Device, store.ProviderSignIn{
+	out, _, err := c.signInByProvider(ctx, by, in.Device, store.ProviderSignIn{
 		Link: account.LinkedProvider{
 			Provider: provider, Subject: in.Subject, Type: "oauth", Email: &email, DisplayName: given(in.Name), AvatarURL: picture(in.AvatarURL),
 		},
@@ -88,7 +88,7 @@ func (c *Core) ProviderSignIn(ctx context.Context, by account.Caller, in Provide
 
 // signInByProvider opens the account of an outside account, or makes one, with a session that owes what every login owes. It
 // tells the owner of an address that the outside account shares but does not open.
-func (c *Core) signInByProvider(ctx context.Context, device ShownDevice, p store.ProviderSignIn) (out SignIn, created bool, err error) {
+func (c *Core) signInByProvider(ctx context.Context, by account.Caller, device ShownDevice, p store.ProviderSignIn) (out SignIn, created bool, err error) {
 	provider, session := string(p.Link.Provider), uuid.New()
 	p.Bonus = store.Bonus{Full: c.Policy.WelcomeBonus, Reduced: c.Policy.WelcomeBonusReduced}
 	p.Session = store.NewSession{
@@ -107,6 +107,6 @@ func (c *Core) signInByProvider(ctx context.Context, device ShownDevice, p store
 	if out, err = c.signIn(ctx, session); err != nil {
 		return SignIn{}, false, err
 	}
-	out, err = c.challenge(ctx, out, opened.Step)
+	out, err = c.challenge(ctx, by, out, opened.Step)
 	return out, opened.Created, err
 }

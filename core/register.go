@@ -68,7 +68,7 @@ func (c *Core) Register(ctx context.Context, by account.Caller, in RegisterInput
 	case err == nil && attempt.AccountID != nil:
 		return c.registered(ctx, *attempt.SessionID)
 	case errors.Is(err, account.ErrNotFound):
-		fake, err := c.refuseRegistration(ctx, in, email, username)
+		fake, err := c.refuseRegistration(ctx, by, in, email, username)
 		if err != nil {
 			return Registered{}, err
 		}
@@ -81,9 +81,11 @@ func (c *Core) Register(ctx context.Context, by account.Caller, in RegisterInput
 	case err != nil:
 		return Registered{}, err
 	}
+	operation := c.signupOperationID(id)
+	by.Begin(operation)
 	opened, err := c.openFlow(ctx, account.SignupByRegister, email, workflows.SignupRequest{AttemptID: id, ChallengeID: id})
 	if err != nil {
-		return Registered{}, pending(again(err), id.String())
+		return Registered{}, pending(again(err), operation)
 	}
 	return c.registered(ctx, opened.SessionID)
 }
@@ -128,7 +130,7 @@ func (c *Core) chargeRegistration(ctx context.Context, by account.Caller, email 
 
 // refuseRegistration is the cheap look before a flow is started; the unique indexes decide. In hidden mode a taken email
 // gets the answer of a success, with a token of no session, and its owner is told.
-func (c *Core) refuseRegistration(ctx context.Context, in RegisterInput, email string, username *string) (*Registered, error) {
+func (c *Core) refuseRegistration(ctx context.Context, by account.Caller, in RegisterInput, email string, username *string) (*Registered, error) {
 	if username != nil {
 		taken, err := c.Store.UsernameTaken(ctx, *username)
 		if err != nil {
@@ -150,7 +152,7 @@ func (c *Core) refuseRegistration(ctx context.Context, in RegisterInput, email s
 	if _, err := c.Hasher.Hash(ctx, in.Password); err != nil {
 		return nil, err
 	}
-	if err := c.tellOwner(ctx, account.PurposeEmail, email, owner.AccountID); err != nil {
+	if err := c.tellOwner(ctx, by, account.PurposeEmail, email, owner.AccountID); err != nil {
 		return nil, err
 	}
 	now := c.Clock.Now()

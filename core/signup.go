@@ -88,12 +88,14 @@ func (c *Core) InitiateSignup(ctx context.Context, by account.Caller, in Initiat
 		return SignupPending{}, err
 	}
 	if err == nil && owner.Verified {
-		return c.initiateTaken(ctx, in, email, owner.AccountID)
+		return c.initiateTaken(ctx, by, in, email, owner.AccountID)
 	}
 	attempt, opened, err := c.openAttempt(ctx, by, in, email)
 	if err != nil {
 		return SignupPending{}, err
 	}
+	operation := c.signupOperationID(attempt.ID)
+	by.Begin(operation)
 	challenge, err := c.nextChallenge(ctx, by, attempt, opened)
 	if err != nil {
 		return SignupPending{}, err
@@ -103,7 +105,7 @@ func (c *Core) InitiateSignup(ctx context.Context, by account.Caller, in Initiat
 	}
 	request := workflows.SignupRequest{AttemptID: attempt.ID, ChallengeID: challenge}
 	if _, err := c.openFlow(ctx, account.SignupByCode, email, request); err != nil {
-		return SignupPending{}, pending(again(err), attempt.ID.String())
+		return SignupPending{}, pending(again(err), operation)
 	}
 	return SignupPending{Email: email, ExpiresIn: c.Policy.CodeTTL}, nil
 }
@@ -185,21 +187,23 @@ func (c *Core) nextChallenge(ctx context.Context, by account.Caller, attempt acc
 
 // initiateTaken answers for an address that has a verified account: with the truth, or in hidden mode as for any other
 // address, and then the owner is told by mail.
-func (c *Core) initiateTaken(ctx context.Context, in InitiateSignupInput, email string, owner uuid.UUID) (SignupPending, error) {
+func (c *Core) initiateTaken(ctx context.Context, by account.Caller, in InitiateSignupInput, email string, owner uuid.UUID) (SignupPending, error) {
 	if c.Policy.Enumeration == account.EnumerationDocumented {
 		return SignupPending{}, account.ErrEmailExists
 	}
 	if _, err := c.Hasher.Hash(ctx, in.Password); err != nil {
 		return SignupPending{}, err
 	}
-	if err := c.tellOwner(ctx, account.PurposeSignup, email, owner); err != nil {
+	if err := c.tellOwner(ctx, by, account.PurposeSignup, email, owner); err != nil {
 		return SignupPending{}, err
 	}
 	return SignupPending{Email: email, ExpiresIn: c.Policy.CodeTTL}, nil
 }
 
 // tellOwner writes to the owner of an address that somebody tried to sign up with it, as often as codes would go out.
-func (c *Core) tellOwner(ctx context.Context, purpose account.Purpose, email string, owner uuid.UUID) error {
+func (c *Core) tellOwner(ctx context.Context, by account.Caller, purpose account.Purpose, email string, owner uuid.UUID) error {
+	operation := c.blindOperation(account.FlowSignup)
+	by.Begin(operation)
 	err := c.Store.TakeQuota(ctx, c.sendKey(purpose, email), c.Policy.SendQuotas())
 	if errors.Is(err, account.ErrTooManyRequests) {
 		return nil
@@ -209,7 +213,7 @@ func (c *Core) tellOwner(ctx context.Context, purpose account.Purpose, email str
 	}
 	id := uuid.New()
 	_, err = c.openFlow(ctx, account.SignupTaken, email, workflows.SignupRequest{AttemptID: id, ChallengeID: id, AccountID: owner})
-	return pending(err, id.String())
+	return pending(err, operation)
 }
 
 // openFlow starts or joins the sign-up of an address and returns the state of its newest code.

@@ -94,6 +94,7 @@ func (c *Core) Subscribe(ctx context.Context, by account.Caller, in SubscribeInp
 		return c.joinSubscription(ctx, by, *current, in)
 	}
 	id := c.subscriptionID(owner, plan.Family, ended+1)
+	by.Begin(id)
 	// Equal requests at the same moment ask once: a flow bears only so many at a time.
 	shared, err, _ := c.opening.Do(id+" "+plan.ID+" "+in.MethodID, func() (any, error) {
 		return c.askSubscription(context.WithoutCancel(ctx), id, owner, plan.Code, &workflows.SubscriptionOpening{
@@ -119,6 +120,7 @@ func (c *Core) asAsked(ctx context.Context, s account.Subscription, in Subscribe
 
 // joinSubscription answers a request for a subscription of which there is one already.
 func (c *Core) joinSubscription(ctx context.Context, by account.Caller, id string, in SubscribeInput) (account.Subscription, error) {
+	by.Begin(id)
 	s, err := c.Store.Subscription(ctx, id)
 	if err != nil {
 		return s, err
@@ -140,10 +142,13 @@ func (c *Core) joinSubscription(ctx context.Context, by account.Caller, id strin
 	return s, account.ErrAlreadySubscribed
 }
 
+// subscriptionPrefix begins the ids of subscriptions.
+const subscriptionPrefix = "sub_"
+
 // subscriptionID is the same for every request that wants the same subscription, so that they meet in one flow.
 func (c *Core) subscriptionID(owner uuid.UUID, family string, generation int) string {
 	hash := c.Keys.Subject("subscription", owner.String()+"/"+family+"/"+strconv.Itoa(generation))
-	return "sub_" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(hash[:15]))
+	return subscriptionPrefix + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(hash[:15]))
 }
 
 // askSubscription speaks to the flow of a subscription, and starts it if it does not run: a flow that was lost goes on with
@@ -183,6 +188,7 @@ func (c *Core) changeSubscription(
 	if s.Status.Ended() {
 		return s, account.ErrSubscriptionState.Saying("Subscription has ended")
 	}
+	by.Begin(s.ID)
 	r.Key = "request/" + uuid.NewString()
 	if by.IdempotencyKey != "" {
 		r.Key = "request/" + by.IdempotencyKey + "/" + string(kind)

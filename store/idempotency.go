@@ -16,6 +16,8 @@ type KeyClaim struct {
 	// Status and Answer are the kept answer, Status 0 while another caller is still serving.
 	Status int
 	Answer []byte
+	// Operation is what the answer said beside its body, empty for nothing.
+	Operation string
 }
 
 // ClaimKey takes an idempotency key for lease, unless it holds an answer or another caller's lease. An expired key, and
@@ -26,7 +28,7 @@ func (s *Store) ClaimKey(ctx context.Context, key string, requestHash []byte, le
 		INSERT INTO idempotency_keys AS k (key, request_hash, locked_until, expires_at)
 		VALUES (?, ?, now() + ? * interval '1 second', now() + ? * interval '1 second')
 		ON CONFLICT (key) DO UPDATE SET request_hash = EXCLUDED.request_hash, locked_until = EXCLUDED.locked_until,
-			status = NULL, answer = NULL, expires_at = EXCLUDED.expires_at
+			status = NULL, answer = NULL, operation = NULL, expires_at = EXCLUDED.expires_at
 		WHERE k.expires_at <= now()
 			OR (k.status IS NULL AND k.locked_until <= now() AND k.request_hash = EXCLUDED.request_hash)`,
 		key, requestHash, seconds(lease), seconds(ttl)).Exec(ctx)
@@ -40,8 +42,9 @@ func (s *Store) ClaimKey(ctx context.Context, key string, requestHash []byte, le
 		RequestHash []byte
 		Status      *int
 		Answer      []byte
+		Operation   string
 	}
-	err = translate(s.db.NewRaw(`SELECT request_hash, status, answer FROM idempotency_keys WHERE key = ?`, key).Scan(ctx, &row))
+	err = translate(s.db.NewRaw(`SELECT request_hash, status, answer, coalesce(operation, '') AS operation FROM idempotency_keys WHERE key = ?`, key).Scan(ctx, &row))
 	switch {
 	case errors.Is(err, account.ErrNotFound):
 		return KeyClaim{}, nil // swept in between: not claimed, not answered, so the caller asks again
@@ -52,13 +55,13 @@ func (s *Store) ClaimKey(ctx context.Context, key string, requestHash []byte, le
 	case row.Status == nil:
 		return KeyClaim{}, nil
 	}
-	return KeyClaim{Status: *row.Status, Answer: row.Answer}, nil
+	return KeyClaim{Status: *row.Status, Answer: row.Answer, Operation: row.Operation}, nil
 }
 
-// KeepAnswer stores the sealed answer of a claimed key.
-func (s *Store) KeepAnswer(ctx context.Context, key string, status int, answer []byte) error {
-	_, err := s.db.NewRaw(`UPDATE idempotency_keys SET status = ?, answer = ?, locked_until = NULL WHERE key = ?`,
-		status, answer, key).Exec(ctx)
+// KeepAnswer stores the sealed answer of a claimed key, with the operation that it named.
+func (s *Store) KeepAnswer(ctx context.Context, key string, status int, answer []byte, operation string) error {
+	_, err := s.db.NewRaw(`UPDATE idempotency_keys SET status = ?, answer = ?, operation = ?, locked_until = NULL WHERE key = ?`,
+		status, answer, nullable(operation), key).Exec(ctx)
 	return translate(err)
 }
 

@@ -65,12 +65,12 @@ func TestKeptAnswers(t *testing.T) {
 	c, err := w.claim(t, "key", "body")
 	require.NoError(t, err)
 	require.True(t, c.Claimed)
-	require.NoError(t, w.KeepAnswer(t.Context(), "key", 201, []byte("sealed")))
+	require.NoError(t, w.KeepAnswer(t.Context(), "key", 201, []byte("sealed"), "/v1/operations/1"))
 
 	for range 2 {
 		c, err = w.claim(t, "key", "body")
 		require.NoError(t, err)
-		require.Equal(t, store.KeyClaim{Status: 201, Answer: []byte("sealed")}, c)
+		require.Equal(t, store.KeyClaim{Status: 201, Answer: []byte("sealed"), Operation: "/v1/operations/1"}, c)
 		require.NoError(t, w.ReleaseKey(t.Context(), "key"), "releasing does not forget an answer")
 		w.exec(t, `UPDATE idempotency_keys SET locked_until = now() - interval '1 hour'`)
 	}
@@ -103,7 +103,7 @@ func TestSealedAnswersAreCountedByTheirKey(t *testing.T) {
 		_, err := w.ClaimKey(t.Context(), key, []byte("body"), lease, ttl)
 		require.NoError(t, err)
 		if answer != "" {
-			require.NoError(t, w.KeepAnswer(t.Context(), key, 200, []byte(answer)))
+			require.NoError(t, w.KeepAnswer(t.Context(), key, 200, []byte(answer), ""))
 		}
 	}
 	keep("a", "\x01aaaa rest", keyTTL)

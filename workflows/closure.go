@@ -30,9 +30,9 @@ type AccountClosureInput struct {
 
 const (
 	stageClosing  = "closing"
-	stageGrace    = "grace"
-	stageErasing  = "erasing"
-	outcomeUndone = "undone"
+	stageGrace    = string(account.StageGrace)
+	stageErasing  = string(account.StageErasing)
+	outcomeUndone = string(account.StageUndone)
 )
 
 // AccountClosure closes an account for its owner, and erases it when the term of grace has passed (C01, conventions 17).

@@ -28,7 +28,7 @@ type ProviderLinkInput struct {
 	Provider  account.Provider
 }
 
-const stageAwaitingProvider = "awaiting_provider"
+const stageAwaitingProvider = string(account.StageAwaitingProvider)
 
 // ProviderLink waits for its owner to come back from an outside provider, and links the account there.
 //

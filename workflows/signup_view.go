@@ -15,10 +15,10 @@ import (
 // The stages and outcomes that ops see. Every outcome is also the last stage. A completed flow runs on until its welcome
 // mail is sent.
 const (
-	stageAwaitingProof = "awaiting_proof"
+	stageAwaitingProof = string(account.StageAwaitingProof)
 	stageOpening       = "opening"
-	outcomeCompleted   = "completed"
-	outcomeExpired     = "expired"
+	outcomeCompleted   = string(account.StageCompleted)
+	outcomeExpired     = string(account.StageExpired)
 	outcomeRefused     = "refused"
 	outcomeCanceled    = "canceled"
 	outcomeFailed      = "failed"

@@ -26,7 +26,12 @@ const (
 	Session
 	// SecondStep routes serve pending sessions too.
 	SecondStep
+	// OptionalStep routes are Optional ones that know pending sessions, too.
+	OptionalStep
 )
+
+// Optional reports whether a route refuses nobody.
+func (p Policy) Optional() bool { return p == Optional || p == OptionalStep }
 
 // Meta is what a route table says about an endpoint.
 type Meta struct {
@@ -113,7 +118,12 @@ func Handle[Req, In, Out any](
 		}
 		state := StateOf(c)
 		ctx := account.WithActing(c.UserContext(), state.Caller.Acting(state.RequestID))
-		out, err := operation(ctx, state.Caller, input(req))
+		caller := state.Caller
+		caller.Begun = &account.Begun{}
+		out, err := operation(ctx, caller, input(req))
+		if caller.Begun.Operation != "" {
+			c.Set(HeaderOperation, OperationURL(caller.Begun.Operation))
+		}
 		if err != nil {
 			return r.Fail(c, err)
 		}
@@ -121,6 +131,12 @@ func Handle[Req, In, Out any](
 	}
 	return r
 }
+
+// HeaderOperation names, in an answer of whatever status, the operation that the request has begun or joined.
+const HeaderOperation = "Operation-Location"
+
+// OperationURL is where an operation can be looked at.
+func OperationURL(id string) string { return "/v1/operations/" + id }
 
 // Serve decodes, operates and encodes. It renders its own failures: an error it returns is one of the transport.
 func (r Route) Serve(c *fiber.Ctx) error { return r.serve(c) }

@@ -98,7 +98,7 @@ func report(c *fiber.Ctx, e *account.Error) {
 }
 
 func pending(c *fiber.Ctx, d *Dialect, e *account.Error) error {
-	url := "/v1/operations/" + e.Operation
+	url := OperationURL(e.Operation)
 	c.Location(url)
 	reply := replyOf(c, http.StatusAccepted, e.Message)
 	return send(c, d, http.StatusAccepted, d.Success(reply, pendingBody{"pending", e.Message, url}))

@@ -26,7 +26,7 @@ func Authenticate(route endpoint.Route, who Authenticator) fiber.Handler {
 		if route.Policy == endpoint.Public {
 			return c.Next()
 		}
-		optional := route.Policy == endpoint.Optional
+		optional := route.Policy.Optional()
 		shown, err := credential(c, route.Dialect.AllowKeys || optional && route.Service)
 		if err != nil {
 			return refuse(c, route, err)
@@ -50,7 +50,7 @@ func Authenticate(route endpoint.Route, who Authenticator) fiber.Handler {
 // refuse goes on without a credential where none is needed, unless nobody could judge it.
 func refuse(c *fiber.Ctx, route endpoint.Route, err error) error {
 	kind := account.AsError(err).Kind
-	if route.Policy != endpoint.Optional || kind != account.Unauthenticated && kind != account.Forbidden {
+	if !route.Policy.Optional() || kind != account.Unauthenticated && kind != account.Forbidden {
 		return route.Fail(c, err)
 	}
 	endpoint.StateOf(c).Caller.Principal = nil
@@ -60,7 +60,7 @@ func refuse(c *fiber.Ctx, route endpoint.Route, err error) error {
 func admit(p account.Principal, route endpoint.Route) error {
 	pending := p.Session != nil && p.Session.State == account.SessionPending
 	switch {
-	case pending && route.Policy != endpoint.SecondStep:
+	case pending && route.Policy != endpoint.SecondStep && route.Policy != endpoint.OptionalStep:
 		return account.ErrSecondStepRequired
 	case p.Service():
 		if !route.Service {

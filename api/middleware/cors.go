@@ -13,7 +13,7 @@ const (
 	corsMethods = "GET, HEAD, POST, PUT, PATCH, DELETE"
 	corsHeaders = "Authorization, Content-Type, X-API-Key, Idempotency-Key, X-Request-Id, X-Session-Id, X-Device-Id, " +
 		"X-Device-Token, sk-refresh-token"
-	corsExposed = "X-Request-Id, Retry-After, Location, Idempotent-Replayed"
+	corsExposed = "X-Request-Id, Retry-After, Location, Operation-Location, Idempotent-Replayed"
 )
 
 // CORS lets pages of exactly these origins call the API with their credentials. Every answer varies by Origin, whatever

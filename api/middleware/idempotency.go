@@ -69,6 +69,9 @@ func Idempotency(route endpoint.Route, keys Keys) fiber.Handler {
 		}
 		if kept != nil {
 			c.Set(HeaderReplayed, "true")
+			if kept.Operation != "" {
+				c.Set(endpoint.HeaderOperation, kept.Operation)
+			}
 			return endpoint.Replay(c, kept.Status, kept.Body)
 		}
 		state.Caller.IdempotencyKey = key
@@ -85,7 +88,9 @@ func settle(c *fiber.Ctx, keys Keys, key string) error {
 		status := c.Response().StatusCode()
 		var err error
 		if answered && final(status) {
-			err = keys.KeepAnswer(ctx, key, core.Answer{Status: status, Body: bytes.Clone(c.Response().Body())})
+			err = keys.KeepAnswer(ctx, key, core.Answer{
+				Status: status, Body: bytes.Clone(c.Response().Body()), Operation: string(c.Response().Header.Peek(endpoint.HeaderOperation)),
+			})
 		} else {
 			err = keys.ReleaseKey(ctx, key)
 		}

@@ -1,8 +1,6 @@
 package usersv1
 
 import (
-	"github.com/google/uuid"
-
 	"gatehouse/api/endpoint"
 	"gatehouse/core"
 )
@@ -14,11 +12,13 @@ type operationRequest struct {
 func (r operationRequest) input() core.OperationInput { return core.OperationInput{ID: r.ID} }
 
 type operationBody struct {
-	ID           uuid.UUID      `json:"id"`
+	ID           string         `json:"id"`
 	Kind         string         `json:"kind"`
 	Stage        string         `json:"stage"`
+	Outcome      *string        `json:"outcome"`
 	AttemptsLeft int            `json:"attemptsLeft"`
 	ExpiresAt    *string        `json:"expiresAt"`
+	NextActionAt *string        `json:"nextActionAt"`
 	Deliveries   []deliveryBody `json:"deliveries"`
 }
 
@@ -31,8 +31,11 @@ type deliveryBody struct {
 
 func newOperationBody(o core.Operation) any {
 	body := operationBody{
-		ID: o.ID, Kind: o.Kind, Stage: o.Stage, AttemptsLeft: o.AttemptsLeft, ExpiresAt: endpoint.StampOrNil(o.ExpiresAt),
-		Deliveries: make([]deliveryBody, 0, len(o.Deliveries)),
+		ID: o.ID, Kind: string(o.Kind), Stage: string(o.Stage), AttemptsLeft: o.AttemptsLeft,
+		ExpiresAt: endpoint.StampOrNil(o.ExpiresAt), NextActionAt: endpoint.StampOrNil(o.NextActionAt), Deliveries: make([]deliveryBody, 0, len(o.Deliveries)),
+	}
+	if o.Stage.Ended() {
+		body.Outcome = &body.Stage
 	}
 	for _, d := range o.Deliveries {
 		body.Deliveries = append(body.Deliveries, deliveryBody{

@@ -60,10 +60,10 @@ func accountRoutes(c Core) []endpoint.Route {
 			ID: "getDetails", Method: "GET", Path: "/v1/users/details",
 			Policy: endpoint.Session, Scope: account.ScopeRead, Limit: account.LimitRead,
 		}, emptyRequest.none, c.Me, newDetailsBody),
-		// design D16: the unguessable id is the permission.
+		// design D16: what belongs to an account is its owner's to see, of the rest the unguessable id is the permission.
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "getOperation", Method: "GET", Path: "/v1/operations/:id",
-			Policy: endpoint.Public, Limit: account.LimitRead,
+			Policy: endpoint.OptionalStep, Scope: account.ScopeRead, Limit: account.LimitRead,
 		}, operationRequest.input, c.Operation, newOperationBody),
 	}
 }
