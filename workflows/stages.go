@@ -19,6 +19,8 @@ func Stages() map[string][]string {
 		"provider_link":  {stageAwaitingProvider},
 		"closure":        {stageClosing, stageGrace, stageErasing},
 		"notice":         {stageSending},
+		"message":        {stageSending},
+		"webhook":        {stageSending, stageWaiting},
 		"reconciliation": append([]string{stageBeginning}, reconciliationStages()...),
 		"subscription": {
 			stageOpening, string(account.SubscriptionIncomplete), string(account.SubscriptionTrialing), string(account.SubscriptionActive),
