@@ -14,6 +14,8 @@ import (
 var backlogs = []struct{ of, since string }{
 	{"messages", `SELECT created_at FROM messages WHERE state = 'queued'`},
 	{"notices", `SELECT created_at FROM owed_notices`},
+	{"deliveries", `SELECT w.updated_at FROM webhook_deliveries w JOIN webhook_endpoints e ON e.id = w.endpoint_id
+		WHERE w.state = 'owed' AND e.disabled_at IS NULL`},
 	{"charges", `SELECT created_at FROM payment_attempts WHERE state = 'pending'`},
 	{"erasures", `SELECT erase_at FROM closures WHERE undone_at IS NULL AND erased_at IS NULL AND erase_at < now()`},
 	// What the sweep ought to have taken: these come and go with every request, so they stand for the rest.
@@ -23,9 +25,9 @@ var backlogs = []struct{ of, since string }{
 // renewal is when the next step of a subscription that is not over was or is due, or NULL.
 const renewal = `CASE WHEN status IN ('active', 'trialing') THEN period_end WHEN status = 'past_due' THEN retry_at END`
 
-// Backlogs counts the work that waits, and how long the oldest of it has: messages to be accepted by a provider, notices owed,
-// charges without an outcome, erasures and renewals that are overdue, renewals due within the hour ("renewals_soon", which
-// have no age) and rows to be swept.
+// Backlogs counts the work that waits, and how long the oldest of it has: messages to be accepted by a provider, notices and
+// deliveries of webhooks that are owed, charges without an outcome, erasures and renewals that are overdue, renewals due within
+// the hour ("renewals_soon", which have no age) and rows to be swept.
 func (s *Store) Backlogs(ctx context.Context) ([]account.Backlog, error) {
 	parts := make([]string, len(backlogs))
 	args := make([]any, 0, 2*len(backlogs)+1)

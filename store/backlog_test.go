@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/account"
@@ -42,6 +43,13 @@ func TestBacklogs(t *testing.T) {
 	require.NoError(t, w.OweNotice(t.Context(), account.Notice{ID: "notice/1", AccountID: owner, Template: "password_changed"}))
 	w.exec(t, `UPDATE owed_notices SET created_at = now() - interval '2 minutes'`)
 
+	on, off, event := uuid.New(), uuid.New(), uuid.New()
+	w.exec(t, `INSERT INTO webhook_endpoints (id, url, events, secret, disabled_at, disabled_reason)
+		VALUES ($1, 'https://a.example', '{}', '', NULL, ''), ($2, 'https://b.example', '{}', '', now(), 'operator')`, on, off)
+	w.exec(t, `INSERT INTO webhook_events (id, type, data, occurred_at) VALUES ($1, 'account.created', '{}', now())`, event)
+	w.exec(t, `INSERT INTO webhook_deliveries (event_id, endpoint_id, updated_at) SELECT $1, e, now() - interval '6 minutes' FROM unnest($2::uuid[]) AS e`,
+		event, []uuid.UUID{on, off})
+
 	s := w.subscribed(t, "bob@example.com")
 	_, err = w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1)
 	require.NoError(t, err)
@@ -54,6 +62,7 @@ func TestBacklogs(t *testing.T) {
 	now := w.backlog(t)
 	for of, age := range map[string]time.Duration{
 		"messages": 20 * time.Minute, "notices": 2 * time.Minute, "charges": 3 * time.Minute, "erasures": 4 * time.Minute, "expired": 5 * time.Minute,
+		"deliveries": 6 * time.Minute, // of the two, one receiver is disabled
 	} {
 		require.Equal(t, int64(1), now[of].Count, of)
 		require.InDelta(t, age, now[of].Oldest, float64(time.Minute), of)
