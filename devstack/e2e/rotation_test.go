@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -60,15 +59,7 @@ func startRotation(t *testing.T) (r *rotation, first member) {
 
 // command runs `gatehouse keys codec` with the newest keyset.
 func (r *rotation) command(args ...string) (string, error) {
-	cmd := exec.CommandContext(r.t.Context(), stacktest.Binary(r.t), append([]string{"keys", "codec"}, args...)...) //nolint:gosec // our own binary
-	cmd.Env = r.stack.Env(map[string]string{codecKeys: r.newest()})
-	var faults bytes.Buffer
-	cmd.Stderr = &faults
-	out, err := cmd.Output()
-	if err != nil {
-		err = fmt.Errorf("%w: %s", err, faults.String())
-	}
-	return string(out), err
+	return r.stack.TryCommand(r.t, map[string]string{codecKeys: r.newest()}, append([]string{"keys", "codec"}, args...)...)
 }
 
 func (r *rotation) newest() string { return r.keysets[len(r.keysets)-1] }

@@ -206,6 +206,12 @@ func (s *Stack) StartAPI(t testing.TB, extra map[string]string) *Process {
 	return p
 }
 
+// LaunchAPI is StartAPI for one that is not expected to become ready: it returns at once.
+func (s *Stack) LaunchAPI(t testing.TB, extra map[string]string) *Process {
+	t.Helper()
+	return s.start(t, "api", extra)
+}
+
 // StartWorker starts a worker with settings beyond those of the stack and returns once it polls for work.
 func (s *Stack) StartWorker(t testing.TB, extra map[string]string) *Process {
 	t.Helper()

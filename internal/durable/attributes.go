@@ -79,6 +79,10 @@ func RegisterSearchAttributes(ctx context.Context, c client.Client, namespace st
 		Namespace: namespace,
 	})
 	if refused(err) {
+		// Or is it we who are refused, whatever we ask?
+		if _, unwelcome := c.CheckHealth(ctx, &client.CheckHealthRequest{}); unwelcome != nil {
+			return fmt.Errorf("list search attributes: %w", err)
+		}
 		return ErrAttributesUnknown
 	}
 	if err != nil {

@@ -2,15 +2,8 @@ package durable_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -30,53 +23,6 @@ import (
 	"gatehouse/internal/durable"
 	"gatehouse/internal/testkit"
 )
-
-// authority signs the certificates of a test.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	file string
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	cert := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, cert, cert, &key.PublicKey, key)
-	require.NoError(t, err)
-	file := filepath.Join(t.TempDir(), "ca.pem")
-	writePEM(t, file, "CERTIFICATE", der)
-	return &authority{cert: cert, key: key, file: file}
-}
-
-// issue writes a certificate for name and its key.
-func (a *authority) issue(t *testing.T, serial int64, name string) (certFile, keyFile string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, a.cert, &key.PublicKey, a.key)
-	require.NoError(t, err)
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	require.NoError(t, err)
-	dir := t.TempDir()
-	certFile, keyFile = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	writePEM(t, certFile, "CERTIFICATE", der)
-	writePEM(t, keyFile, "PRIVATE KEY", private)
-	return certFile, keyFile
-}
-
-func writePEM(t *testing.T, file, kind string, der []byte) {
-	t.Helper()
-	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
-}
 
 // seen is what the server of a test learnt of its callers.
 type seen struct {
@@ -125,16 +71,15 @@ func (l remembering) Accept() (net.Conn, error) {
 
 // serveTLS is a Temporal behind TLS whose certificate is for temporal.example. Callers need a certificate of clients,
 // unless that is nil.
-func serveTLS(t *testing.T, by, clients *authority) (address string, met *seen) {
+func serveTLS(t *testing.T, by, clients *testkit.Authority) (address string, met *seen) {
 	t.Helper()
-	certFile, keyFile := by.issue(t, 2, "temporal.example")
+	certFile, keyFile := by.Issue(t, 2, "temporal.example")
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	require.NoError(t, err)
 	met = &seen{}
 	config := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	if clients != nil {
-		config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
-		config.ClientCAs.AddCert(readCert(t, clients.file))
+		config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, clients.Pool()
 		config.VerifyConnection = func(s tls.ConnectionState) error {
 			met.add(&met.serials, s.PeerCertificates[0].SerialNumber.String())
 			return nil
@@ -157,16 +102,6 @@ func serveTLS(t *testing.T, by, clients *authority) (address string, met *seen) 
 	return listener.Addr().String(), met
 }
 
-func readCert(t *testing.T, file string) *x509.Certificate {
-	t.Helper()
-	raw, err := os.ReadFile(file)
-	require.NoError(t, err)
-	block, _ := pem.Decode(raw)
-	cert, err := x509.ParseCertificate(block.Bytes)
-	require.NoError(t, err)
-	return cert
-}
-
 func dialSecured(t *testing.T, address string, s durable.Security) (*durable.Client, error) {
 	t.Helper()
 	c, err := durable.Dial(durable.Options{
@@ -181,14 +116,14 @@ func dialSecured(t *testing.T, address string, s durable.Security) (*durable.Cli
 
 func TestTemporalBehindTLS(t *testing.T) {
 	t.Parallel()
-	ca, other := newAuthority(t), newAuthority(t)
+	ca, other := testkit.NewAuthority(t), testkit.NewAuthority(t)
 	address, met := serveTLS(t, ca, nil)
 	for name, s := range map[string]durable.Security{
 		"in the clear":           {},
 		"unknown authority":      {TLSServerName: "temporal.example"},
-		"another authority":      {TLSServerName: "temporal.example", TLSCAFile: other.file},
-		"not the address' host":  {TLSCAFile: ca.file},
-		"another name":           {TLSCAFile: ca.file, TLSServerName: "temporal.evil.example"},
+		"another authority":      {TLSServerName: "temporal.example", TLSCAFile: other.File},
+		"not the address' host":  {TLSCAFile: ca.File},
+		"another name":           {TLSCAFile: ca.File, TLSServerName: "temporal.evil.example"},
 		"an API key trusts none": {APIKey: "canary"},
 	} {
 		c, err := dialSecured(t, address, s)
@@ -197,7 +132,7 @@ func TestTemporalBehindTLS(t *testing.T) {
 	}
 	require.Empty(t, met.all(&met.keys), "no key went to a server that is not trusted")
 
-	c, err := dialSecured(t, address, durable.Security{TLSCAFile: ca.file, TLSServerName: "temporal.example", APIKey: "canary"})
+	c, err := dialSecured(t, address, durable.Security{TLSCAFile: ca.File, TLSServerName: "temporal.example", APIKey: "canary"})
 	require.NoError(t, err)
 	require.NoError(t, c.Healthy(t.Context()))
 	require.Contains(t, met.all(&met.keys), "Bearer canary")
@@ -229,27 +164,27 @@ func TestAPIKeyNeverTravelsInTheClear(t *testing.T) {
 
 func TestTemporalAsksForOurCertificate(t *testing.T) {
 	t.Parallel()
-	ca, clients, other := newAuthority(t), newAuthority(t), newAuthority(t)
+	ca, clients, other := testkit.NewAuthority(t), testkit.NewAuthority(t), testkit.NewAuthority(t)
 	address, met := serveTLS(t, ca, clients)
-	good := durable.Security{TLSCAFile: ca.file, TLSServerName: "temporal.example"}
+	good := durable.Security{TLSCAFile: ca.File, TLSServerName: "temporal.example"}
 	c, err := dialSecured(t, address, good)
 	require.NoError(t, err)
 	require.Error(t, c.Healthy(t.Context()), "without a certificate")
 
 	stranger := good
-	stranger.TLSCertFile, stranger.TLSKeyFile = other.issue(t, 3, "gatehouse")
+	stranger.TLSCertFile, stranger.TLSKeyFile = other.Issue(t, 3, "gatehouse")
 	c, err = dialSecured(t, address, stranger)
 	require.NoError(t, err)
 	require.Error(t, c.Healthy(t.Context()), "with one of a strange authority")
 
-	good.TLSCertFile, good.TLSKeyFile = clients.issue(t, 10, "gatehouse")
+	good.TLSCertFile, good.TLSKeyFile = clients.Issue(t, 10, "gatehouse")
 	c, err = dialSecured(t, address, good)
 	require.NoError(t, err)
 	require.NoError(t, c.Healthy(t.Context()))
 	require.Equal(t, []string{"10"}, met.all(&met.serials))
 
 	// The files are replaced, one after the other. Whoever connects meanwhile shows the old certificate, then the new one.
-	renewedCert, renewedKey := clients.issue(t, 11, "gatehouse")
+	renewedCert, renewedKey := clients.Issue(t, 11, "gatehouse")
 	require.NoError(t, os.Rename(renewedCert, good.TLSCertFile))
 	again, err := dialSecured(t, address, durable.Security{TLSCertFile: good.TLSCertFile, TLSKeyFile: good.TLSKeyFile})
 	require.ErrorContains(t, err, "GATEHOUSE_TEMPORAL_TLS_KEY_FILE", "at start the files must fit")
@@ -273,8 +208,8 @@ func reconnect(t *testing.T, c *durable.Client, met *seen) {
 
 func TestFaultyTLSFilesAreNamedAtStart(t *testing.T) {
 	t.Parallel()
-	ca := newAuthority(t)
-	certFile, keyFile := ca.issue(t, 4, "gatehouse")
+	ca := testkit.NewAuthority(t)
+	certFile, keyFile := ca.Issue(t, 4, "gatehouse")
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	require.NoError(t, os.WriteFile(empty, nil, 0o600))
 	for setting, s := range map[string]durable.Security{
