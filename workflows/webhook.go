@@ -145,7 +145,7 @@ func withWebhook(ctx workflow.Context) workflow.Context {
 }
 
 // webhookAttempt is more than a receiver may take, and the store before and after it.
-const webhookAttempt = time.Minute
+const webhookAttempt = 40 * time.Second
 
 // show writes what ops read in the UI.
 func (w *webhookDelivery) show(ctx workflow.Context, stage, next string) {
