@@ -60,7 +60,8 @@ build-dev: ## Build bin/gatehouse-dev alone: the embedded stack of `make run`
 ##@ Test
 
 .PHONY: test
-test: build-gatehouse $(TOOLS)/gotestsum $(TOOLS)/stripe-mock ## Run every test, installing PostgreSQL if it is missing (RACE=1, RUN=regexp, COUNT=n)
+test: build-gatehouse $(TOOLS)/gotestsum $(TOOLS)/stripe-mock ## Run every test, installing PostgreSQL and a browser if they are missing (RACE=1, RUN=regexp, COUNT=n)
+	@scripts/browser
 	@GO="$(GO)" GOTESTSUM="$(CURDIR)/$(TOOLS)/gotestsum" scripts/test all $(TEST_FLAGS)
 
 .PHONY: test-unit
@@ -69,6 +70,7 @@ test-unit: $(TOOLS)/gotestsum $(TOOLS)/stripe-mock ## Run the tests of the produ
 
 .PHONY: test-e2e
 test-e2e: build-gatehouse $(TOOLS)/gotestsum ## Run the end-to-end tests: real Postgres, real Temporal, real processes
+	@scripts/browser
 	@GO="$(GO)" GOTESTSUM="$(CURDIR)/$(TOOLS)/gotestsum" scripts/test e2e $(TEST_FLAGS)
 
 .PHONY: attack
@@ -82,6 +84,14 @@ chaos: build-gatehouse $(TOOLS)/gotestsum ## Break what can break, with outages 
 .PHONY: soak
 soak: build-gatehouse ## Break something every minute under mixed load, with all invariants checked after each (SOAK=30m)
 	@GO="$(GO)" scripts/test soak -run TestSoak -soak "$(SOAK)"
+
+.PHONY: browser
+browser: ## Have Chromium, Node.js and Playwright ready for the tests that look at the Temporal UI (`make test` does it, too)
+	@GATEHOUSE_TEST_BROWSER=required scripts/browser
+
+.PHONY: screenshots
+screenshots: build-gatehouse browser ## Take anew the pictures of the Temporal UI in docs/images
+	@GO="$(GO)" GATEHOUSE_TEST_BROWSER=required scripts/test screenshots -run TestUI_AnOperatorReadsAFlow -screenshots "$(CURDIR)/docs/images"
 
 .PHONY: bench
 bench: build-gatehouse ## Measure reads and login beside what this machine can do; takes 90 s, writes docs/performance.md (DURATION=80s)

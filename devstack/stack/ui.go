@@ -28,6 +28,8 @@ type UIOptions struct {
 	TemporalAddress, Namespace string
 	// CodecEndpoint is the URL whose /decode makes encrypted payloads readable in the browser.
 	CodecEndpoint string
+	// CodecCredentials has the browser send what it knows of the codec's user and password.
+	CodecCredentials bool
 }
 
 // UI is a running Temporal UI. It has no authentication and listens on 127.0.0.1 only.
@@ -57,7 +59,7 @@ func StartUI(ctx context.Context, o UIOptions) (*UI, error) {
 		ended: make(chan struct{}),
 		server: uiserver.NewServer(server_options.WithConfigProvider(&uiconfig.Config{
 			Host: "127.0.0.1", Port: port, TemporalGRPCAddress: o.TemporalAddress, EnableUI: true, DefaultNamespace: o.Namespace,
-			CORS: uiconfig.CORS{CookieInsecure: true}, Codec: uiconfig.Codec{Endpoint: o.CodecEndpoint},
+			CORS: uiconfig.CORS{CookieInsecure: true}, Codec: uiconfig.Codec{Endpoint: o.CodecEndpoint, IncludeCredentials: o.CodecCredentials},
 			HideLogs: true, DisableNewsFetch: true,
 		})),
 	}
