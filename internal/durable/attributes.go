@@ -47,19 +47,19 @@ func SearchAttributes() map[string]enums.IndexedValueType {
 // ErrAttributesUnknown means that we may not even look which search attributes there are.
 var ErrAttributesUnknown = errors.New("the server does not say which search attributes there are")
 
-// AttributesMissing means that we may not add search attributes, and some are missing.
-type AttributesMissing struct {
+// MissingAttributesError means that we may not add search attributes, and some are missing.
+type MissingAttributesError struct {
 	// Names are the missing ones with their types.
 	Names []string
 }
 
 // Error implements error.
-func (e *AttributesMissing) Error() string {
+func (e *MissingAttributesError) Error() string {
 	return "search attributes to create in the namespace: " + strings.Join(e.Names, ", ")
 }
 
 func missingAttributes(missing map[string]enums.IndexedValueType) error {
-	e := &AttributesMissing{}
+	e := &MissingAttributesError{}
 	for _, name := range slices.Sorted(maps.Keys(missing)) {
 		e.Names = append(e.Names, fmt.Sprintf("%s (%s)", name, missing[name]))
 	}
@@ -72,7 +72,7 @@ func refused(err error) bool {
 }
 
 // RegisterSearchAttributes adds to the namespace those search attributes that it lacks. Without them every start that
-// sets one is refused. It returns ErrAttributesUnknown, or AttributesMissing with the names, where we may not look or add.
+// sets one is refused. It returns ErrAttributesUnknown, or MissingAttributesError with the names, where we may not look or add.
 func RegisterSearchAttributes(ctx context.Context, c client.Client, namespace string) error {
 	missing := SearchAttributes()
 	listed, err := c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{

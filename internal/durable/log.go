@@ -51,7 +51,7 @@ func nameOf(err error) string {
 		return fmt.Sprintf("%T(%s)", e, e.SQLState())
 	case syscall.Errno:
 		return e.Error()
-	case *AttributesMissing:
+	case *MissingAttributesError:
 		return e.Error()
 	}
 	for _, known := range []error{

@@ -1,6 +1,7 @@
 package durable_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -25,17 +26,13 @@ func reads(t *testing.T, a, b *durable.Keyring) {
 	var out string
 	require.NoError(t, b.DataConverter().FromPayload(written, &out))
 	require.Equal(t, "word", out)
-	failure := a.FailureConverter().ErrorToFailure(errText("word"))
+	failure := a.FailureConverter().ErrorToFailure(errors.New("word"))
 	require.ErrorContains(t, b.FailureConverter().FailureToError(failure), "word")
 	sealed, err := a.Seal([]byte("word"), []byte("label"))
 	require.NoError(t, err)
 	_, err = b.Open(sealed, []byte("label"))
 	require.NoError(t, err)
 }
-
-type errText string
-
-func (e errText) Error() string { return string(e) }
 
 // In the steps of a rotation, processes before and after any one step read each other.
 func TestRotationByStepsLosesNobody(t *testing.T) {
