@@ -148,3 +148,15 @@ func Network(address netip.Addr) string {
 	}
 	return prefix.String()
 }
+
+// EventNames lists the events of accounts, in the order of this file.
+func EventNames() []EventName {
+	return []EventName{
+		EventAccountCreated, EventAccountPurged, EventAccountClosed, EventAccountReopened, EventAccountErased,
+		EventAccountDeactivated, EventAccountReactivated, EventEmailVerified, EventEmailChanged, EventEmailRemoved,
+		EventPhoneVerified, EventPhoneChanged, EventUsernameChanged, EventPasswordAdded, EventPasswordChanged, EventPasswordReset,
+		EventSessionRevoked, EventSessionsRevoked, EventFactorEnabled, EventFactorDisabled, EventFactorLocked, EventBackupCodeUsed,
+		EventDeviceTrusted, EventDeviceRevoked, EventProviderLinked, EventProviderUnlinked, EventKeyCreated, EventKeyRevoked,
+		EventMembershipSet, EventMembershipRemoved,
+	}
+}

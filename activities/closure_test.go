@@ -40,6 +40,17 @@ func (b *bench) mailed(t *testing.T, closure uuid.UUID, template string) (activi
 	return sent.State, out[0].Text
 }
 
+// owed are the templates of the notices that wait to be started.
+func (b *bench) owed(t *testing.T) (names []string) {
+	t.Helper()
+	notices, err := b.Store.OwedNotices(t.Context(), 0, 10)
+	require.NoError(t, err)
+	for _, n := range notices {
+		names = append(names, n.Template)
+	}
+	return names
+}
+
 func TestClosureUndone(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -67,6 +78,7 @@ func TestClosureUndone(t *testing.T) {
 	require.NoError(t, err)
 	require.InDelta(t, 50, left.Wait.Hours(), 1, "nothing is erased before its time")
 	twice[activities.Reopened](t, b, b.ReopenAccount, in)
+	require.Equal(t, []string{templates.AccountReopened}, b.owed(t))
 	_, err = b.Store.OwnerOf(t.Context(), ada)
 	require.NoError(t, err)
 	state, text = b.mailed(t, in.ClosureID, templates.AccountErased)

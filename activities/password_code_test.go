@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/account"
 	"gatehouse/activities"
+	"gatehouse/providers/templates"
 	"gatehouse/store"
 )
 
@@ -51,6 +52,23 @@ func TestSecurityCodeGoesToTheOwnerAndIsSpentOnce(t *testing.T) {
 	hash, err := b.Store.PasswordOf(t.Context(), me.AccountID)
 	require.NoError(t, err)
 	require.Equal(t, "new", hash)
+}
+
+func TestSigningOutByCodeIsTold(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.Policy.ContactAge = 24 * time.Hour
+	me := b.signedUp(t)
+	in := activities.IssuePasswordCodeInput{
+		AccountID: me.AccountID, SessionID: me.SessionID, ChallengeID: uuid.New(), Channel: account.ChannelEmail,
+	}
+	twice[activities.IssuedCode](t, b, b.IssuePasswordCode, in)
+	twice[activities.Delivered](t, b, b.SendCode,
+		activities.SendCodeInput{ChallengeID: in.ChallengeID, Template: "security_code", Channel: account.ChannelEmail})
+	guess := store.Guess{Purpose: account.PurposePasswordChange, Lease: time.Minute}
+	require.NoError(t, b.Store.Prove(t.Context(), in.ChallengeID, guess, store.Proof{Use: store.UseSignOutAll}))
+	twice[activities.Spent](t, b, b.SpendPasswordCode, activities.ChallengeInput{ChallengeID: in.ChallengeID})
+	require.Equal(t, []string{templates.SessionsEnded}, b.owed(t), "run twice, owed once")
 }
 
 func TestSecurityCodeNeedsAContact(t *testing.T) {

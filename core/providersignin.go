@@ -87,7 +87,7 @@ func (c *Core) ProviderSignIn(ctx context.Context, by account.Caller, in Provide
 }
 
 // signInByProvider opens the account of an outside account, or makes one, with a session that owes what every login owes. It
-// tells the owner of an address that the outside account shares but does not open.
+// tells the owner of an address that an account was opened with it, or that the outside account shares but does not open it.
 func (c *Core) signInByProvider(ctx context.Context, by account.Caller, device ShownDevice, p store.ProviderSignIn) (out SignIn, created bool, err error) {
 	provider, session := string(p.Link.Provider), uuid.New()
 	p.Bonus = store.Bonus{Full: c.Policy.WelcomeBonus, Reduced: c.Policy.WelcomeBonusReduced}
@@ -95,7 +95,13 @@ func (c *Core) signInByProvider(ctx context.Context, by account.Caller, device S
 		ID: session, Method: provider, IP: p.Origin.IP, UserAgent: p.Origin.UserAgent, TTL: c.Policy.SessionTTL, Client: device.client(),
 	}
 	p.Gate = c.gate(device, session)
-	opened, err := c.Store.SignInByProvider(ctx, p)
+	var opened store.ProviderSignedIn
+	err = c.commit(ctx, func(ctx context.Context, tx *store.Store) (_ told, err error) {
+		if opened, err = tx.SignInByProvider(ctx, p); err != nil || !opened.Created {
+			return nil, err
+		}
+		return told{c.notice(opened.AccountID, templates.AccountOpened, session.String())}, nil
+	})
 	if errors.Is(err, account.ErrAccountExists) {
 		// Once a day at most, however often it is tried.
 		failed := c.notify(ctx, opened.AccountID, templates.ProviderRefused, provider+"/"+c.Clock.Now().Format(time.DateOnly))

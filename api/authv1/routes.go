@@ -14,6 +14,7 @@ import (
 type Core interface {
 	providerCore
 	closureCore
+	eventCore
 	InitiateSignup(context.Context, account.Caller, core.InitiateSignupInput) (core.SignupPending, error)
 	CompleteSignup(context.Context, account.Caller, core.CompleteSignupInput) (core.SignIn, error)
 	ResendCode(context.Context, account.Caller, core.ResendCodeInput) (core.None, error)
@@ -49,7 +50,8 @@ type Core interface {
 
 // Routes is the table of documents A and C.
 func Routes(c Core) []endpoint.Route {
-	return slices.Concat(accountRoutes(c), signupRoutes(c), passwordRoutes(c), phoneRoutes(c), providerRoutes(c), sessionRoutes(c), apiKeyRoutes(c), closureRoutes(c))
+	return slices.Concat(accountRoutes(c), signupRoutes(c), passwordRoutes(c), phoneRoutes(c), providerRoutes(c), sessionRoutes(c), apiKeyRoutes(c), closureRoutes(c),
+		eventRoutes(c))
 }
 
 func accountRoutes(c Core) []endpoint.Route {

@@ -30,10 +30,12 @@ func command() *cobra.Command {
 		Short:         "An account backend whose flows cannot get lost",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+
+		PersistentPreRun: func(cmd *cobra.Command, _ []string) { asOperator(cmd) },
 	}
 	root.AddCommand(
 		apiCommand(), workerCommand(), migrateCommand(), keysCommand(), accountsCommand(), plansCommand(), billingCommand(), membershipsCommand(),
-		messagesCommand(), webhooksCommand(), flowsCommand(), configCommand(), healthcheckCommand(),
+		messagesCommand(), auditCommand(), webhooksCommand(), flowsCommand(), configCommand(), healthcheckCommand(),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {

@@ -18,6 +18,7 @@ func (l *life) agree() {
 	l.t.Helper()
 	l.agreeInPublic()
 	l.deadEverywhere()
+	l.agreeOnEvents()
 	if l.state != lifeOpen {
 		return
 	}
@@ -32,6 +33,38 @@ func (l *life) agree() {
 		}
 		l.agreeWithin(v)
 	}
+}
+
+// agreeOnEvents wants one event for every change, of whoever asked for it: no flow has acted by itself here.
+func (l *life) agreeOnEvents() {
+	l.t.Helper()
+	require.Equal(l.t, l.events, l.db.texts(l.t, `SELECT name FROM audit_events WHERE account_id = $1::uuid ORDER BY sequence`, l.id))
+	require.Empty(l.t, l.db.texts(l.t, `
+		SELECT name || ' by ' || actor_kind FROM audit_events WHERE account_id = $1::uuid AND (
+			actor_kind NOT IN ('session', 'visitor', 'service_key', 'operator')
+			OR actor_kind <> 'operator' AND (network IS NULL OR request_id IS NULL)
+			OR (actor_kind = 'operator') <> (name = 'account.reactivated')
+			OR actor_kind = 'visitor' AND name NOT IN ('account.created', 'account.email_verified', 'account.email_changed',
+				'account.reopened', 'password.reset', 'device.trusted'))`, l.id))
+}
+
+// agreeOnSeenEvents reads the owner's view page by page.
+func (l *life) agreeOnSeenEvents(read func(path string) answer) {
+	l.t.Helper()
+	var seen []string
+	for cursor := ""; ; {
+		page := read("/api/v1/auth/security-events?limit=3" + cursor).object(l.t)
+		for _, e := range page["events"].([]any) {
+			seen = append(seen, e.(map[string]any)["type"].(string))
+		}
+		next, more := page["next_cursor"].(string)
+		if !more {
+			break
+		}
+		cursor = "&cursor=" + next
+	}
+	slices.Reverse(seen)
+	require.Equal(l.t, l.events, seen)
 }
 
 // nullable is what a document shows of a text that may not be there.
@@ -68,6 +101,7 @@ func (l *life) agreeWithin(v *visit) {
 	l.agreeOnMe(read(pathMe).object(l.t))
 	profile := read(pathProfile).object(l.t) // C19
 	require.Equal(l.t, []any{l.id, nullable(l.email), nullable(l.name)}, []any{profile["id"], profile["email"], profile["name"]})
+	l.agreeOnSeenEvents(read)
 	overview := read(pathSecurityOverview).object(l.t) // C22
 	require.Equal(l.t, []any{l.password != "", l.password == "", l.reachable()},
 		[]any{overview["has_password"], overview["can_add_password"], overview["email_verified"]})

@@ -28,6 +28,7 @@ func (l *life) proveAddress() {
 		in = call{Method: http.MethodPut, Path: pathConfirmEmail, Body: fields{"token": tokenOf(l.t, mail)}}
 	}
 	l.want(l.t, http.StatusOK, in)
+	l.logs("account.email_verified")
 	l.proven = true
 }
 
@@ -142,6 +143,7 @@ func (l *life) showApp(v *visit) {
 	require.Equal(l.t, true, got.object(l.t)["isValid"])
 	if remember {
 		l.devices = append(l.devices, got.text(l.t, "deviceToken"))
+		l.logs("device.trusted")
 	}
 	v.factor = true
 }
@@ -156,6 +158,7 @@ func (l *life) showMail(v *visit, stepToken string) {
 	data := l.finish(l.t, l.email, stepToken, "device "+rand.Text()[:8]).data(l.t)
 	v.token, v.refresh = data["accessToken"].(string), data["refreshToken"].(string)
 	l.devices = append(l.devices, data["deviceToken"].(string))
+	l.logs("device.trusted")
 	v.factor = true
 }
 
@@ -176,6 +179,7 @@ func (l *life) choosePassword(v *visit) {
 		}
 		if l.may(l.binds(v), in) {
 			l.password = next
+			l.logs("password.added")
 		}
 		return
 	}
@@ -200,6 +204,7 @@ func (l *life) choosePassword(v *visit) {
 		l.want(l.t, http.StatusOK, withOTP(v.token, temp, mail.Code, next))
 	}
 	l.password = next
+	l.logs("password.changed")
 	l.endsAllBut(v)
 	l.forgetsDevices()
 	l.deadPassword(former)
@@ -221,6 +226,7 @@ func (l *life) forgetPassword() {
 	l.does(true, 0, in)
 	l.does(false, http.StatusBadRequest, in)
 	l.password = next
+	l.logs("password.reset")
 	l.shuts()
 	l.deadPassword(former)
 }
@@ -257,6 +263,7 @@ func (l *life) chooseUsername(v *visit) {
 		l.renamed++
 	}
 	l.username = name
+	l.logs("account.username_changed")
 	if len(l.former) > 0 && l.password != "" {
 		former := l.former[len(l.former)-1]
 		require.Equal(l.t, http.StatusUnauthorized, l.authenticate(l.t, former, l.password).Status, "a former username opens nothing")
@@ -290,6 +297,7 @@ func (l *life) moveEmail(v *visit) {
 		l.pastEmails = append(l.pastEmails, l.email)
 	}
 	l.email = next
+	l.logs("account.email_changed")
 }
 
 func (l *life) unlinkEmail(v *visit) {
@@ -306,6 +314,7 @@ func (l *life) unlinkEmail(v *visit) {
 	l.want(l.t, http.StatusOK, in)
 	l.pastEmails = append(l.pastEmails, l.email)
 	l.email = ""
+	l.logs("account.email_removed")
 }
 
 func (l *life) provePhone(v *visit) {
@@ -316,6 +325,7 @@ func (l *life) provePhone(v *visit) {
 	}
 	l.want(l.t, http.StatusOK, phoneProof(v.token, number, l.awaitPhoneCode(l.t, number, 1)))
 	l.phone = number
+	l.logs("account.phone_verified")
 }
 
 func (l *life) linkProvider(v *visit) {
@@ -352,6 +362,7 @@ func (l *life) linkProvider(v *visit) {
 		l.want(l.t, http.StatusOK, back)
 	}
 	l.providers[name] = subject
+	l.logs("provider.linked")
 }
 
 func (l *life) unlinkProvider(v *visit) {
@@ -369,6 +380,7 @@ func (l *life) unlinkProvider(v *visit) {
 	last := len(l.providers) == 1 && (l.password == "" || l.email == "")
 	if l.does(!last, http.StatusBadRequest, in).ok() {
 		delete(l.providers, name)
+		l.logs("provider.unlinked")
 	}
 }
 
@@ -392,6 +404,7 @@ func (l *life) turnTwoFactorOn(v *visit) {
 		l.factor = factorApp
 	}
 	v.factor = true
+	l.logs("mfa.enabled")
 	l.forgetsDevices()
 }
 
@@ -402,6 +415,7 @@ func (l *life) turnTwoFactorOff(v *visit) {
 		return
 	}
 	l.factor = ""
+	l.logs("mfa.disabled")
 	l.forgetsDevices()
 }
 
@@ -411,6 +425,7 @@ func (l *life) forgetDevice(v *visit) {
 	for _, one := range list { // D22, each of them: which token is whose the list does not tell
 		in := call{Method: http.MethodDelete, Path: pathDevices + "/" + one["id"].(string), Token: v.token}
 		l.want(l.t, http.StatusOK, in)
+		l.logs("device.revoked")
 	}
 	l.forgetsDevices()
 }
@@ -420,6 +435,7 @@ func (l *life) makeKey(v *visit) {
 	got := l.does(l.proven, http.StatusForbidden, in)
 	if got.ok() {
 		l.keys[got.text(l.t, "id")] = got.text(l.t, "key")
+		l.logs("api_key.created")
 	}
 }
 
@@ -431,6 +447,7 @@ func (l *life) revokeKey(v *visit) {
 	l.does(true, 0, call{Method: http.MethodDelete, Path: pathAPIKeys + "/" + id, Token: v.token})
 	l.deadKeys[id] = l.keys[id]
 	delete(l.keys, id)
+	l.logs("api_key.revoked")
 }
 
 // endSession ends a session from another one, or from itself.
@@ -452,6 +469,7 @@ func (l *life) endSession(v *visit) {
 	}
 	in.Token = v.token
 	l.want(l.t, http.StatusOK, in)
+	l.logs("session.revoked")
 	l.ends(func(one *visit) bool { return one == target })
 }
 
@@ -465,6 +483,9 @@ func (l *life) endOthers(v *visit) {
 		in.Path, in.Header, in.Body = pathSignOutOthers, map[string]string{"X-Session-Id": v.id}, fields{"password": l.password}
 	}
 	l.want(l.t, http.StatusOK, in)
+	if len(l.visits) > 1 || len(l.keys) > 0 { // a key has a session of its own
+		l.logs("session.all_revoked")
+	}
 	l.endsAllBut(v)
 }
 
@@ -478,6 +499,7 @@ func (l *life) endAll(v *visit) {
 		in = call{Path: pathSignOutAll, Token: v.token, Body: fields{"password": l.password}}
 	}
 	l.want(l.t, http.StatusOK, in)
+	l.logs("session.all_revoked")
 	l.endsAllBut(nil)
 }
 
@@ -498,6 +520,7 @@ func (l *life) deactivate(v *visit) {
 		return
 	}
 	l.shuts()
+	l.logs("account.deactivated")
 	l.state, l.muted = lifeDeactivated, true
 }
 
@@ -511,6 +534,7 @@ func (l *life) close(v *visit) {
 	mail := l.mailed(l.email, "Your Gatehouse account is closed", func() { l.want(l.t, http.StatusOK, in) })
 	l.undo = tokenOf(l.t, mail)
 	l.shuts()
+	l.logs("account.closed")
 	l.state = lifeClosed
 }
 
@@ -519,8 +543,10 @@ func (l *life) reopen() {
 	l.need(l.state != lifeOpen)
 	if l.state == lifeClosed {
 		l.want(l.t, http.StatusOK, call{Path: pathUndo, Body: fields{"token": l.undo}})
+		l.logs("account.reopened")
 	} else {
 		l.stack.Command(l.t, nil, "accounts", "reactivate", l.id)
+		l.logs("account.reactivated")
 	}
 	l.state = lifeOpen
 }

@@ -139,6 +139,8 @@ type life struct {
 	visits, ended        []*visit
 	keys, deadKeys       map[string]string
 	pastEmails           []string
+	// events is what the account's audit log holds: one for each change, whatever the way it was made.
+	events []string
 }
 
 func newLife(t *testing.T, rt *rapid.T, s *system, o *outside, service string) *life {
@@ -184,6 +186,9 @@ func (l *life) within(do func(*visit)) func(*rapid.T) {
 		}
 	})
 }
+
+// logs says that a step has changed what protects the account.
+func (l *life) logs(event string) { l.events = append(l.events, event) }
 
 // visit draws a live session.
 func (l *life) visit() *visit {
@@ -304,6 +309,7 @@ func (l *life) begin() {
 		v.token = got.text(l.t, "token")
 	}
 	l.id = l.want(l.t, http.StatusOK, call{Path: pathMe, Token: v.token}).text(l.t, "id")
+	l.logs("account.created")
 	l.enters(v)
 }
 

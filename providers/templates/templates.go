@@ -80,6 +80,8 @@ const (
 	// verified one. Name is optional.
 	DeviceRemoved = "device_removed"
 	PhoneChanged  = "phone_changed"
+	// AccountOpened tells the owner of an address that an outside account has opened an account with it. Name is optional.
+	AccountOpened = "account_opened"
 	// AccountReopened tells an owner that the closure of the account was undone. Name is optional.
 	AccountReopened = "account_reopened"
 	// AccountClosed brings the link that opens a closed account again. It needs a Link with a token and LinkHours; Name is
@@ -151,6 +153,7 @@ var messages = []message{
 	load(SessionGuessing),
 	load(DeviceRemoved),
 	load(PhoneChanged),
+	load(AccountOpened),
 	load(AccountReopened),
 	load(AccountClosed, link, linkHours),
 	load(AccountErased),
