@@ -172,19 +172,10 @@ var subscriptionEvents = []string{
 	"plan_change_undone", "plan_change_declined",
 }
 
-// accountEvents are those of the audit log that are about an account.
-var accountEvents = []EventName{
-	EventAccountCreated, EventAccountPurged, EventAccountClosed, EventAccountReopened, EventAccountErased, EventAccountDeactivated,
-	EventAccountReactivated, EventEmailVerified, EventEmailChanged, EventEmailRemoved, EventPhoneVerified, EventPhoneChanged,
-	EventUsernameChanged, EventPasswordAdded, EventPasswordChanged, EventPasswordReset, EventSessionRevoked, EventSessionsRevoked,
-	EventFactorEnabled, EventFactorDisabled, EventFactorLocked, EventBackupCodeUsed, EventDeviceTrusted, EventDeviceRevoked,
-	EventProviderLinked, EventProviderUnlinked, EventKeyCreated, EventKeyRevoked,
-}
-
 // WebhookTypes are the types of all events that receivers can ask for.
 func WebhookTypes() []string {
 	var all []string
-	for _, name := range accountEvents {
+	for _, name := range EventNames() {
 		all = append(all, string(name))
 	}
 	for _, e := range subscriptionEvents {
