@@ -21,13 +21,19 @@ import (
 // masked are the parts of an answer that differ between any two answers.
 var masked = regexp.MustCompile(`user-[a-z0-9]+@example\.com|user-[a-z0-9]{8,}|[0-9a-f]{8}-[0-9a-f-]{27}|eyJ[\w-]+\.[\w-]+\.[\w-]+`)
 
+// operationIDs are random but for their version and kind.
+var operationIDs = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-([0-9a-f]{2})[0-9a-f]{2}-[0-9a-f]{4}-[0-9a-f]{12}`)
+
+// operationTimes are the ends of operations that were begun one after the other.
+var operationTimes = regexp.MustCompile(`"expiresAt":"[^"]+"`)
+
 // look is what an attacker sees of an answer: status, headers and body.
 func look(a answer) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, a.Status)
 	for _, name := range slices.Sorted(maps.Keys(a.Header)) {
 		if name != "Date" && name != "X-Request-Id" && name != "Retry-After" {
-			fmt.Fprintln(&b, name, a.Header[name])
+			fmt.Fprintln(&b, name, operationIDs.ReplaceAllString(fmt.Sprint(a.Header[name]), "*-$1-*"))
 		}
 	}
 	b.WriteString(masked.ReplaceAllString(string(a.Body), "*"))
@@ -326,11 +332,21 @@ func hiddenInitiate(t *testing.T, s *system) {
 			return s.send(t, call{Path: path, Body: fields{"email": email, "password": password + " of a stranger"}})
 		})
 	}
+	named := map[string]string{}
+	for name, email := range people {
+		named[email] = name
+	}
 	for range 2 { // the second joins the first, and sends nothing
 		first := attempt(pathInitiateSignup)
 		requireSame(t, first)
 		require.Equal(t, http.StatusOK, first["verified"].Status)
 		requireSame(t, attempt(pathSignup))
+		// What they have begun looks alike as well, and tells the time alone.
+		requireSame(t, everywhere(people, func(email string) answer {
+			got := s.want(t, http.StatusOK, call{Path: first[named[email]].Header.Get("Operation-Location")})
+			got.Body = operationTimes.ReplaceAll(got.Body, []byte("*"))
+			return got
+		}))
 	}
 	require.Equal(t, existsSubject, s.awaitMail(t, people["verified"], 3).Subject)
 	require.Equal(t, "Your Gatehouse code", s.awaitMail(t, people["new"], 1).Subject)
