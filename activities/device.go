@@ -28,7 +28,7 @@ func (a *Activities) IssueDeviceCode(ctx context.Context, in LoginInput) (Issued
 		ID: in.SessionID, Purpose: account.PurposeDevice, Subject: a.Keys.Subject(string(account.PurposeDevice), in.SessionID.String()),
 		AccountID: &in.AccountID, Channel: account.ChannelEmail, Destination: to.Email, CodeTTL: a.Policy.CodeTTL,
 	})
-	return issued(ch, ch.CreatedAt.Add(a.Policy.DeviceCodeLife())), err
+	return a.issued(ch, ch.CreatedAt.Add(a.Policy.DeviceCodeLife())), err
 }
 
 // Queued is a delivery that may have to wait for its turn.

@@ -49,7 +49,7 @@ func (a *Activities) IssueEmailChange(ctx context.Context, in EmailChangeInput) 
 		n.LinkTTL = 0
 	}
 	ch, err := a.Store.IssueChallenge(ctx, n)
-	return IssuedEmailChange{Code: issued(ch, e.ExpiresAt), Taken: e.Taken, Linking: e.Linking}, err
+	return IssuedEmailChange{Code: a.issued(ch, e.ExpiresAt), Taken: e.Taken, Linking: e.Linking}, err
 }
 
 // noCode is what no client can enter: it is too short.

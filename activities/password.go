@@ -37,7 +37,7 @@ func (a *Activities) IssueReset(ctx context.Context, in IssueResetInput) (Issued
 		AccountID: &in.AccountID, Channel: account.ChannelEmail, Destination: to.Email,
 		CodeTTL: a.Policy.ResetTTL, LinkTTL: a.Policy.ResetTTL,
 	})
-	return issued(ch, ch.CodeExpiresAt.Add(proofMargin)), err
+	return a.issued(ch, ch.CodeExpiresAt.Add(proofMargin)), err
 }
 
 // SendResetLink stores the keyed hash of a challenge's link and mails the link. As with SendCode every retry sends the same

@@ -32,7 +32,7 @@ func (a *Activities) IssuePasswordCode(ctx context.Context, in IssuePasswordCode
 		Subject:   a.Keys.Subject(string(account.PurposePasswordChange), in.AccountID.String()),
 		AccountID: &in.AccountID, SessionID: &in.SessionID, Channel: in.Channel, Destination: to, CodeTTL: a.Policy.CodeTTL,
 	})
-	return issued(ch, ch.CodeExpiresAt.Add(proofMargin)), err
+	return a.issued(ch, ch.CodeExpiresAt.Add(proofMargin)), err
 }
 
 // Spent is what a code was spent on: whether a password was set, whether there was one before, and whether the owner has a

@@ -32,7 +32,7 @@ func (a *Activities) IssuePhoneCode(ctx context.Context, in IssuePhoneCodeInput)
 		AccountID: &in.AccountID, Channel: account.ChannelSMS, Destination: attempt.Number, CodeTTL: a.Policy.CodeTTL,
 	})
 	// Accepted at the last moment, the code lives once more as long.
-	return issued(ch, ch.CreatedAt.Add(2*a.Policy.CodeTTL+time.Minute)), err
+	return a.issued(ch, ch.CreatedAt.Add(2*a.Policy.CodeTTL+time.Minute)), err
 }
 
 // BindPhone gives the number of a proven challenge to its account, verified (A04). It returns account.ErrInvalidCode.

@@ -25,12 +25,14 @@ type IssuedCode struct {
 	CodeExpiresAt time.Time
 	// FlowExpiresAt is when the flow gives up waiting for the code.
 	FlowExpiresAt time.Time
+	// Tries is how often the code may be entered.
+	Tries int `json:",omitzero"`
 }
 
-func issued(ch account.Challenge, flowExpires time.Time) IssuedCode {
+func (a *Activities) issued(ch account.Challenge, flowExpires time.Time) IssuedCode {
 	return IssuedCode{
 		ChallengeID: ch.ID, Masked: account.Mask(ch.Channel, ch.Destination), SendBy: ch.SendBy, CodeExpiresAt: ch.CodeExpiresAt,
-		FlowExpiresAt: flowExpires,
+		FlowExpiresAt: flowExpires, Tries: a.Policy.CodeTries,
 	}
 }
 
@@ -49,7 +51,7 @@ func (a *Activities) IssueSignupCode(ctx context.Context, in IssueSignupCodeInpu
 		ID: in.ChallengeID, Purpose: account.PurposeSignup, Subject: a.Keys.Subject(string(account.PurposeSignup), attempt.Email),
 		Channel: account.ChannelEmail, Destination: attempt.Email, CodeTTL: a.Policy.CodeTTL,
 	})
-	return issued(ch, expires), err
+	return a.issued(ch, expires), err
 }
 
 // ChallengeInput names a proven challenge.
@@ -120,7 +122,7 @@ func (a *Activities) IssueEmailCode(ctx context.Context, in IssueEmailCodeInput)
 		ID: in.ChallengeID, Purpose: account.PurposeEmail, Subject: a.Keys.Subject(string(account.PurposeEmail), to.Email),
 		AccountID: &in.AccountID, Channel: account.ChannelEmail, Destination: to.Email, CodeTTL: a.Policy.CodeTTL, LinkTTL: a.Policy.LinkTTL,
 	})
-	return issued(ch, ch.CreatedAt.Add(a.Policy.UnverifiedTTL)), err
+	return a.issued(ch, ch.CreatedAt.Add(a.Policy.UnverifiedTTL)), err
 }
 
 // Confirmed is the account whose address was proven, and the welcome bonus that brought.

@@ -1,10 +1,13 @@
 package workflows
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
 	"go.temporal.io/sdk/workflow"
+
+	"gatehouse/activities"
 )
 
 // details is the table that ops read in the UI above a flow's history: masked, and encrypted at rest like any payload. The
@@ -23,6 +26,14 @@ func (d *details) row(name, value string) {
 func (d *details) at(name string, t time.Time) {
 	if !t.IsZero() {
 		d.row(name, stamp(t))
+	}
+}
+
+// attempts says how often a code may be entered. What is left of that is counted in the database alone: wrong guesses never
+// reach Temporal. Codes from before this was told have none.
+func (d *details) attempts(code activities.IssuedCode) {
+	if code.Tries > 0 {
+		d.row("Attempts", strconv.Itoa(code.Tries)+" for each code; `gatehouse flows find` counts those left")
 	}
 }
 

@@ -254,6 +254,7 @@ func (d *deviceLogin) show(ctx workflow.Context) {
 		shown.row("Code", d.delivery)
 	}
 	if !d.closed && d.done == nil {
+		shown.attempts(d.code)
 		shown.at("Gives up", d.expires)
 		shown.row("Next", d.following())
 	}

@@ -36,6 +36,9 @@ func (c *emailChange) show(ctx workflow.Context) {
 	if c.current.Code.Masked != "" {
 		d.row("New address", c.current.Code.Masked)
 		d.row("Code and link", c.delivery)
+	}
+	if c.waiting {
+		d.attempts(c.current.Code)
 		d.at("Gives up", c.current.Code.FlowExpiresAt)
 	}
 	d.row("Mail", strings.Join(c.notices, ", "))

@@ -158,7 +158,7 @@ func (s *stage) goWell() {
 	code := func(challenge uuid.UUID, life time.Duration) (activities.IssuedCode, error) {
 		now := s.env.Now()
 		return activities.IssuedCode{
-			ChallengeID: challenge, Masked: masked, SendBy: now.Add(codeTTL), CodeExpiresAt: now.Add(codeTTL), FlowExpiresAt: now.Add(life),
+			ChallengeID: challenge, Masked: masked, SendBy: now.Add(codeTTL), CodeExpiresAt: now.Add(codeTTL), FlowExpiresAt: now.Add(life), Tries: 5,
 		}, nil
 	}
 	s.issue = func(in activities.IssueSignupCodeInput) (activities.IssuedCode, error) {

@@ -37,6 +37,7 @@ func (p *passwordChange) show(ctx workflow.Context) {
 		}
 	}
 	if !p.closed && p.spent == nil {
+		d.attempts(p.code)
 		d.at("Gives up", p.expires)
 		d.row("Next", p.following())
 	}

@@ -331,6 +331,7 @@ func (p *phone) show(ctx workflow.Context) {
 		d.row("Newest code", p.delivery+", expires "+stamp(p.code.CodeExpiresAt))
 	}
 	if !p.closed && p.waiting {
+		d.attempts(p.code)
 		d.at("Gives up", p.code.FlowExpiresAt)
 	}
 	d.row("Notice", p.notice)

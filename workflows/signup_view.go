@@ -73,6 +73,7 @@ func (s *signup) show(ctx workflow.Context) {
 		d.row("Newest code", s.delivery+", expires "+stamp(s.code.CodeExpiresAt))
 	}
 	if !s.closed && s.done == nil {
+		d.attempts(s.code)
 		d.at("Gives up", s.expires)
 	}
 	d.row("Mail", s.courtesy)

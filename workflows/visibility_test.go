@@ -1,6 +1,11 @@
 package workflows_test
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -236,7 +241,7 @@ func TestVisibility_StagesOfAChangeOfEmail(t *testing.T) {
 	s.proveMove(7*time.Minute, secondMove)
 	require.NoError(t, s.moveOn())
 	for _, want := range []string{
-		"| Stage | awaiting_proof |", "| New address | " + masked + " |", "| Code and link | sent |", "| Gives up | 2026-03-02T00:00:00Z |",
+		"| Stage | awaiting_proof |", "| New address | " + masked + " |", "| Code and link | sent |", "| Attempts | 5 for each code; `gatehouse flows find` counts those left |", "| Gives up | 2026-03-02T00:00:00Z |",
 		"| Mail | email_change_requested: sent |", "| Next | the code is entered or the link followed",
 	} {
 		require.Contains(t, *waiting, want)
@@ -265,4 +270,58 @@ func TestVisibility_StagesOfAClosure(t *testing.T) {
 	require.Equal(t, []any{"grace", "erasing", nil}, []any{*grace, *erasing, *next})
 	require.Contains(t, *late, "| Mail | account_erased: on its way |")
 	require.Contains(t, *late, "| Next | the receipt is mailed, tried for a day; then the personal data is erased |")
+}
+
+// Whoever starts a flow says what it is: in a line that the UI shows, and by the attributes that lists are filtered by. Every
+// start in the code is looked at, for a test that plays it may be missing.
+func TestVisibility_EveryStartSaysWhatItStarts(t *testing.T) {
+	t.Parallel()
+	starts := 0
+	for _, folder := range []string{"core", "workflows", "activities", "worker", "cmd/gatehouse"} {
+		files, err := filepath.Glob(filepath.Join("..", folder, "*.go"))
+		require.NoError(t, err)
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			set := token.NewFileSet()
+			source, err := os.ReadFile(file) //nolint:gosec // our own
+			require.NoError(t, err)
+			parsed, err := parser.ParseFile(set, file, source, 0)
+			require.NoError(t, err)
+			ast.Inspect(parsed, func(n ast.Node) bool {
+				literal, ok := n.(*ast.CompositeLit)
+				if !ok || !startsFlow(literal.Type) || len(literal.Elts) == 0 {
+					return true
+				}
+				starts++
+				require.Contains(t, fieldsOf(literal), "Summary", "%s", set.Position(literal.Pos()))
+				require.Contains(t, string(source), "FlowKind.ValueSet(", file)
+				return true
+			})
+		}
+	}
+	require.GreaterOrEqual(t, starts, 13)
+}
+
+// startsFlow reports whether a type is durable.Ask or durable.Start.
+func startsFlow(of ast.Expr) bool {
+	selector, ok := of.(*ast.SelectorExpr)
+	if !ok {
+		return false
+	}
+	from, ok := selector.X.(*ast.Ident)
+	return ok && from.Name == "durable" && (selector.Sel.Name == "Ask" || selector.Sel.Name == "Start")
+}
+
+func fieldsOf(literal *ast.CompositeLit) []string {
+	var all []string
+	for _, element := range literal.Elts {
+		if pair, ok := element.(*ast.KeyValueExpr); ok {
+			if name, ok := pair.Key.(*ast.Ident); ok {
+				all = append(all, name.Name)
+			}
+		}
+	}
+	return all
 }
