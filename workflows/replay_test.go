@@ -239,7 +239,7 @@ func TestHistory_SummariesAreKept(t *testing.T) {
 			h, _ := recorded(t, name)
 			var kept []string
 			for _, e := range h.GetEvents() {
-				switch e.GetEventType() { //nolint:exhaustive // what a flow has done in the world, and its waits
+				switch e.GetEventType() { // what a flow has done in the world, and its waits
 				case enums.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED, enums.EVENT_TYPE_TIMER_STARTED:
 				case enums.EVENT_TYPE_MARKER_RECORDED:
 					if e.GetMarkerRecordedEventAttributes().GetMarkerName() != "LocalActivity" {

@@ -8,7 +8,7 @@ import (
 
 // summaries say in the Temporal UI what each step of activities.Activities does. Those of messages are made where the message
 // is, since they name its masked destination.
-var summaries = map[string]string{
+var summaries = map[string]string{ //nolint:gosec // "IssueSignupCode" is no credential
 	"IssueSignupCode": "make the code of the sign-up",
 	"RegisterAccount": "make the account, unverified",
 	"IssueEmailCode":  "make the code and the link that confirm the address",

@@ -285,7 +285,7 @@ func TestVisibility_EveryStartSaysWhatItStarts(t *testing.T) {
 				continue
 			}
 			set := token.NewFileSet()
-			source, err := os.ReadFile(file) //nolint:gosec // our own
+			source, err := os.ReadFile(file)
 			require.NoError(t, err)
 			parsed, err := parser.ParseFile(set, file, source, 0)
 			require.NoError(t, err)
