@@ -2,6 +2,9 @@ package store_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -207,6 +210,67 @@ func TestMissingMigrations(t *testing.T) {
 	missing, err = w.MissingMigrations(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []string{newest}, missing)
+}
+
+// taking matches what a build that still runs may need: see "The schema" in docs/operations.md.
+var taking = regexp.MustCompile(`(?i)\b(DROP\s+(TABLE|COLUMN|VIEW|TYPE|FUNCTION)|RENAME|SET\s+NOT\s+NULL|ALTER\s+COLUMN\s+\S+\s+(SET\s+DATA\s+)?TYPE|` +
+	`ADD\s+COLUMN\s+(IF\s+NOT\s+EXISTS\s+)?[^,;]*\bNOT\s+NULL\b)`)
+
+// givesDefault matches the one kind of column that must be given and that a build which does not know it can leave out.
+var givesDefault = regexp.MustCompile(`(?i)\bDEFAULT\b|\bGENERATED\b`)
+
+// takes returns what a migration's way up takes from a build that runs beside it, unless its text has a line "-- contract:" that
+// says since when nobody needs it.
+func takes(text string) []string {
+	if regexp.MustCompile(`(?m)^-- contract: \S`).MatchString(text) {
+		return nil
+	}
+	text = regexp.MustCompile(`(?m)--.*$`).ReplaceAllString(text, "")
+	var found []string
+	for statement := range strings.SplitSeq(text, ",") {
+		for _, one := range taking.FindAllString(statement, -1) {
+			if !strings.HasPrefix(strings.ToUpper(one), "ADD") || !givesDefault.MatchString(statement) {
+				found = append(found, one)
+			}
+		}
+	}
+	return found
+}
+
+// Old processes run on the new schema: a migration adds, and takes away only what no build in use needs any more.
+func TestMigrationsOnlyAdd(t *testing.T) {
+	t.Parallel()
+	// The first schema that was deployed anywhere has all before it.
+	const since = "20261124"
+	files, err := filepath.Glob("migrations/*.up.sql")
+	require.NoError(t, err)
+	read := 0
+	for _, file := range files {
+		if filepath.Base(file) < since {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.Empty(t, takes(string(text)), "%s: see \"The schema\" in docs/operations.md", file)
+		read++
+	}
+	require.Positive(t, read)
+
+	for text, want := range map[string]int{
+		"ALTER TABLE a DROP COLUMN b":                                          1,
+		"drop table a;":                                                        1,
+		"ALTER TABLE a RENAME b TO c":                                          1,
+		"ALTER TABLE a ALTER COLUMN b SET NOT NULL":                            1,
+		"ALTER TABLE a ALTER COLUMN b TYPE bigint":                             1,
+		"ALTER TABLE a ADD COLUMN b text NOT NULL":                             1,
+		"ALTER TABLE a ADD COLUMN b text NOT NULL DEFAULT ''":                  0,
+		"ALTER TABLE a ADD COLUMN b text, ADD COLUMN c int NOT NULL DEFAULT 0": 0,
+		"CREATE TABLE a (b text NOT NULL)":                                     0,
+		"-- DROP TABLE a":                                                      0,
+		"-- contract: unused since v7\nDROP TABLE a":                           0,
+	} {
+		require.Len(t, takes(text), want, text)
+	}
 }
 
 func TestMigrationsAreNamedInOrder(t *testing.T) {

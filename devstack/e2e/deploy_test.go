@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
@@ -20,6 +21,7 @@ import (
 	"gatehouse/devstack/stacktest"
 	"gatehouse/internal/durable"
 	"gatehouse/internal/testkit"
+	"gatehouse/providers/mail/smtptest"
 )
 
 // nextBuild is gatehouse with one step more in every flow: before its first activity behind the change "next-first", and before
@@ -387,6 +389,24 @@ func TestDeploy_EveryProcessIsReplacedUnderLoad(t *testing.T) {
 		r.await(t, more)
 	}
 	r.end(t)
+}
+
+// A worker that is told to stop in the middle of a step finishes it, and nobody does it again.
+func TestDeploy_AStoppingWorkerFinishesItsStep(t *testing.T) {
+	t.Parallel()
+	const slow = 2 * time.Second
+	mails := smtptest.Start(t)
+	s, _, worker := stacktest.StartAll(t, stacktest.Options{Env: withMail(mails)})
+	c, db, email := newClient(s.BaseURL), openDatabase(t, s), newEmail()
+	mails.Next(smtptest.Slow(smtptest.Accepted, slow))
+	c.initiate(t, email)
+	testkit.Eventually(t, patience, func() bool { return mails.Attempts() == 1 }, "the sending to begin")
+	worker.Stop(t, stopPatience)
+	require.Equal(t, 1, db.number(t, `SELECT count(*) FROM messages WHERE state = 'sent' AND attempts = 1`), "it has heard the answer")
+	s.StartWorker(t, nil)
+	c.want(t, http.StatusOK, call{Path: pathCompleteSignup, Body: fields{"email": email, "code": mails.Wait(email, 1)[0].Code}})
+	mails.Wait(email, 2) // the welcome
+	require.Equal(t, 2, mails.Attempts(), "the code was sent once")
 }
 
 // heldSince are the ids of the changes of flows since the commit before the newest migration, as GATEHOUSE_HELD_CHANGES would have
