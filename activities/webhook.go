@@ -2,9 +2,7 @@ package activities
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"time"
@@ -41,13 +39,6 @@ type WebhookTried struct {
 // WebhookPoster hands events to receivers.
 type WebhookPoster interface {
 	Post(ctx context.Context, c webhook.Call) (webhook.Answer, error)
-}
-
-// webhookBody is what a receiver gets, as Standard Webhooks has it.
-type webhookBody struct {
-	Type      string          `json:"type"`
-	Timestamp time.Time       `json:"timestamp"`
-	Data      json.RawMessage `json:"data"`
 }
 
 // SendWebhook makes one attempt to tell a receiver an event, and records what became of it. When it runs twice, the receiver
@@ -125,12 +116,9 @@ func (a *Activities) webhookCall(t store.WebhookAttempt) (webhook.Call, error) {
 		}
 		call.Secrets = append(call.Secrets, secret)
 	}
-	body, err := json.Marshal(webhookBody{Type: t.Type, Timestamp: t.At.UTC(), Data: t.Data})
-	if err != nil {
-		return call, fmt.Errorf("write the event %s: %w", t.Type, err)
-	}
-	call.Body = body
-	return call, nil
+	var err error
+	call.Body, err = webhook.Body(t.Type, t.At, t.Data)
+	return call, err
 }
 
 // jitter keeps deliveries that failed together from coming back together.

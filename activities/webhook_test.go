@@ -88,7 +88,7 @@ func TestSendWebhook_Delivers(t *testing.T) {
 	require.Equal(t, "https://hooks.example.com/in", call.URL)
 	require.Equal(t, account.WebhookID(tried.EventID), call.ID)
 	require.Equal(t, []string{next, made}, call.Secrets)
-	require.Equal(t, `{"type":"subscription.renewed","timestamp":"2026-03-01T12:00:00Z","data":{"subscription_id":"sub_1"}}`, string(call.Body))
+	require.JSONEq(t, `{"type":"subscription.renewed","timestamp":"2026-03-01T12:00:00Z","data":{"subscription_id":"sub_1"}}`, string(call.Body))
 	require.WithinDuration(t, time.Now(), call.At, time.Minute)
 
 	again, err := run[activities.WebhookTried](b, b.SendWebhook, owed)

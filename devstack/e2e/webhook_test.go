@@ -151,6 +151,12 @@ func tellLife(t *testing.T, s *system, everything, paid *receiver) {
 	s.allDelivered(t, everything)
 	s.allDelivered(t, paid)
 	require.Len(t, paid.got(), 1, "it wants nothing else")
+	// The log, the books and what was told are one.
+	require.Zero(t, s.db.number(t, `SELECT count(*) FROM audit_events a WHERE a.account_id = $1
+		AND NOT EXISTS (SELECT 1 FROM webhook_events e WHERE e.id = a.id AND e.type = a.name)`, me["id"]))
+	require.Zero(t, s.db.number(t, `SELECT count(*) FROM subscription_events b WHERE b.subscription_id = $1
+		AND (SELECT count(*) FROM webhook_events e WHERE e.type = 'subscription.' || b.event
+			AND e.data ->> 'subscription_id' = b.subscription_id AND (e.data ->> 'version')::bigint = b.version) <> 1`, id))
 	seen := map[string]bool{}
 	for _, one := range everything.got() {
 		require.False(t, seen[one.id], "in ordinary times each event comes once")

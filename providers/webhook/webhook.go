@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -110,6 +111,19 @@ func (c *Client) URLFault(raw string) string {
 		return "must not be a private address"
 	}
 	return ""
+}
+
+// Body is what a receiver gets, as Standard Webhooks has it. data is JSON.
+func Body(eventType string, at time.Time, data []byte) ([]byte, error) {
+	body, err := json.Marshal(struct {
+		Type      string          `json:"type"`
+		Timestamp time.Time       `json:"timestamp"`
+		Data      json.RawMessage `json:"data"`
+	}{eventType, at.UTC(), data})
+	if err != nil {
+		return nil, fmt.Errorf("write the event %s: %w", eventType, err)
+	}
+	return body, nil
 }
 
 // Call is one attempt to tell a receiver an event.
