@@ -58,6 +58,18 @@ func FindingKinds() []FindingKind {
 	}
 }
 
+// Channels returns every channel of a message.
+func Channels() []Channel {
+	return []Channel{ChannelEmail, ChannelSMS, ChannelWhatsApp, ChannelPush}
+}
+
+// LiveStatuses returns every status of a subscription that is not over.
+func LiveStatuses() []SubscriptionStatus {
+	return []SubscriptionStatus{
+		SubscriptionIncomplete, SubscriptionTrialing, SubscriptionActive, SubscriptionPastDue, SubscriptionUnpaid, SubscriptionPaused,
+	}
+}
+
 // Backlog is one kind of work that waits in the database.
 type Backlog struct {
 	// Of names the kind of work.

@@ -50,7 +50,16 @@ func constants(t *testing.T, typeName string) []string {
 
 func TestListsOfLabelsAreWhole(t *testing.T) {
 	t.Parallel()
-	var purposes, kinds []string
+	var purposes, kinds, channels []string
+	for _, c := range account.Channels() {
+		channels = append(channels, string(c))
+	}
+	require.ElementsMatch(t, constants(t, "Channel"), channels)
+	statuses := []string{string(account.SubscriptionCanceled), string(account.SubscriptionIncompleteExpired)} // they are over
+	for _, s := range account.LiveStatuses() {
+		statuses = append(statuses, string(s))
+	}
+	require.ElementsMatch(t, constants(t, "SubscriptionStatus"), statuses)
 	for _, p := range account.Purposes() {
 		purposes = append(purposes, string(p))
 	}

@@ -22,10 +22,7 @@ func Stages() map[string][]string {
 		"message":        {stageSending},
 		"webhook":        {stageSending, stageWaiting},
 		"reconciliation": append([]string{stageBeginning}, reconciliationStages()...),
-		"subscription": {
-			stageOpening, string(account.SubscriptionIncomplete), string(account.SubscriptionTrialing), string(account.SubscriptionActive),
-			string(account.SubscriptionPastDue), string(account.SubscriptionUnpaid), string(account.SubscriptionPaused),
-		},
+		"subscription":   append([]string{stageOpening}, liveStatuses()...),
 	}
 }
 
@@ -35,6 +32,15 @@ func reconciliationStages() []string {
 		if !slices.Contains(all, step.stage) {
 			all = append(all, step.stage)
 		}
+	}
+	return all
+}
+
+func liveStatuses() []string {
+	live := account.LiveStatuses()
+	all := make([]string, len(live))
+	for i, status := range live {
+		all[i] = string(status)
 	}
 	return all
 }

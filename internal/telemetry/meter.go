@@ -48,7 +48,7 @@ func NewMeter(registry prometheus.Registerer) *Meter {
 	for _, state := range []account.WebhookState{account.WebhookDelivered, account.WebhookWaiting, account.WebhookDead, account.WebhookOwed} {
 		m.hooks.WithLabelValues(string(state))
 	}
-	for _, channel := range []account.Channel{account.ChannelEmail, account.ChannelSMS, account.ChannelWhatsApp, account.ChannelPush} {
+	for _, channel := range account.Channels() {
 		for _, result := range []account.SendResult{account.SendSent, account.SendDead, account.SendFailed} {
 			m.attempts.WithLabelValues(string(channel), string(result))
 		}

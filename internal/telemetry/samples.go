@@ -68,11 +68,17 @@ func (s *Samples) Collect(out chan<- prometheus.Metric) {
 		gauge(backlog, float64(b.Count), b.Of)
 		gauge(backlogOldest, b.Oldest.Seconds(), b.Of)
 	}
-	for _, m := range sample.Messages {
-		gauge(messages, float64(m.Count), string(m.Channel), m.State)
+	for key, count := range messageCounts(sample.Messages) {
+		gauge(messages, float64(count), string(key.Channel), key.State)
 	}
-	for _, c := range sample.Subscriptions {
-		gauge(subscriptions, float64(c.Count), string(c.Status))
+	for _, status := range account.LiveStatuses() {
+		var count int64
+		for _, c := range sample.Subscriptions {
+			if c.Status == status {
+				count = c.Count
+			}
+		}
+		gauge(subscriptions, float64(count), string(status))
 	}
 	if !sample.FlowsKnown {
 		return
@@ -84,4 +90,18 @@ func (s *Samples) Collect(out chan<- prometheus.Metric) {
 		gauge(flowsLate, float64(count), kind)
 	}
 	gauge(flowsStuck, float64(sample.FlowsStuck))
+}
+
+// messageCounts are the counts by channel and state, zeros among them: a series that comes and goes is hard to alarm on.
+func messageCounts(counted []account.MessageCount) map[account.MessageCount]int64 {
+	all := map[account.MessageCount]int64{}
+	for _, channel := range account.Channels() {
+		for _, state := range []string{"queued", "sent", "dead", "expired"} {
+			all[account.MessageCount{Channel: channel, State: state}] = 0
+		}
+	}
+	for _, m := range counted {
+		all[account.MessageCount{Channel: m.Channel, State: m.State}] = m.Count
+	}
+	return all
 }
