@@ -6,11 +6,11 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/account"
 	"gatehouse/activities"
+	"gatehouse/internal/testkit"
 	"gatehouse/providers"
 	"gatehouse/store"
 )
@@ -25,17 +25,8 @@ func (b *bench) given(t *testing.T, send func() error) store.Message {
 	found, err := b.Store.Messages(t.Context(), store.MessageFilter{State: "dead", Limit: 2})
 	require.NoError(t, err)
 	require.Len(t, found, 1)
-	b.exec(t, `UPDATE messages SET flow = 'another/flow'`)
+	testkit.Change(t, b.url, `UPDATE messages SET flow = 'another/flow'`)
 	return found[0]
-}
-
-func (b *bench) exec(t *testing.T, sql string, args ...any) {
-	t.Helper()
-	c, err := pgx.Connect(t.Context(), b.url)
-	require.NoError(t, err)
-	defer func() { _ = c.Close(t.Context()) }()
-	_, err = c.Exec(t.Context(), sql, args...)
-	require.NoError(t, err)
 }
 
 func (b *bench) resend(id uuid.UUID) (activities.Delivered, error) {
@@ -46,10 +37,12 @@ func TestResentMessageIsTheSameOne(t *testing.T) {
 	t.Parallel()
 	for name, send := range map[string]func(t *testing.T, b *bench) func() error{
 		"code": func(t *testing.T, b *bench) func() error {
+			t.Helper()
 			_, challenge := b.pending(t)
 			return func() error { _, err := b.sendCode(challenge); return err }
 		},
 		"reset link": func(t *testing.T, b *bench) func() error {
+			t.Helper()
 			_, challenge := b.forgotten(t)
 			return func() error {
 				_, err := run[activities.Delivered](b, b.SendResetLink, activities.ChallengeInput{ChallengeID: challenge})
@@ -57,6 +50,7 @@ func TestResentMessageIsTheSameOne(t *testing.T) {
 			}
 		},
 		"mail": func(t *testing.T, b *bench) func() error {
+			t.Helper()
 			in := activities.SendMailInput{AccountID: b.newcomer(t).AccountID, Step: "notice", Template: "password_changed"}
 			return func() error { _, err := run[activities.Delivered](b, b.SendMail, in); return err }
 		},
@@ -102,7 +96,7 @@ func TestLateCodeIsNotResent(t *testing.T) {
 	b := newBench(t)
 	_, challenge := b.pending(t)
 	m := b.given(t, func() error { _, err := b.sendCode(challenge); return err })
-	b.exec(t, `UPDATE challenges SET send_by = now() - interval '1 second'`)
+	testkit.Change(t, b.url, `UPDATE challenges SET send_by = now() - interval '1 second'`)
 	d, err := b.resend(m.ID)
 	require.NoError(t, err)
 	require.Equal(t, activities.DeliveryExpired, d.State)
@@ -118,11 +112,11 @@ func TestMailToNobodyIsNotResent(t *testing.T) {
 	owner := b.newcomer(t)
 	in := activities.SendMailInput{AccountID: owner.AccountID, Step: "notice", Template: "password_changed"}
 	m := b.given(t, func() error { _, err := run[activities.Delivered](b, b.SendMail, in); return err })
-	b.exec(t, `UPDATE accounts SET email = NULL, email_verified_at = NULL`)
+	testkit.Change(t, b.url, `UPDATE accounts SET email = NULL, email_verified_at = NULL`)
 	d, err := b.resend(m.ID)
 	require.NoError(t, err)
 	require.Equal(t, activities.DeliveryExpired, d.State)
-	b.exec(t, `UPDATE messages SET recipe = NULL`)
+	testkit.Change(t, b.url, `UPDATE messages SET recipe = NULL`)
 	_, err = b.resend(m.ID)
 	require.ErrorIs(t, err, account.ErrNotFound, "nothing says how")
 	_, err = b.resend(uuid.New())

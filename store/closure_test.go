@@ -163,6 +163,12 @@ func TestEraseAccount(t *testing.T) {
 		AccountID: ada.AccountID, Method: "password", Outcome: account.LoginWrongPassword, UserAgent: marker,
 	}))
 	other := w.member(t, "other@example.com")
+	for _, owner := range []uuid.UUID{ada.AccountID, other.AccountID} {
+		w.message(t, store.NewMessage{
+			Flow: "notice/" + owner.String(), Step: "notice", Template: "welcome", Channel: account.ChannelEmail, Destination: marker + "@example.com",
+			AccountID: owner, Recipe: store.Recipe{Send: "mail", Input: []byte(`{}`)},
+		})
+	}
 	id := w.close(t, ada.AccountID)
 	wait, err := w.EraseAccount(t.Context(), id)
 	require.NoError(t, err)
@@ -180,6 +186,9 @@ func TestEraseAccount(t *testing.T) {
 	}
 	require.Zero(t, w.count(t, `accounts a LEFT JOIN settings s ON s.account_id = a.id
 		LEFT JOIN closures c ON c.account_id = a.id WHERE (a::text || s::text || c::text) ~ $1`, "lovelace|49151"))
+	require.Equal(t, 1, w.count(t, `messages WHERE account_id = $1 AND masked_destination = '' AND recipe IS NULL`, ada.AccountID),
+		"what was sent is still counted, and nothing says where it went")
+	require.Equal(t, 1, w.count(t, `messages WHERE account_id = $1 AND masked_destination <> '' AND recipe IS NOT NULL`, other.AccountID))
 	for _, table := range []string{"sessions", "login_history", "linked_providers", "api_keys", "challenges", "onboarding_events", "signup_attempts"} {
 		require.Zero(t, w.count(t, table+` WHERE account_id = $1`, ada.AccountID), table)
 	}

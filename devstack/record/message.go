@@ -44,7 +44,9 @@ func onceMore() story {
 // mailLate has a mail that has lost its point.
 func mailLate() script {
 	w := world()
-	w.mail = func() (activities.Delivered, error) { return activities.Delivered{State: activities.DeliveryExpired}, nil }
+	w.mail = func() (activities.Delivered, error) {
+		return activities.Delivered{State: activities.DeliveryExpired}, nil
+	}
 	return w
 }
 

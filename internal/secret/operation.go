@@ -25,8 +25,11 @@ const (
 
 // operationKinds are the kinds in the order of their numbers in ids: new ones go last. The blind ones tell by the clock alone.
 var operationKinds = []OperationKind{
-	{account.FlowPassword, false}, {account.FlowProviderLink, false}, {account.FlowClosure, false},
-	{account.FlowSignup, true}, {account.FlowPassword, true},
+	{account.FlowPassword, false},
+	{account.FlowProviderLink, false},
+	{account.FlowClosure, false},
+	{account.FlowSignup, true},
+	{account.FlowPassword, true},
 }
 
 // OperationKind is what an operation is about. A blind one says no more than the clock does, to anybody: whether there is

@@ -19,8 +19,11 @@ func TestOperationIDsProveThemselves(t *testing.T) {
 	require.NoError(t, err)
 	now, owner := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), uuid.New()
 	for _, kind := range []secret.OperationKind{
-		{Flow: account.FlowPassword}, {Flow: account.FlowProviderLink}, {Flow: account.FlowClosure},
-		{Flow: account.FlowSignup, Blind: true}, {Flow: account.FlowPassword, Blind: true},
+		{Flow: account.FlowPassword},
+		{Flow: account.FlowProviderLink},
+		{Flow: account.FlowClosure},
+		{Flow: account.FlowSignup, Blind: true},
+		{Flow: account.FlowPassword, Blind: true},
 	} {
 		id := keys.OperationID(kind, owner, "", now)
 		require.Equal(t, uuid.Version(8), id.Version())
