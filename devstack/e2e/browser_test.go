@@ -48,10 +48,12 @@ func watch(t *testing.T, settings ...string) *watched {
 	require.NoError(t, err)
 	w := &watched{browser: found}
 	w.system = startSystem(t, append(settings, "GATEHOUSE_TEMPORAL_UI_URL", "http://localhost:"+strconv.Itoa(port))...)
-	w.codec = strings.Replace(w.stack.OpsURL, "127.0.0.1", "localhost", 1)
-	w.ui = w.startUI(t, stack.UIOptions{
-		Port: port, CodecEndpoint: w.codec, CodecCredentials: w.stack.Setting("GATEHOUSE_CODEC_PASSWORD") != "",
-	})
+	w.codec = w.stack.OpsURL // as `make run` has it
+	protected := w.stack.Setting("GATEHOUSE_CODEC_PASSWORD") != ""
+	if protected {
+		w.codec = strings.Replace(w.codec, "127.0.0.1", "localhost", 1) // browsers keep a sign-in for one site
+	}
+	w.ui = w.startUI(t, stack.UIOptions{Port: port, CodecEndpoint: w.codec, CodecCredentials: protected})
 	return w
 }
 
