@@ -239,13 +239,20 @@ func TestDeploy_OldAndNewWorkersShareTheFlows(t *testing.T) {
 	r := s.underLoad(t, s.client, 3)
 	r.await(t, more)
 
-	held := s.stack.Using(next).StartWorker(t, map[string]string{heldSetting: heldChanges})
+	hold := map[string]string{heldSetting: heldChanges}
+	held := s.stack.Using(next).StartWorker(t, hold)
 	r.await(t, more)
+	held.Stop(t, stopPatience) // what it had goes back to the old one
+	r.await(t, more)
+	held = s.stack.Using(next).StartWorker(t, hold)
 	s.worker.Stop(t, stopPatience)
 	r.await(t, more)
 	require.Zero(t, count(t, temporal, nextSteps), "the change is held back")
 	begun := s.stack.Using(next).StartWorker(t, nil)
 	r.await(t, more)
+	begun.Stop(t, stopPatience) // what has begun the change goes back to one that knows it
+	r.await(t, more)
+	begun = s.stack.Using(next).StartWorker(t, nil)
 	held.Stop(t, stopPatience)
 	r.await(t, more)
 	r.end(t)
@@ -256,6 +263,30 @@ func TestDeploy_OldAndNewWorkersShareTheFlows(t *testing.T) {
 	require.Positive(t, count(t, temporal, nextSteps), "flows took the new way")
 	require.Positive(t, count(t, temporal, nextSteps+" AND TemporalChangeVersion = 'next-first-1'"))
 	begun.Stop(t, stopPatience)
+}
+
+// Why a change is held: what begins it goes back to a worker that does not know it as soon as the new one stops, and is blocked
+// until one comes again.
+func TestDeploy_AChangeThatIsNotHeldBlocksWhatGoesBack(t *testing.T) {
+	t.Parallel()
+	next := nextBuild(t)
+	s := startSystem(t)
+	temporal := flows(t, s.stack)
+	begun := s.stack.Using(next).StartWorker(t, nil)
+	tokens, ids := s.payers(t, 2, 4)
+	testkit.Eventually(t, patience, func() bool { return count(t, temporal, nextSteps+" AND WorkflowType = 'Subscription'") > 0 }, "the change to begin")
+	begun.Stop(t, stopPatience)
+	testkit.Eventually(t, patience, func() bool {
+		_, stuck := blocked(t, temporal)
+		return slices.ContainsFunc(stuck, func(id string) bool { return strings.HasPrefix(id, "sub/") })
+	}, "a subscription to be blocked")
+
+	again := s.stack.Using(next).StartWorker(t, nil)
+	s.worker.Stop(t, stopPatience)
+	for i, id := range ids {
+		s.stillPaying(t, tokens[i], id, repairPatience)
+	}
+	again.Stop(t, stopPatience)
 }
 
 // Versioned workers: a build gets nothing before it is promoted; then what starts goes to it and so do open flows, but for those
