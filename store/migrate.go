@@ -135,7 +135,7 @@ func (s *Store) migrating(ctx context.Context, fn func(*migrate.Migrator) error)
 		return fmt.Errorf("connect to migrate: %w", translate(err))
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // and the lock with it
-	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(migrationLock)); err != nil {
+	if err := lockMigrations(ctx, conn); err != nil {
 		return fmt.Errorf("wait for another migrator: %w", translate(err))
 	}
 	m := migrate.NewMigrator(s.bun, migrations, migrate.WithMarkAppliedOnSuccess(true))
@@ -146,4 +146,23 @@ func (s *Store) migrating(ctx context.Context, fn func(*migrate.Migrator) error)
 		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil
+}
+
+// lockPause is how long a migrator waits before it asks again whether another one is done.
+const lockPause = 100 * time.Millisecond
+
+// lockMigrations asks again and again instead of once and waiting: a statement that waits is a transaction that runs, for whose
+// end an index that the other migrator builds concurrently would wait, for ever.
+func lockMigrations(ctx context.Context, conn *pgx.Conn) error {
+	for {
+		var locked bool
+		if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", int64(migrationLock)).Scan(&locked); err != nil || locked {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(lockPause):
+		}
+	}
 }

@@ -93,7 +93,7 @@ func TestPodsDrain(t *testing.T) { //nolint:paralleltest // settings are the env
 			}
 			require.Equal(t, component == "api", before > 0, "requests come for as long as others have not heard of the end")
 			grace := time.Duration(*p.TerminationGracePeriodSeconds) * time.Second
-			require.GreaterOrEqual(t, grace, before+c.ShutdownTimeout+10*time.Second, component)
+			require.GreaterOrEqual(t, grace, before+c.DrainDelay+c.ShutdownTimeout+10*time.Second, component)
 		}
 	}
 }

@@ -28,8 +28,9 @@ func standIns(t *testing.T) map[string]map[string]string {
 	}
 	const key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 	maps.Copy(secrets, map[string]string{
-		"DATABASE_URL":         "postgres://gatehouse:x@pooler.postgres.svc:6432/gatehouse?sslmode=verify-full",
-		"GATEHOUSE_SECRET_KEY": key, "GATEHOUSE_SIGNING_KEY": key, "GATEHOUSE_CODEC_KEYS": keyset,
+		"GATEHOUSE_OTLP_HEADERS": "authorization=stand-in",
+		"DATABASE_URL":           "postgres://gatehouse:x@pooler.postgres.svc:6432/gatehouse?sslmode=verify-full",
+		"GATEHOUSE_SECRET_KEY":   key, "GATEHOUSE_SIGNING_KEY": key, "GATEHOUSE_CODEC_KEYS": keyset,
 	})
 	return map[string]map[string]string{
 		"gatehouse-secrets":  secrets,
@@ -119,7 +120,7 @@ func TestEverySettingIsOne(t *testing.T) {
 	})
 }
 
-var secretName = regexp.MustCompile(`(?i)(passw|pwd|secret|token|_keys?$|^DATABASE_URL$|_SID$)`)
+var secretName = regexp.MustCompile(`(?i)(passw|pwd|secret|token|_keys?$|^DATABASE_URL$|_SID$|_HEADERS$)`)
 
 // TestSecretsAreSecret wants every setting that is a secret among those of the Secret, and none in a ConfigMap or in the clear.
 func TestSecretsAreSecret(t *testing.T) {
