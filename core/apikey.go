@@ -121,3 +121,34 @@ func (c *Core) RevokeAPIKey(ctx context.Context, by account.Caller, in RevokeAPI
 		return c.toVerified(a, templates.APIKeyDeleted), tx.RevokeAPIKey(ctx, a.ID, id)
 	})
 }
+
+// GrantKey stores a key that an operator has made. The owner of an account's key is told by mail.
+func (c *Core) GrantKey(ctx context.Context, key account.APIKey, token string) error {
+	return c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+		if _, err := tx.CreateAPIKey(ctx, key, c.Keys.TokenHash(APIKeyHash, token), 0); err != nil {
+			return nil, err
+		}
+		return c.toOwner(ctx, tx, key.AccountID, templates.APIKeyCreated)
+	})
+}
+
+// EndKey ends any key by its id, for operators, and returns the account whose it was, nil for a service key. The owner of an
+// account's key is told by mail. It returns account.ErrNotFound when there is no such live key.
+func (c *Core) EndKey(ctx context.Context, id uuid.UUID) (owner *uuid.UUID, err error) {
+	err = c.commit(ctx, func(ctx context.Context, tx *store.Store) (_ told, err error) {
+		if owner, err = tx.RevokeKey(ctx, id); err != nil {
+			return nil, err
+		}
+		return c.toOwner(ctx, tx, owner, templates.APIKeyDeleted)
+	})
+	return owner, err
+}
+
+// toOwner is toVerified for whoever knows no more than an id, nil for nobody's.
+func (c *Core) toOwner(ctx context.Context, tx *store.Store, owner *uuid.UUID, template string) (told, error) {
+	if owner == nil {
+		return nil, nil
+	}
+	proven, err := tx.Reachable(ctx, *owner)
+	return c.toVerified(account.Account{ID: *owner, EmailVerified: proven}, template), err
+}

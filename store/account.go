@@ -27,3 +27,11 @@ func (s *Store) UsernameTaken(ctx context.Context, username string) (bool, error
 	free, err := s.usernameFree(ctx, uuid.Nil, username)
 	return !free, err
 }
+
+// Reachable reports whether the owner of an account can be written to: its address is proven. It returns account.ErrNotFound
+// when the account is gone.
+func (s *Store) Reachable(ctx context.Context, accountID uuid.UUID) (bool, error) {
+	var proven bool
+	err := s.db.NewRaw(`SELECT `+reachable+` FROM accounts WHERE id = ? AND deleted_at IS NULL`, accountID).Scan(ctx, &proven)
+	return proven, translate(err)
+}

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatehouse/account"
-	"gatehouse/core"
 	"gatehouse/internal/durable"
 	"gatehouse/internal/secret"
 )
@@ -71,7 +70,11 @@ func createKeyCommand() *cobra.Command {
 				}
 			}
 			token := secret.NewToken(prefix)
-			if _, err := p.store.CreateAPIKey(cmd.Context(), key, p.keys.TokenHash(core.APIKeyHash, token), 0); err != nil {
+			operations, err := p.operations()
+			if err == nil {
+				err = operations.GrantKey(cmd.Context(), key, token)
+			}
+			if err != nil {
 				return err
 			}
 			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "key %s; its secret is shown this once\n", key.ID)
@@ -144,7 +147,11 @@ func revokeKeyCommand() *cobra.Command {
 				return err
 			}
 			defer p.close(cmd.Context())
-			owner, err := p.store.RevokeKey(cmd.Context(), id)
+			operations, err := p.operations()
+			if err != nil {
+				return err
+			}
+			owner, err := operations.EndKey(cmd.Context(), id)
 			if errors.Is(err, account.ErrNotFound) {
 				return errors.New("no live key has this id")
 			}
