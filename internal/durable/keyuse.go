@@ -27,9 +27,13 @@ type KeyUse struct {
 // keyScanners is how many runs are read at once: enough to be done, few enough to leave the server to its flows.
 const keyScanners = 8
 
+// keyScanTimeout bounds each call of a scan. No request waits for it, and a busy server may take its time.
+const keyScanTimeout = 30 * time.Second
+
 // KeyUses reads every history that the namespace keeps, of runs that were started before a moment (zero: all), and every
 // schedule, and returns by key id what was encrypted by it. Nothing is decrypted. A run that was started after a key
-// stopped encrypting holds nothing of it: it got its input anew. progress, if any, hears how many runs were read.
+// stopped encrypting holds nothing of it: it got its input anew. progress, if any, hears how many runs were read. Errors are
+// the SDK's: a look that did not reach everything finds nothing.
 func (c *Client) KeyUses(ctx context.Context, before time.Time, progress func(runs int)) (map[string]KeyUse, error) {
 	scan := &keyScan{client: c, uses: map[string]KeyUse{}}
 	query := ""
@@ -40,7 +44,7 @@ func (c *Client) KeyUses(ctx context.Context, before time.Time, progress func(ru
 	for page, more := []byte(nil), true; more; more = len(page) > 0 {
 		listed, err := c.list(ctx, query, page)
 		if err != nil {
-			return nil, FromTemporal(err)
+			return nil, err
 		}
 		group, each := errgroup.WithContext(ctx)
 		group.SetLimit(keyScanners)
@@ -48,18 +52,18 @@ func (c *Client) KeyUses(ctx context.Context, before time.Time, progress func(ru
 			group.Go(func() error { return scan.run(each, run) })
 		}
 		if err := group.Wait(); err != nil {
-			return nil, FromTemporal(err)
+			return nil, err
 		}
 		page = listed.GetNextPageToken()
 		if runs += len(listed.GetExecutions()); progress != nil {
 			progress(runs)
 		}
 	}
-	return scan.uses, FromTemporal(scan.schedules(ctx))
+	return scan.uses, scan.schedules(ctx)
 }
 
 func (c *Client) list(ctx context.Context, query string, page []byte) (*workflowservice.ListWorkflowExecutionsResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := context.WithTimeout(ctx, keyScanTimeout)
 	defer cancel()
 	return c.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Query: query, PageSize: listPage, NextPageToken: page})
 }
@@ -100,7 +104,7 @@ func (s *keyScan) run(ctx context.Context, run *workflow.WorkflowExecutionInfo) 
 
 func (s *keyScan) history(ctx context.Context, of *commonpb.WorkflowExecution, found map[string]bool) error {
 	for page, more := []byte(nil), true; more; more = len(page) > 0 {
-		call, cancel := context.WithTimeout(ctx, s.client.timeout)
+		call, cancel := context.WithTimeout(ctx, keyScanTimeout)
 		answer, err := s.client.temporal.WorkflowService().GetWorkflowExecutionHistory(call, &workflowservice.GetWorkflowExecutionHistoryRequest{
 			Namespace: s.client.namespace, Execution: of, NextPageToken: page,
 		})
@@ -117,7 +121,7 @@ func (s *keyScan) history(ctx context.Context, of *commonpb.WorkflowExecution, f
 }
 
 func (s *keyScan) state(ctx context.Context, of *commonpb.WorkflowExecution, found map[string]bool) error {
-	ctx, cancel := context.WithTimeout(ctx, s.client.timeout)
+	ctx, cancel := context.WithTimeout(ctx, keyScanTimeout)
 	defer cancel()
 	answer, err := s.client.temporal.DescribeWorkflowExecution(ctx, of.GetWorkflowId(), of.GetRunId())
 	if err != nil {
@@ -136,7 +140,7 @@ func (s *keyScan) schedules(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		call, cancel := context.WithTimeout(ctx, s.client.timeout)
+		call, cancel := context.WithTimeout(ctx, keyScanTimeout)
 		answer, err := s.client.temporal.WorkflowService().DescribeSchedule(call, &workflowservice.DescribeScheduleRequest{
 			Namespace: s.client.namespace, ScheduleId: one.ID,
 		})
