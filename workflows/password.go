@@ -4,11 +4,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"gatehouse/account"
 	"gatehouse/activities"
 	"gatehouse/internal/durable"
 )
@@ -50,27 +48,17 @@ type PasswordResetDone struct {
 // Its input is the first request, so that the flow goes on even when the update that brought it was lost. One execution per
 // address: another request joins it and gets a new link.
 func PasswordReset(ctx workflow.Context, first PasswordResetRequest) error {
-	r := &passwordReset{
-		owed: &first, opened: map[uuid.UUID]bool{}, mutex: workflow.NewMutex(ctx), log: workflow.GetLogger(ctx),
-		stage: stageAwaitingProof,
-	}
+	r := &passwordReset{asking: newAsking[PasswordResetRequest, PasswordResetDone](ctx, first), stage: stageAwaitingProof}
+	r.id = func(req PasswordResetRequest) uuid.UUID { return req.ChallengeID }
+	r.issue, r.apply = r.issueLink, r.reset
 	return play(ctx, r)
 }
 
-// passwordReset is the state of one run. The mutex guards every change of it that spans a wait.
+// passwordReset is the state of one run.
 type passwordReset struct {
-	// owed is the newest request that no try has settled yet. The flow itself goes on with it.
-	owed      *PasswordResetRequest
-	opened    map[uuid.UUID]bool
+	asking[PasswordResetRequest, PasswordResetDone]
 	accountID uuid.UUID
 	link      activities.IssuedCode
-	expires   time.Time
-	proof     PasswordResetProof
-	done      *PasswordResetDone
-	closed    bool
-	stopSend  workflow.CancelFunc
-	mutex     workflow.Mutex
-	log       log.Logger
 
 	// For the eyes of ops.
 	stage, delivery string
@@ -84,9 +72,13 @@ func (r *passwordReset) setup(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
-	return workflow.SetUpdateHandlerWithOptions(ctx, PasswordResetProceed, r.proceed, workflow.UpdateHandlerOptions{
-		Validator: r.validateProceed, Description: "Set the new password with a proven link",
-	})
+	return workflow.SetUpdateHandlerWithOptions(ctx, PasswordResetProceed,
+		func(ctx workflow.Context, proof PasswordResetProof) (PasswordResetDone, error) {
+			return r.proceed(ctx, activities.ChallengeInput(proof))
+		}, workflow.UpdateHandlerOptions{
+			Validator:   func(proof PasswordResetProof) error { return r.validateProceed(activities.ChallengeInput(proof)) },
+			Description: "Set the new password with a proven link",
+		})
 }
 
 func (r *passwordReset) run(ctx workflow.Context) (outcome string, err error) {
@@ -106,72 +98,16 @@ func (r *passwordReset) run(ctx workflow.Context) (outcome string, err error) {
 	return outcomeCompleted, r.notice(ctx)
 }
 
-// settle does what is owed to a request, for as long as it takes. Mostly the update that brought the request has done it.
-func (r *passwordReset) settle(ctx workflow.Context) error {
-	if r.owed == nil {
-		return nil
-	}
-	req := *r.owed
-	r.owed = nil
-	return r.open(ctx, req, patiently)
-}
-
-func (r *passwordReset) until() time.Time { return r.expires }
-func (r *passwordReset) proven() bool     { return r.done != nil }
-func (r *passwordReset) owing() bool      { return r.owed != nil }
-func (r *passwordReset) over() bool       { return r.closed }
-
 func (r *passwordReset) rearmed(ctx workflow.Context) {
 	r.note(ctx, durable.NextActionAt.ValueSet(r.expires))
 	r.show(ctx)
 }
 
-// expire closes the flow, unless a proof or another link came while it waited.
-func (r *passwordReset) expire(ctx workflow.Context) error {
-	if err := r.mutex.Lock(ctx); err != nil {
-		return err
-	}
-	defer r.mutex.Unlock()
-	r.closed = r.done == nil && !workflow.Now(ctx).Before(r.expires)
-	return nil
-}
-
-// validateOpen refuses what a flow about to end could not do; the caller tries again and starts the next one.
-func (r *passwordReset) validateOpen(PasswordResetRequest) error {
-	if r.closed || r.done != nil {
-		return account.ErrUnavailable.Because(errEnding)
-	}
-	return nil
-}
-
-// answerOpen tries once, briefly. What fails for a passing reason is still owed: the flow goes on with it, whether or not
-// the caller asks again.
-func (r *passwordReset) answerOpen(ctx workflow.Context, req PasswordResetRequest) error {
-	err := r.open(ctx, req, briefly)
-	if err != nil && passing(err) {
-		r.owed = &req
-	}
-	return err
-}
-
-func (r *passwordReset) open(ctx workflow.Context, req PasswordResetRequest, run runner) error {
-	if err := r.mutex.Lock(ctx); err != nil {
-		return err
-	}
-	defer r.mutex.Unlock()
-	if r.opened[req.ChallengeID] {
-		return nil
-	}
-	if r.closed || r.done != nil {
-		return account.ErrUnavailable.Because(errEnding)
-	}
+func (r *passwordReset) issueLink(ctx workflow.Context, req PasswordResetRequest, run runner) error {
 	var link activities.IssuedCode
 	if err := run(ctx, a.IssueReset, activities.IssueResetInput(req)).Get(ctx, &link); err != nil {
 		return err
 	}
-	r.opened[req.ChallengeID] = true
-	// The newest link replaces whatever was asked for before.
-	r.owed = nil
 	if link.ChallengeID == uuid.Nil {
 		return nil // nobody
 	}
@@ -186,9 +122,7 @@ func (r *passwordReset) open(ctx workflow.Context, req PasswordResetRequest, run
 
 // startSending hands the newest link to the provider until its time is up. The link before it is no longer sent.
 func (r *passwordReset) startSending(ctx workflow.Context) {
-	r.stopSending()
-	sending, cancel := workflow.WithCancel(ctx)
-	r.stopSend = cancel
+	sending := r.sendingOf(ctx)
 	link := r.link
 	r.links++
 	r.delivered(ctx, onItsWay)
@@ -212,39 +146,13 @@ func (r *passwordReset) startSending(ctx workflow.Context) {
 	})
 }
 
-func (r *passwordReset) stopSending() {
-	if r.stopSend != nil {
-		r.stopSend()
-	}
-}
-
-// validateProceed refuses, without a trace in the history, what is certain to fail.
-func (r *passwordReset) validateProceed(proof PasswordResetProof) error {
-	if r.closed && r.done == nil || r.done != nil && r.proof != proof {
-		return account.ErrInvalidCode.Because(errEnding)
-	}
-	return nil
-}
-
-func (r *passwordReset) proceed(ctx workflow.Context, proof PasswordResetProof) (PasswordResetDone, error) {
-	if err := r.mutex.Lock(ctx); err != nil {
-		return PasswordResetDone{}, err
-	}
-	defer r.mutex.Unlock()
-	// While it waited, another proof or the end may have come.
-	if err := r.validateProceed(proof); err != nil {
-		return PasswordResetDone{}, err
-	}
-	if r.done != nil {
-		return *r.done, nil
-	}
+func (r *passwordReset) reset(ctx workflow.Context, proof activities.ChallengeInput) (PasswordResetDone, error) {
 	var set activities.Confirmed
-	if err := briefly(ctx, a.ResetPassword, activities.ChallengeInput(proof)).Get(ctx, &set); err != nil {
-		return PasswordResetDone{}, err
+	err := briefly(ctx, a.ResetPassword, proof).Get(ctx, &set)
+	if err == nil {
+		r.accountID = set.AccountID
 	}
-	done := PasswordResetDone(set)
-	r.done, r.proof, r.accountID = &done, proof, done.AccountID
-	return done, nil
+	return PasswordResetDone(set), err
 }
 
 // notice has the owner told by a flow of its own, so that another reset can begin while the mail is on its way.

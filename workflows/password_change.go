@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -59,27 +58,18 @@ type PasswordChangeDone struct {
 // One execution per account: another request joins it and gets a new code, which replaces the one before.
 func PasswordChange(ctx workflow.Context, in PasswordChangeInput) error {
 	p := &passwordChange{
-		owner: in.AccountID, owed: &in.Request, opened: map[uuid.UUID]error{}, mutex: workflow.NewMutex(ctx),
-		log: workflow.GetLogger(ctx), stage: stageAwaitingProof,
+		asking: newAsking[PasswordChangeRequest, activities.Spent](ctx, in.Request), owner: in.AccountID, stage: stageAwaitingProof,
 	}
+	p.id = func(req PasswordChangeRequest) uuid.UUID { return req.ChallengeID }
+	p.issue, p.apply = p.issueCode, p.spend
 	return play(ctx, p)
 }
 
-// passwordChange is the state of one run. The mutex guards every change of it that spans a wait.
+// passwordChange is the state of one run.
 type passwordChange struct {
+	asking[PasswordChangeRequest, activities.Spent]
 	owner uuid.UUID
-	// owed is the newest request that no try has settled yet. The flow itself goes on with it.
-	owed    *PasswordChangeRequest
-	opened  map[uuid.UUID]error
-	code    activities.IssuedCode
-	expires time.Time
-	proof   PasswordChangeProof
-	spent   *activities.Spent
-	closed  bool
-	// stopSend ends the sending of the newest code.
-	stopSend workflow.CancelFunc
-	mutex    workflow.Mutex
-	log      log.Logger
+	code  activities.IssuedCode
 
 	// For the eyes of ops: how the newest code fares on each channel.
 	stage    string
@@ -95,9 +85,14 @@ func (p *passwordChange) setup(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
-	return workflow.SetUpdateHandlerWithOptions(ctx, PasswordChangeProceed, p.proceed, workflow.UpdateHandlerOptions{
-		Validator: p.validateProceed, Description: "Make the change with a proven code",
-	})
+	return workflow.SetUpdateHandlerWithOptions(ctx, PasswordChangeProceed,
+		func(ctx workflow.Context, proof PasswordChangeProof) (PasswordChangeDone, error) {
+			spent, err := p.proceed(ctx, activities.ChallengeInput(proof))
+			return PasswordChangeDone{HadPassword: spent.HadPassword}, err
+		}, workflow.UpdateHandlerOptions{
+			Validator:   func(proof PasswordChangeProof) error { return p.validateProceed(activities.ChallengeInput(proof)) },
+			Description: "Make the change with a proven code",
+		})
 }
 
 func (p *passwordChange) run(ctx workflow.Context) (outcome string, err error) {
@@ -111,120 +106,40 @@ func (p *passwordChange) run(ctx workflow.Context) (outcome string, err error) {
 		return outcomeFailed, err
 	}
 	p.stopSending()
-	if p.spent == nil {
+	if p.done == nil {
 		return outcomeExpired, nil
 	}
 	return outcomeCompleted, p.notice(ctx)
 }
-
-// settle does what is owed to a request, for as long as it takes. Mostly the update that brought the request has done it.
-func (p *passwordChange) settle(ctx workflow.Context) error {
-	if p.owed == nil {
-		return nil
-	}
-	req := *p.owed
-	p.owed = nil
-	return p.open(ctx, req, patiently)
-}
-
-func (p *passwordChange) until() time.Time { return p.expires }
-func (p *passwordChange) proven() bool     { return p.spent != nil }
-func (p *passwordChange) owing() bool      { return p.owed != nil }
-func (p *passwordChange) over() bool       { return p.closed }
 
 func (p *passwordChange) rearmed(ctx workflow.Context) {
 	p.note(ctx, durable.NextActionAt.ValueSet(p.expires))
 	p.show(ctx)
 }
 
-// expire closes the flow, unless a proof or another code came while it waited.
-func (p *passwordChange) expire(ctx workflow.Context) error {
-	if err := p.mutex.Lock(ctx); err != nil {
-		return err
-	}
-	defer p.mutex.Unlock()
-	p.closed = p.spent == nil && !workflow.Now(ctx).Before(p.expires)
-	return nil
-}
-
-// validateOpen refuses what a flow about to end could not do; the caller tries again and starts the next one.
-func (p *passwordChange) validateOpen(PasswordChangeRequest) error {
-	if p.closed || p.spent != nil {
-		return account.ErrUnavailable.Because(errEnding)
-	}
-	return nil
-}
-
-// answerOpen tries once, briefly. What fails for a passing reason is still owed: the flow goes on with it.
-func (p *passwordChange) answerOpen(ctx workflow.Context, req PasswordChangeRequest) error {
-	err := p.open(ctx, req, briefly)
-	if err != nil && passing(err) {
-		p.owed = &req
-	}
-	return err
-}
-
-func (p *passwordChange) open(ctx workflow.Context, req PasswordChangeRequest, run runner) error {
-	if err := p.mutex.Lock(ctx); err != nil {
-		return err
-	}
-	defer p.mutex.Unlock()
-	if known, ok := p.opened[req.ChallengeID]; ok {
-		return known
-	}
-	if p.closed || p.spent != nil {
-		return account.ErrUnavailable.Because(errEnding)
-	}
+func (p *passwordChange) issueCode(ctx workflow.Context, req PasswordChangeRequest, run runner) error {
 	var code activities.IssuedCode
 	input := activities.IssuePasswordCodeInput{
 		AccountID: p.owner, SessionID: req.SessionID, ChallengeID: req.ChallengeID, Channel: req.Channels[0],
 	}
-	err := run(ctx, a.IssuePasswordCode, input).Get(ctx, &code)
-	if err == nil || !passing(err) {
-		p.opened[req.ChallengeID] = err
-	}
-	if err != nil {
+	if err := run(ctx, a.IssuePasswordCode, input).Get(ctx, &code); err != nil {
 		return err
 	}
-	// The newest code replaces whatever was asked for before.
-	p.owed, p.code, p.expires = nil, code, code.FlowExpiresAt
+	p.code, p.expires = code, code.FlowExpiresAt
 	p.startSending(ctx, req.Channels)
 	return nil
 }
 
-// validateProceed refuses, without a trace in the history, what is certain to fail.
-func (p *passwordChange) validateProceed(proof PasswordChangeProof) error {
-	if p.closed && p.spent == nil || p.spent != nil && p.proof != proof {
-		return account.ErrInvalidCode.Because(errEnding)
-	}
-	return nil
-}
-
-func (p *passwordChange) proceed(ctx workflow.Context, proof PasswordChangeProof) (PasswordChangeDone, error) {
-	if err := p.mutex.Lock(ctx); err != nil {
-		return PasswordChangeDone{}, err
-	}
-	defer p.mutex.Unlock()
-	// While it waited, another proof or the end may have come.
-	if err := p.validateProceed(proof); err != nil {
-		return PasswordChangeDone{}, err
-	}
-	if p.spent == nil {
-		var spent activities.Spent
-		if err := briefly(ctx, a.SpendPasswordCode, activities.ChallengeInput(proof)).Get(ctx, &spent); err != nil {
-			return PasswordChangeDone{}, err
-		}
-		p.spent, p.proof = &spent, proof
-	}
-	return PasswordChangeDone{HadPassword: p.spent.HadPassword}, nil
+func (p *passwordChange) spend(ctx workflow.Context, proof activities.ChallengeInput) (activities.Spent, error) {
+	var spent activities.Spent
+	err := briefly(ctx, a.SpendPasswordCode, proof).Get(ctx, &spent)
+	return spent, err
 }
 
 // startSending hands the newest code to the provider of every channel until its time is up. The code before it is no longer
 // sent.
 func (p *passwordChange) startSending(ctx workflow.Context, channels []account.Channel) {
-	p.stopSending()
-	sending, cancel := workflow.WithCancel(ctx)
-	p.stopSend = cancel
+	sending := p.sendingOf(ctx)
 	p.codes++
 	p.channels, p.delivery = channels, make(map[account.Channel]string, len(channels))
 	for _, channel := range channels {
@@ -246,7 +161,7 @@ func (p *passwordChange) send(ctx workflow.Context, code activities.IssuedCode, 
 	err := workflow.ExecuteActivity(withMessage(ctx, handing("the code by "+string(channel), code.Masked), within), a.SendCode,
 		activities.SendCodeInput{ChallengeID: code.ChallengeID, Template: template, Channel: channel}).Get(ctx, &sent)
 	switch {
-	case code.ChallengeID != p.code.ChallengeID || p.spent != nil || p.closed || temporal.IsCanceledError(err):
+	case code.ChallengeID != p.code.ChallengeID || p.done != nil || p.closed || temporal.IsCanceledError(err):
 		return // nobody waits for this code any more
 	case err != nil:
 		p.log.Warn("a code was not sent", "challenge", code.ChallengeID, "channel", channel, "error", durable.Describe(err))
@@ -261,23 +176,17 @@ func (p *passwordChange) send(ctx workflow.Context, code activities.IssuedCode, 
 	p.show(ctx)
 }
 
-func (p *passwordChange) stopSending() {
-	if p.stopSend != nil {
-		p.stopSend()
-	}
-}
-
 // notice has the owner told of a new password by flows of their own, so that the next code can be asked for meanwhile.
 func (p *passwordChange) notice(ctx workflow.Context) error {
-	if !p.spent.PasswordSet {
+	if !p.done.PasswordSet {
 		return nil
 	}
 	template := "password_changed"
-	if !p.spent.HadPassword {
+	if !p.done.HadPassword {
 		template = "password_added"
 	}
 	notices := []SecurityNoticeInput{{AccountID: p.owner, Template: template}}
-	if p.spent.Phone {
+	if p.done.Phone {
 		notices = append(notices, SecurityNoticeInput{
 			AccountID: p.owner, Template: "password_changed_sms", Channel: account.ChannelSMS,
 		})

@@ -3,7 +3,6 @@ package workflows
 import (
 	"strconv"
 
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"gatehouse/internal/durable"
@@ -18,13 +17,6 @@ func (p *passwordChange) end(ctx workflow.Context, outcome string) {
 	p.note(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome), durable.NextActionAt.ValueUnset())
 }
 
-// note sets search attributes. They serve ops alone, so the flow goes on without them.
-func (p *passwordChange) note(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) {
-	if err := workflow.UpsertTypedSearchAttributes(ctx, attributes...); err != nil {
-		p.log.Warn("search attributes were not set", "error", durable.Describe(err))
-	}
-}
-
 // show writes what ops read in the UI: masked, encrypted at rest.
 func (p *passwordChange) show(ctx workflow.Context) {
 	var d details
@@ -36,7 +28,7 @@ func (p *passwordChange) show(ctx workflow.Context) {
 			d.row("Newest code by "+string(channel), p.delivery[channel])
 		}
 	}
-	if !p.closed && p.spent == nil {
+	if !p.closed && p.done == nil {
 		d.attempts(p.code)
 		d.at("Gives up", p.expires)
 		d.row("Next", p.following())

@@ -25,13 +25,6 @@ func (r *passwordReset) end(ctx workflow.Context, outcome string) {
 	r.note(ctx, last...)
 }
 
-// note sets search attributes. They serve ops alone, so the flow goes on without them.
-func (r *passwordReset) note(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) {
-	if err := workflow.UpsertTypedSearchAttributes(ctx, attributes...); err != nil {
-		r.log.Warn("search attributes were not set", "error", durable.Describe(err))
-	}
-}
-
 func (r *passwordReset) delivered(ctx workflow.Context, state string) {
 	r.delivery = state
 	r.show(ctx)
