@@ -63,6 +63,12 @@ const (
 const (
 	EventServiceKeyCreated EventName = "service_key.created"
 	EventServiceKeyRevoked EventName = "service_key.revoked"
+	// The receivers of webhooks: endpoint_id names one. EventWebhookDisabled has the reason.
+	EventWebhookAdded    EventName = "webhook.added"
+	EventWebhookRemoved  EventName = "webhook.removed"
+	EventWebhookEnabled  EventName = "webhook.enabled"
+	EventWebhookDisabled EventName = "webhook.disabled"
+	EventWebhookRotated  EventName = "webhook.secret_rotated"
 	// EventAuditBegan is the first of all, EventAuditPruned says that old events were removed.
 	EventAuditBegan  EventName = "audit.began"
 	EventAuditPruned EventName = "audit.pruned"

@@ -18,7 +18,10 @@ func TestEventNames_AreAllThereIsAndSayNounAndVerb(t *testing.T) {
 		require.Regexp(t, `^[a-z_]+\.[a-z_]+$`, n)
 		names = append(names, string(n))
 	}
-	ofInstallation := []string{"service_key.created", "service_key.revoked", "audit.began", "audit.pruned"}
+	ofInstallation := []string{
+		"service_key.created", "service_key.revoked", "audit.began", "audit.pruned",
+		"webhook.added", "webhook.removed", "webhook.enabled", "webhook.disabled", "webhook.secret_rotated",
+	}
 	declared := slices.DeleteFunc(constants(t, "EventName"), func(n string) bool { return slices.Contains(ofInstallation, n) })
 	require.ElementsMatch(t, declared, names)
 	slices.Sort(names)

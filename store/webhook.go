@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/google/uuid"
@@ -62,9 +63,21 @@ type NewWebhookEndpoint struct {
 
 // AddWebhookEndpoint adds a receiver. It is told what happens from now on.
 func (s *Store) AddWebhookEndpoint(ctx context.Context, n NewWebhookEndpoint) error {
-	_, err := s.db.NewRaw(`INSERT INTO webhook_endpoints (id, url, description, events, secret) VALUES (?, ?, ?, ?, ?)`,
-		n.ID, n.URL, n.Description, pgdialect.Array(n.Events), n.Secret).Exec(ctx)
-	return translate(err)
+	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		_, err := tx.db.NewRaw(`INSERT INTO webhook_endpoints (id, url, description, events, secret) VALUES (?, ?, ?, ?, ?)`,
+			n.ID, n.URL, n.Description, pgdialect.Array(n.Events), n.Secret).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		return tx.recordWebhook(ctx, account.EventWebhookAdded, n.ID, nil)
+	})
+}
+
+// recordWebhook writes down what was done to a receiver.
+func (s *Store) recordWebhook(ctx context.Context, name account.EventName, endpoint uuid.UUID, details map[string]any) error {
+	all := map[string]any{"endpoint_id": endpoint}
+	maps.Copy(all, details)
+	return s.record(ctx, uuid.Nil, name, all)
 }
 
 const endpointColumns = `e.id, e.url, e.description, e.events, e.created_at, e.failing_since, e.disabled_at, e.disabled_reason`
@@ -122,34 +135,61 @@ func (s *Store) RemoveWebhookEndpoint(ctx context.Context, id uuid.UUID) error {
 		if err := touched(res, err); err != nil {
 			return err
 		}
-		_, err = tx.db.NewRaw(`DELETE FROM webhook_deliveries WHERE endpoint_id = ?`, id).Exec(ctx)
-		return err
+		if _, err = tx.db.NewRaw(`DELETE FROM webhook_deliveries WHERE endpoint_id = ?`, id).Exec(ctx); err != nil {
+			return err
+		}
+		return tx.recordWebhook(ctx, account.EventWebhookRemoved, id, nil)
 	})
 }
 
 // EnableWebhookEndpoint has a receiver told again, first of what has waited for it. It returns account.ErrNotFound when there
 // is no such receiver; one that is enabled stays so.
 func (s *Store) EnableWebhookEndpoint(ctx context.Context, id uuid.UUID) error {
-	res, err := s.db.NewRaw(`
-		UPDATE webhook_endpoints SET disabled_at = NULL, disabled_reason = '', failing_since = NULL WHERE id = ?`, id).Exec(ctx)
-	return touched(res, err)
+	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		disabled, err := tx.isDisabled(ctx, id)
+		if err != nil || !disabled {
+			return err
+		}
+		_, err = tx.db.NewRaw(`
+			UPDATE webhook_endpoints SET disabled_at = NULL, disabled_reason = '', failing_since = NULL WHERE id = ?`, id).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		return tx.recordWebhook(ctx, account.EventWebhookEnabled, id, nil)
+	})
+}
+
+// isDisabled locks a receiver and reports whether it is told nothing.
+func (s *Store) isDisabled(ctx context.Context, id uuid.UUID) (disabled bool, err error) {
+	err = s.db.NewRaw(`SELECT disabled_at IS NOT NULL FROM webhook_endpoints WHERE id = ? FOR NO KEY UPDATE`, id).Scan(ctx, &disabled)
+	return disabled, translate(err)
 }
 
 // DisableWebhookEndpoint has a receiver told nothing until it is enabled; what happens meanwhile waits for it. It returns
 // account.ErrNotFound when there is no such receiver. One that is disabled keeps its reason.
 func (s *Store) DisableWebhookEndpoint(ctx context.Context, id uuid.UUID, why account.WebhookDisabled) error {
-	res, err := s.db.NewRaw(`
-		UPDATE webhook_endpoints SET disabled_reason = CASE WHEN disabled_at IS NULL THEN ? ELSE disabled_reason END,
-			disabled_at = coalesce(disabled_at, now())
-		WHERE id = ?`, why, id).Exec(ctx)
-	return touched(res, err)
+	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		disabled, err := tx.isDisabled(ctx, id)
+		if err != nil || disabled {
+			return err
+		}
+		if _, err = tx.db.NewRaw(`UPDATE webhook_endpoints SET disabled_reason = ?, disabled_at = now() WHERE id = ?`, why, id).Exec(ctx); err != nil {
+			return err
+		}
+		return tx.recordWebhook(ctx, account.EventWebhookDisabled, id, map[string]any{"reason": why})
+	})
 }
 
 // RotateWebhookSecret gives a receiver a new sealed secret; the former one signs beside it for overlap. It returns
 // account.ErrNotFound when there is no such receiver.
 func (s *Store) RotateWebhookSecret(ctx context.Context, id uuid.UUID, sealed []byte, overlap time.Duration) error {
-	res, err := s.db.NewRaw(`
-		UPDATE webhook_endpoints SET former_secret = secret, former_until = now() + ? * interval '1 second', secret = ?
-		WHERE id = ?`, seconds(overlap), sealed, id).Exec(ctx)
-	return touched(res, err)
+	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		res, err := tx.db.NewRaw(`
+			UPDATE webhook_endpoints SET former_secret = secret, former_until = now() + ? * interval '1 second', secret = ?
+			WHERE id = ?`, seconds(overlap), sealed, id).Exec(ctx)
+		if err := touched(res, err); err != nil {
+			return err
+		}
+		return tx.recordWebhook(ctx, account.EventWebhookRotated, id, nil)
+	})
 }

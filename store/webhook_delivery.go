@@ -149,17 +149,17 @@ func (s *Store) WebhookFailed(ctx context.Context, t WebhookAttempt, f WebhookFa
 func (s *Store) noteFailing(ctx context.Context, endpoint uuid.UUID, gone bool, disableAfter time.Duration) (
 	off bool, why account.WebhookDisabled, err error,
 ) {
-	var before *time.Time
-	err = s.db.NewRaw(`SELECT disabled_at FROM webhook_endpoints WHERE id = ? FOR NO KEY UPDATE`, endpoint).Scan(ctx, &before)
-	if err != nil || before != nil {
-		return before != nil, "", translate(err)
+	if off, err = s.isDisabled(ctx, endpoint); err != nil || off {
+		return off, "", err
 	}
 	err = s.db.NewRaw(`
-		UPDATE webhook_endpoints SET failing_since = coalesce(failing_since, now()),
-			disabled_reason = CASE WHEN ?0 THEN 'gone' WHEN failing_since < now() - ?1 * interval '1 second' THEN 'failing' ELSE '' END,
-			disabled_at = CASE WHEN ?0 OR failing_since < now() - ?1 * interval '1 second' THEN now() END
-		WHERE id = ?2 RETURNING disabled_reason`, gone, seconds(disableAfter), endpoint).Scan(ctx, &why)
-	return why != "", why, translate(err)
+		UPDATE webhook_endpoints SET failing_since = coalesce(failing_since, now()) WHERE id = ?
+		RETURNING CASE WHEN ? THEN 'gone' WHEN failing_since < now() - ? * interval '1 second' THEN 'failing' ELSE '' END`,
+		endpoint, gone, seconds(disableAfter)).Scan(ctx, &why)
+	if err != nil || why == "" {
+		return false, "", translate(err)
+	}
+	return true, why, s.DisableWebhookEndpoint(ctx, endpoint, why)
 }
 
 // DropWebhook gives a delivery up that has not ended, because an operator has canceled its flow.

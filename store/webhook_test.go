@@ -283,6 +283,7 @@ func TestWebhookFailed_Race(t *testing.T) {
 			return err
 		})))
 		require.Equal(t, []account.WebhookDisabled{account.WebhookFailing}, reasons)
+		require.Equal(t, 1, w.count(t, `audit_events WHERE name = 'webhook.disabled' AND details ->> 'reason' = 'failing'`))
 		require.Equal(t, crowd, w.count(t, `webhook_deliveries WHERE state = 'owed'`))
 	}
 }
@@ -384,7 +385,24 @@ func TestWebhookEndpoints(t *testing.T) {
 	require.Equal(t, []string{"*"}, all[0].Events)
 	require.Equal(t, map[account.WebhookState]int{account.WebhookSending: 1}, all[0].Deliveries)
 
+	for range 2 {
+		require.NoError(t, w.DisableWebhookEndpoint(t.Context(), endpoint, account.WebhookByOperator))
+	}
+	for range 2 {
+		require.NoError(t, w.EnableWebhookEndpoint(t.Context(), endpoint))
+	}
 	require.NoError(t, w.RemoveWebhookEndpoint(t.Context(), endpoint))
+	log, _, err := w.Events(t.Context(), store.EventPage{Limit: 20})
+	require.NoError(t, err)
+	var names []account.EventName
+	for _, e := range log {
+		if e.Details["endpoint_id"] == endpoint.String() {
+			names = append(names, e.Name)
+		}
+	}
+	require.Equal(t, []account.EventName{
+		account.EventWebhookRemoved, account.EventWebhookEnabled, account.EventWebhookDisabled, account.EventWebhookRotated, account.EventWebhookAdded,
+	}, names, "newest first, each change once")
 	_, err = w.BeginWebhook(t.Context(), delivery)
 	require.ErrorIs(t, err, account.ErrNotFound)
 	_, err = w.HoldWebhook(t.Context(), delivery)
