@@ -33,6 +33,7 @@ type rendered struct {
 	deployments map[string]*apps.Deployment
 	jobs        map[string]*batch.Job
 	settings    map[string]*core.ConfigMap
+	dashboards  map[string]*core.ConfigMap
 	services    map[string]*core.Service
 	accounts    map[string]*core.ServiceAccount
 	scalers     map[string]*autoscaling.HorizontalPodAutoscaler
@@ -68,17 +69,11 @@ func decode(text []byte) (runtime.Object, error) {
 func render(t *testing.T, overlay string) rendered {
 	t.Helper()
 	r := rendered{
-		map[string]*apps.Deployment{},
-		map[string]*batch.Job{},
-		map[string]*core.ConfigMap{},
-		map[string]*core.Service{},
-		map[string]*core.ServiceAccount{},
-		map[string]*autoscaling.HorizontalPodAutoscaler{},
-		map[string]*policy.PodDisruptionBudget{},
-		map[string]*networking.NetworkPolicy{},
-		map[string]*networking.Ingress{},
-		map[string]*monitoring.PodMonitor{},
-		map[string]*monitoring.PrometheusRule{},
+		deployments: map[string]*apps.Deployment{}, jobs: map[string]*batch.Job{}, settings: map[string]*core.ConfigMap{},
+		dashboards: map[string]*core.ConfigMap{}, services: map[string]*core.Service{}, accounts: map[string]*core.ServiceAccount{},
+		scalers: map[string]*autoscaling.HorizontalPodAutoscaler{}, budgets: map[string]*policy.PodDisruptionBudget{},
+		policies: map[string]*networking.NetworkPolicy{}, ingresses: map[string]*networking.Ingress{},
+		monitors: map[string]*monitoring.PodMonitor{}, rules: map[string]*monitoring.PrometheusRule{},
 	}
 	for _, folder := range []string{overlay, filepath.Join("production", "migrate")} {
 		built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).
@@ -106,7 +101,11 @@ func (r rendered) add(t *testing.T, object runtime.Object) {
 	case *batch.Job:
 		put(t, r.jobs, o)
 	case *core.ConfigMap:
-		put(t, r.settings, o)
+		if _, ok := o.Labels["grafana_dashboard"]; ok {
+			put(t, r.dashboards, o)
+		} else {
+			put(t, r.settings, o)
+		}
 	case *core.Service:
 		put(t, r.services, o)
 	case *core.ServiceAccount:
