@@ -91,8 +91,10 @@ func TestBacklogs_Renewals(t *testing.T) {
 	counts, err := w.SubscriptionCounts(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []account.SubscriptionCount{
-		{Status: account.SubscriptionActive, Count: 2}, {Status: account.SubscriptionPastDue, Count: 2},
-		{Status: account.SubscriptionPaused, Count: 1}, {Status: account.SubscriptionTrialing, Count: 1},
+		{Status: account.SubscriptionActive, Count: 2},
+		{Status: account.SubscriptionPastDue, Count: 2},
+		{Status: account.SubscriptionPaused, Count: 1},
+		{Status: account.SubscriptionTrialing, Count: 1},
 	}, counts)
 }
 

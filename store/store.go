@@ -91,7 +91,7 @@ func Open(o Options) (*Store, error) {
 	}
 	db := bun.NewDB(stdlib.OpenDBFromPool(pool), pgdialect.New())
 	if o.Tracer != nil {
-		db.AddQueryHook(statementTracer{o.Tracer})
+		db = db.WithQueryHook(statementTracer{o.Tracer})
 	}
 	return &Store{db: db, bun: db, pool: pool, lockTimeout: o.LockTimeout}, nil
 }

@@ -69,18 +69,22 @@ func Panels(file string) ([]Panel, error) {
 		return nil, err
 	}
 	type panel struct {
-		ID         int
-		Title      string
-		Type       string
-		Datasource struct{ UID string }
-		Targets    []struct{ Expr string }
+		ID         int    `json:"id"`
+		Title      string `json:"title"`
+		Type       string `json:"type"`
+		Datasource struct {
+			UID string `json:"uid"`
+		} `json:"datasource"`
+		Targets []struct {
+			Expr string `json:"expr"`
+		} `json:"targets"`
 	}
 	var board struct {
 		Panels []struct {
 			panel
 
-			Panels []panel
-		}
+			Panels []panel `json:"panels"`
+		} `json:"panels"`
 	}
 	if err := json.Unmarshal(raw, &board); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
