@@ -3,23 +3,28 @@
 package e2e_test
 
 import (
-	"errors"
 	"io"
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
-// proxy stands between a client and a server on TCP and can keep back what the server answers.
+// proxy stands between a client and a server on TCP and does to their connections what networks do.
 type proxy struct {
-	addr   string
-	target string
+	addr string
 
-	mu    sync.Mutex
-	muted chan struct{} // closed when answers pass again; nil while they pass
-	conns map[net.Conn]struct{}
+	mu     sync.Mutex
+	target string
+	// answers and requests are closed when that direction passes again; nil while it passes.
+	answers, requests chan struct{}
+	// late is how long each piece of an answer takes.
+	late    time.Duration
+	refuses bool
+	conns   map[net.Conn]struct{}
+	done    chan struct{}
 }
 
 // startProxy forwards to target until the test ends.
@@ -27,7 +32,7 @@ func startProxy(t testing.TB, target string) *proxy {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	p := &proxy{addr: listener.Addr().String(), target: target, conns: map[net.Conn]struct{}{}}
+	p := &proxy{addr: listener.Addr().String(), target: target, conns: map[net.Conn]struct{}{}, done: make(chan struct{})}
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
@@ -40,7 +45,8 @@ func startProxy(t testing.TB, target string) *proxy {
 	})
 	t.Cleanup(func() {
 		_ = listener.Close()
-		p.unmute()
+		close(p.done)
+		p.pass()
 		p.cut()
 		all.Wait()
 	})
@@ -51,8 +57,8 @@ func startProxy(t testing.TB, target string) *proxy {
 func (p *proxy) mute() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.muted == nil {
-		p.muted = make(chan struct{})
+	if p.answers == nil {
+		p.answers = make(chan struct{})
 	}
 }
 
@@ -60,9 +66,54 @@ func (p *proxy) mute() {
 func (p *proxy) unmute() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.muted != nil {
-		close(p.muted)
-		p.muted = nil
+	if p.answers != nil {
+		close(p.answers)
+		p.answers = nil
+	}
+}
+
+// vanish lets nothing pass either way, and nobody is told: connections are half open, new ones are taken and lead nowhere.
+func (p *proxy) vanish() {
+	p.mute()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.requests == nil {
+		p.requests = make(chan struct{})
+	}
+}
+
+// delay makes each piece of an answer take so long.
+func (p *proxy) delay(by time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.late = by
+}
+
+// refuse ends every connection, and each new one at once.
+func (p *proxy) refuse() {
+	p.mu.Lock()
+	p.refuses = true
+	p.mu.Unlock()
+	p.cut()
+}
+
+// point leads to another server: connections to the one before are cut.
+func (p *proxy) point(target string) {
+	p.mu.Lock()
+	p.target = target
+	p.mu.Unlock()
+	p.cut()
+}
+
+// pass ends whatever the proxy does to connections. What was kept back passes.
+func (p *proxy) pass() {
+	p.unmute()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.late, p.refuses = 0, false
+	if p.requests != nil {
+		close(p.requests)
+		p.requests = nil
 	}
 }
 
@@ -71,13 +122,22 @@ func (p *proxy) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for conn := range p.conns {
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0) // a reset, as of a host that has gone
+		}
 		_ = conn.Close()
 	}
 }
 
 func (p *proxy) serve(client net.Conn) {
 	defer p.leave(client)
-	server, err := net.Dial("tcp", p.target)
+	p.mu.Lock()
+	target, refuses := p.target, p.refuses
+	p.mu.Unlock()
+	if refuses {
+		return
+	}
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		return
 	}
@@ -88,26 +148,33 @@ func (p *proxy) serve(client net.Conn) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = io.Copy(server, client)
+		p.carry(server, client, func() (chan struct{}, time.Duration) { return p.requests, 0 })
 		_ = server.Close()
 	}()
-	_ = p.answers(client, server)
+	p.carry(client, server, func() (chan struct{}, time.Duration) { return p.answers, p.late })
 	_ = client.Close()
 	<-done
 }
 
-func (p *proxy) answers(client, server net.Conn) error {
+// carry copies one direction; held says what keeps it back, under the lock.
+func (p *proxy) carry(to io.Writer, from io.Reader, held func() (until chan struct{}, late time.Duration)) {
 	buffer := make([]byte, 64<<10)
 	for {
-		n, err := server.Read(buffer)
+		n, err := from.Read(buffer)
 		p.mu.Lock()
-		muted := p.muted
+		until, late := held()
 		p.mu.Unlock()
-		if muted != nil {
-			<-muted
+		if until != nil {
+			<-until
 		}
-		if _, failed := client.Write(buffer[:n]); failed != nil || err != nil {
-			return errors.Join(failed, err)
+		if late > 0 {
+			select {
+			case <-time.After(late):
+			case <-p.done:
+			}
+		}
+		if _, failed := to.Write(buffer[:n]); failed != nil || err != nil {
+			return
 		}
 	}
 }

@@ -38,6 +38,8 @@ type Options struct {
 	OwnTemporal bool
 	// Empty leaves the database without a schema.
 	Empty bool
+	// Change may put other settings in place of those of the stack, once it knows where everything is; nil leaves them.
+	Change func(s *Stack, env map[string]string)
 }
 
 // Stack is a database, a Temporal namespace and the settings to run processes on them.
@@ -85,6 +87,9 @@ func Start(t testing.TB, o Options) *Stack {
 		"GATEHOUSE_BASE_URL":           s.BaseURL,
 	})
 	maps.Copy(s.env, o.Env)
+	if o.Change != nil {
+		o.Change(s, s.env)
+	}
 	return s
 }
 
