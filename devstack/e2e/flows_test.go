@@ -75,19 +75,25 @@ func TestFlowsFind(t *testing.T) {
 	token := s.want(t, http.StatusOK, call{Path: pathCompleteSignup, Body: fields{"email": email, "code": code}}).text(t, "session_token")
 	s.want(t, 200, subscribe(token, starterPlan, visa))
 	s.db.change(t, `UPDATE accounts SET phone_number = '+491701234567' WHERE email = $1`, email)
-	testkit.Eventually(t, patience, func() bool { return len(findFlows(t, s.stack, "--email", email).Flows) >= 2 }, "the subscription")
+	stages := func(found foundFlows) map[string]string {
+		kinds := map[string]string{}
+		for _, f := range found.Flows {
+			kinds[f.Kind] = f.Stage
+		}
+		return kinds
+	}
+	testkit.Eventually(t, patience, func() bool {
+		kinds := stages(findFlows(t, s.stack, "--email", email))
+		return kinds["subscription"] == "active" && kinds["signup"] == "completed"
+	}, "both flows")
 	byEmail := findFlows(t, s.stack, "--email", email)
 	require.Len(t, byEmail.Accounts, 1)
 	require.Empty(t, byEmail.Codes)
 	byAccount, byPhone := findFlows(t, s.stack, "--account", byEmail.Accounts[0]), findFlows(t, s.stack, "--phone", "+491701234567")
 	require.Equal(t, byEmail.Accounts, byPhone.Accounts)
 	for _, found := range []foundFlows{byEmail, byAccount, byPhone} {
-		kinds := map[string]string{}
-		for _, f := range found.Flows {
-			kinds[f.Kind] = f.Stage
-		}
-		require.Equal(t, "active", kinds["subscription"])
-		require.Equal(t, "completed", kinds["signup"])
+		require.Equal(t, "active", stages(found)["subscription"])
+		require.Equal(t, "completed", stages(found)["signup"])
 	}
 	plain := s.stack.Command(t, nil, "flows", "find", "--email", email)
 	require.Contains(t, plain, "subscription")
