@@ -129,8 +129,8 @@ func (s *subscription) show(ctx workflow.Context) {
 	switch {
 	case s.now.Action != account.ActionNone:
 		row("Next", string(s.now.Action)+" at "+stamp(s.now.DueAt)+": "+actions[s.now.Action])
-	case now.Status.Ended() && s.mails > 0:
-		row("Next", "the mails on their way, tried for a day")
+	case now.Status.Ended() && (s.mails > 0 || !s.closed):
+		row("Next", "the requests and mails under way are finished; mails are tried for a day")
 	case !now.Status.Ended():
 		row("Next", actions[account.ActionNone])
 	}
