@@ -128,7 +128,7 @@ func blocked(t *testing.T, c *durable.Client) (runs int, ids []string) {
 			for events.HasNext() {
 				event, err := events.Next()
 				require.NoError(t, err)
-				switch event.GetWorkflowTaskFailedEventAttributes().GetCause() { //nolint:exhaustive // the others pass
+				switch event.GetWorkflowTaskFailedEventAttributes().GetCause() {
 				case enums.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR, enums.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE:
 					ids = append(ids, id)
 				}

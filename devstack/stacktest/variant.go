@@ -14,16 +14,29 @@ import (
 	"testing"
 )
 
-// variants are the paths of the binaries that BuildVariant has built, by name.
-var variants sync.Map
+// variants build the binaries that are no gatehouse of this source, each once, by name.
+var variants = struct {
+	sync.Mutex
+	builds map[string]func() (string, error)
+}{builds: map[string]func() (string, error){}}
+
+// once returns what build has returned the first time under a name.
+func once(name string, build func() (string, error)) (string, error) {
+	variants.Lock()
+	if variants.builds[name] == nil {
+		variants.builds[name] = sync.OnceValues(build)
+	}
+	kept := variants.builds[name]
+	variants.Unlock()
+	return kept()
+}
 
 // BuildVariant builds gatehouse from the source with some files replaced or added, and returns the path of the binary. files
 // says what becomes of the text of each, by its path in the module; that of a file that does not exist is empty. A name is built
 // once for all tests of a process.
 func BuildVariant(t testing.TB, name string, files map[string]func(text string) string) string {
 	t.Helper()
-	build, _ := variants.LoadOrStore(name, sync.OnceValues(func() (string, error) { return buildVariant(name, files) }))
-	path, err := build.(func() (string, error))() //nolint:revive // only such are stored
+	path, err := once(name, func() (string, error) { return buildVariant(name, files) })
 	if err != nil {
 		t.Fatalf("build the variant %s: %v", name, err)
 	}
@@ -41,8 +54,7 @@ func buildVariant(name string, files map[string]func(text string) string) (strin
 	if err != nil {
 		return "", err
 	}
-	var overlay struct{ Replace map[string]string }
-	overlay.Replace = map[string]string{}
+	replaced := map[string]string{}
 	for path, change := range files {
 		original, err := os.ReadFile(filepath.Join(root, path)) //nolint:gosec // a file of the source
 		if err != nil && !os.IsNotExist(err) {
@@ -56,9 +68,9 @@ func buildVariant(name string, files map[string]func(text string) string) (strin
 		if err := os.WriteFile(replacement, []byte(changed), 0o600); err != nil {
 			return "", err
 		}
-		overlay.Replace[filepath.Join(root, path)] = replacement
+		replaced[filepath.Join(root, path)] = replacement
 	}
-	content, err := json.Marshal(overlay)
+	content, err := json.Marshal(map[string]any{"Replace": replaced})
 	if err != nil {
 		return "", err
 	}
@@ -82,8 +94,7 @@ func BuildBefore(t testing.TB) (binary, commit string) {
 	if err != nil {
 		t.Skipf("no history to build an earlier gatehouse from: %v", err)
 	}
-	build, _ := variants.LoadOrStore(commit, sync.OnceValues(func() (string, error) { return buildCommit(root, commit) }))
-	binary, err = build.(func() (string, error))() //nolint:revive // only such are stored
+	binary, err = once(commit, func() (string, error) { return buildCommit(root, commit) })
 	if err != nil {
 		t.Fatalf("build gatehouse as of %s: %v", commit, err)
 	}
