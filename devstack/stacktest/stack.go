@@ -173,10 +173,12 @@ func (s *Stack) Command(t testing.TB, extra map[string]string, args ...string) s
 	return out
 }
 
-// TryCommand is Command for one that may fail. The error has what it printed on standard error.
+// TryCommand is Command for one that may fail, or that must end within a minute. The error has what it printed on standard error.
 func (s *Stack) TryCommand(t testing.TB, extra map[string]string, args ...string) (string, error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), s.binary, args...) //nolint:gosec // our own binary
+	ctx, cancel := context.WithTimeout(t.Context(), startPatience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, s.binary, args...) //nolint:gosec // our own binary
 	cmd.Env = s.Env(extra)
 	var faults strings.Builder
 	cmd.Stderr = &faults

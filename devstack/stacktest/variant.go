@@ -4,11 +4,11 @@ package stacktest
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -102,14 +102,21 @@ func BuildBefore(t testing.TB) (binary, commit string) {
 }
 
 func commitBefore(root string) (string, error) {
-	newest, err := git(root, "log", "-1", "--diff-filter=A", "--format=%H", "--", "store/migrations/*.up.sql")
+	files, err := filepath.Glob(filepath.Join(root, "store", "migrations", "*.up.sql"))
+	if err != nil || len(files) == 0 {
+		return "", fmt.Errorf("no migrations in %s: %w", root, err)
+	}
+	newest, _, _ := strings.Cut(filepath.Base(slices.Max(files)), "_")
+	// The first of them brought it; others may have given its files other names.
+	added, err := git(root, "log", "--reverse", "--diff-filter=A", "--format=%H", "--", "store/migrations/"+newest+"_*")
 	if err != nil {
 		return "", err
 	}
-	if newest == "" {
-		return "", errors.New("no commit has added a migration")
+	first, _, _ := strings.Cut(added, "\n")
+	if first == "" {
+		return "", fmt.Errorf("no commit has added migration %s", newest)
 	}
-	return git(root, "rev-parse", "--verify", "--quiet", newest+"^")
+	return git(root, "rev-parse", "--verify", "--quiet", first+"^")
 }
 
 func git(dir string, args ...string) (string, error) {
