@@ -36,7 +36,7 @@ func keyTargets(k *account.APIKey) []any {
 func (s *Store) PrincipalByKey(ctx context.Context, keyHash []byte, service bool) (account.Principal, error) {
 	p := account.Principal{APIKey: &account.APIKey{}}
 	if service {
-		err := s.pool.QueryRow(ctx, serviceKeyQuery, pgx.QueryExecModeCacheStatement, keyHash).Scan(keyTargets(p.APIKey)...)
+		err := s.pool.QueryRow(ctx, serviceKeyQuery, pgx.QueryExecModeCacheStatement, keyHash).Scan(row(keyTargets(p.APIKey)))
 		return p, translate(err)
 	}
 	var session account.Session
@@ -44,7 +44,7 @@ func (s *Store) PrincipalByKey(ctx context.Context, keyHash []byte, service bool
 	targets := append(keyTargets(p.APIKey), &used)
 	targets = append(targets, sessionTargets(&session)...)
 	targets = append(targets, principalTargets(&p)...)
-	err := s.pool.QueryRow(ctx, keyPrincipalQuery, pgx.QueryExecModeCacheStatement, keyHash).Scan(targets...)
+	err := s.pool.QueryRow(ctx, keyPrincipalQuery, pgx.QueryExecModeCacheStatement, keyHash).Scan(row(targets))
 	if used {
 		p.Session = &session
 	}

@@ -69,7 +69,7 @@ func (s *Store) PrincipalBySession(ctx context.Context, id uuid.UUID) (account.P
 	targets := append(sessionTargets(p.Session), principalTargets(&p)...)
 	// A uuid.UUID would travel as text, because it is a driver.Valuer.
 	key := pgtype.UUID{Bytes: id, Valid: true}
-	err := s.pool.QueryRow(ctx, sessionPrincipalQuery, pgx.QueryExecModeCacheStatement, key).Scan(targets...)
+	err := s.pool.QueryRow(ctx, sessionPrincipalQuery, pgx.QueryExecModeCacheStatement, key).Scan(row(targets))
 	if err != nil {
 		return account.Principal{}, translate(err)
 	}
@@ -173,9 +173,9 @@ func (s *Store) Sessions(ctx context.Context, accountID, current uuid.UUID, limi
 	if err != nil {
 		return nil, translate(err)
 	}
-	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (account.Session, error) {
+	found, err := pgx.CollectRows(rows, func(read pgx.CollectableRow) (account.Session, error) {
 		var one account.Session
-		err := row.Scan(sessionTargets(&one)...)
+		err := read.Scan(row(sessionTargets(&one)))
 		return one, err
 	})
 	return found, translate(err)
