@@ -64,7 +64,8 @@ type Temporal struct {
 	// Address is host:port of the frontend.
 	Address string
 
-	server temporal.Server
+	server   temporal.Server
+	settings *dynamicconfig.MemoryClient
 }
 
 // StartTemporal starts a server and returns once it answers. A file keeps open workflows: they go on after a restart.
@@ -86,6 +87,7 @@ func StartTemporal(ctx context.Context, o TemporalOptions) (*Temporal, error) {
 	if err := prepareStore(cfg.Persistence.DataStores[sqlite.PluginName].SQL, o); err != nil {
 		return nil, err
 	}
+	settings := dynamicSettings()
 	server, err := temporal.NewServer(
 		temporal.WithConfig(cfg),
 		temporal.ForServices(temporal.DefaultServices),
@@ -93,7 +95,7 @@ func StartTemporal(ctx context.Context, o TemporalOptions) (*Temporal, error) {
 		temporal.WithLogger(temporalLogger(o.LogFile)),
 		temporal.WithAuthorizer(authorization.NewNoopAuthorizer()),
 		temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper { return authorization.NewNoopClaimMapper() }),
-		temporal.WithDynamicConfigClient(dynamicSettings()),
+		temporal.WithDynamicConfigClient(settings),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("make the Temporal server: %w", err)
@@ -101,7 +103,7 @@ func StartTemporal(ctx context.Context, o TemporalOptions) (*Temporal, error) {
 	if err := server.Start(); err != nil {
 		return nil, fmt.Errorf("start the Temporal server: %w", err)
 	}
-	t := &Temporal{Address: machine.LoopbackAddress(port), server: server}
+	t := &Temporal{Address: machine.LoopbackAddress(port), server: server, settings: settings}
 	ctx, cancel := context.WithTimeout(ctx, temporalPatience)
 	defer cancel()
 	for _, namespace := range append([]string{"default"}, o.Namespaces...) {
@@ -110,6 +112,16 @@ func StartTemporal(ctx context.Context, o TemporalOptions) (*Temporal, error) {
 		}
 	}
 	return t, nil
+}
+
+// LimitCalls has the frontend refuse (RESOURCE_EXHAUSTED) what goes beyond so many calls a second to a namespace, until lift.
+func (t *Temporal) LimitCalls(perSecond int) (lift func()) {
+	return t.settings.OverrideSetting(dynamicconfig.FrontendMaxNamespaceRPSPerInstance, perSecond)
+}
+
+// LimitHistory has the server tell a flow that its history is long once it has so many events, instead of 4096.
+func (t *Temporal) LimitHistory(events int) {
+	t.settings.OverrideSetting(dynamicconfig.HistoryCountSuggestContinueAsNew, events)
 }
 
 // Stop stops the server, within ten seconds or not at all.
@@ -130,8 +142,9 @@ func (t *Temporal) Stop() error {
 }
 
 // dynamicSettings lift limits that protect a shared production cluster and only slow a developer's machine.
-func dynamicSettings() dynamicconfig.StaticClient {
-	return dynamicconfig.StaticClient{
+func dynamicSettings() *dynamicconfig.MemoryClient {
+	settings := dynamicconfig.NewMemoryClient()
+	for key, value := range map[dynamicconfig.Key]any{
 		dynamicconfig.TransferProcessorMaxPollRPS.Key():   pollRPS,
 		dynamicconfig.TimerProcessorMaxPollRPS.Key():      pollRPS,
 		dynamicconfig.VisibilityProcessorMaxPollRPS.Key(): pollRPS,
@@ -144,7 +157,10 @@ func dynamicSettings() dynamicconfig.StaticClient {
 		// A worker that stops lets go of its polls and finishes what it got; else a flow task that it was just given waits
 		// ten seconds for its timeout.
 		dynamicconfig.EnableCancelWorkerPollsOnShutdown.Key(): true,
+	} {
+		settings.OverrideValue(key, value)
 	}
+	return settings
 }
 
 // serverConfig is the smallest configuration of all four services in one process.
