@@ -82,8 +82,8 @@ chaos: build-gatehouse $(TOOLS)/gotestsum ## Break what can break, with outages 
 	@GO="$(GO)" GOTESTSUM="$(CURDIR)/$(TOOLS)/gotestsum" scripts/test chaos -outage "$(OUTAGE)" $(TEST_FLAGS)
 
 .PHONY: soak
-soak: build-gatehouse ## Break something every minute under mixed load, with all invariants checked after each (SOAK=30m)
-	@GO="$(GO)" scripts/test soak -run TestSoak -soak "$(SOAK)"
+soak: build-gatehouse ## Break something every minute under mixed load, all invariants checked after each; writes docs/reliability.md (SOAK=30m)
+	@GO="$(GO)" scripts/test soak -run TestSoak -soak "$(SOAK)" -soak-document "$(CURDIR)/docs/reliability.md"
 
 .PHONY: browser
 browser: ## Have Chromium, Node.js and Playwright ready for the tests that look at the Temporal UI (`make test` does it, too)

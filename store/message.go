@@ -79,11 +79,11 @@ func (s *Store) MessageFailed(ctx context.Context, flow, step string, state Mess
 }
 
 // MessageDelayed records that a message was not accepted for a passing reason, as MessageFailed does, and that it is tried
-// again after wait; 0 means that it is not.
+// again after wait; 0 means that it is not. What was ended meanwhile stays so.
 func (s *Store) MessageDelayed(ctx context.Context, id uuid.UUID, reason string, wait time.Duration) error {
 	_, err := s.db.NewRaw(`
 		UPDATE messages SET last_error = ?, next_retry_at = now() + nullif(?::float8, 0) * interval '1 second', updated_at = now()
-		WHERE id = ? AND state <> 'sent'`, reason, seconds(wait), id).Exec(ctx)
+		WHERE id = ? AND state = 'queued'`, reason, seconds(wait), id).Exec(ctx)
 	return translate(err)
 }
 

@@ -45,18 +45,30 @@ var expired = []struct{ table, where string }{
 	{"dev_inbox", `created_at < now() - interval '7 days'`},
 }
 
-// Sweep removes what has expired, a batch at a time, marks messages that nobody tries to send any more, ends holds that nobody
-// has ended, and has webhooks started whose flow is gone. It may run anywhere, any time, and twice at once.
+// Sweep removes what has expired, a batch at a time, ends holds that nobody has ended, and has webhooks started whose flow is
+// gone. It may run anywhere, any time, and twice at once.
 // docs/scale.md has a line for each table: what removes its rows, or why they stay.
 func (s *Store) Sweep(ctx context.Context, unverifiedTTL time.Duration) error {
 	errs := []error{s.purgeOverdue(ctx, unverifiedTTL)}
 	for _, e := range expired {
 		errs = append(errs, s.sweep(ctx, e.table, e.where))
 	}
+	return errors.Join(append(errs, s.eraseOverdue(ctx), s.releaseExpired(ctx), s.reviveWebhooks(ctx))...)
+}
+
+// leastSilence is how long after its time the next try of a message is overdue when nobody makes one any more: longer than an
+// attempt takes, and what may pass until a busy worker begins it.
+const leastSilence = 45 * time.Second
+
+// EndAbandonedMessages marks messages that nobody tries to send any more as expired: their flow has ended, because its code had
+// reached its owner though the provider never said so, or because the time for it was over. Should a worker that was away still
+// try, the message is queued again. It may run anywhere, any time, and twice at once.
+func (s *Store) EndAbandonedMessages(ctx context.Context) error {
 	_, err := s.db.NewRaw(`
-		UPDATE messages SET state = 'expired', next_retry_at = NULL, updated_at = now()
-		WHERE state = 'queued' AND updated_at < now() - interval '25 hours'`).Exec(ctx)
-	return errors.Join(append(errs, translate(err), s.eraseOverdue(ctx), s.releaseExpired(ctx), s.reviveWebhooks(ctx))...)
+		UPDATE messages SET state = 'expired', last_error = concat_ws(': ', 'nobody waits for it any more', last_error),
+			next_retry_at = NULL, updated_at = now()
+		WHERE state = 'queued' AND greatest(next_retry_at, updated_at) < now() - ? * interval '1 second'`, seconds(leastSilence)).Exec(ctx)
+	return translate(err)
 }
 
 // purgeOverdue deletes the unverified accounts that their flow should have purged a day ago.

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/account"
+	"gatehouse/store"
 )
 
 func TestSweepRemovesWhatExpiredAndNothingElse(t *testing.T) {
@@ -77,25 +79,57 @@ func TestSweepSparesWhatIsStillOfUse(t *testing.T) {
 	w := newWorld(t)
 	signed := w.newcomer(t, ada)
 	w.sent(t, account.PurposeEmail, ada, &signed.AccountID)
-	m := welcome
-	_, _, err := w.BeginMessage(t.Context(), m)
-	require.NoError(t, err)
-	m.Step = "second"
-	id, _, err := w.BeginMessage(t.Context(), m)
-	require.NoError(t, err)
-	require.NoError(t, w.MessageSent(t.Context(), id, "smtp", ""))
+	w.message(t, welcome)
 	w.exec(t, `UPDATE accounts SET created_at = now() - interval '7 days 23 hours'`)
 	w.exec(t, `UPDATE challenges SET created_at = now() - interval '4 days'`)
 	w.exec(t, `UPDATE signup_attempts SET closed_at = now() - interval '6 days'`)
-	w.exec(t, `UPDATE messages SET updated_at = now() - interval '26 hours'`)
 
 	require.NoError(t, w.Sweep(t.Context(), unverifiedTTL))
 
 	require.Equal(t, 1, w.count(t, "accounts"), "its flow has another hour")
 	require.Equal(t, 1, w.count(t, "challenges"), "its link lives")
 	require.Equal(t, 1, w.count(t, "signup_attempts"), "its registration may be asked for again")
-	require.Equal(t, 1, w.count(t, "messages WHERE state = 'expired'"), "nobody sends it any more")
-	require.Equal(t, 1, w.count(t, "messages WHERE state = 'sent'"))
+	require.Equal(t, 1, w.count(t, "messages"), "ops may look for it")
+}
+
+// A flow that ended while its message was tried, because the code had come nevertheless, leaves a row that nobody tries again.
+func TestEndAbandonedMessages(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	begin := func(step string) uuid.UUID {
+		m := welcome
+		m.Step = step
+		return w.message(t, m)
+	}
+	require.NoError(t, w.MessageSent(t.Context(), begin("sent"), "smtp", ""))
+	abandoned, last := begin("abandoned"), begin("last try")
+	require.NoError(t, w.MessageDelayed(t.Context(), abandoned, "421", 10*time.Second))
+	require.NoError(t, w.MessageDelayed(t.Context(), last, "451", 0))
+	require.NoError(t, w.MessageDelayed(t.Context(), begin("told to wait"), "450", time.Hour))
+	begin("killed worker")
+	w.exec(t, `UPDATE messages SET updated_at = now() - interval '50 seconds', next_retry_at = next_retry_at - interval '50 seconds'`)
+	begin("under way")
+	errs := race(8, func(int) error { return w.EndAbandonedMessages(t.Context()) })
+	require.NoError(t, errors.Join(errs...))
+	states := func() map[string]string {
+		all := map[string]string{}
+		messages, err := w.Messages(t.Context(), store.MessageFilter{Limit: 10})
+		require.NoError(t, err)
+		for _, m := range messages {
+			all[m.Step] = m.State
+		}
+		return all
+	}
+	require.Equal(t, map[string]string{
+		"sent": "sent", "abandoned": "queued", "last try": "expired", "told to wait": "queued", "killed worker": "expired", "under way": "queued",
+	}, states(), "within the time that a busy worker may take to begin a try, nothing is given up")
+	w.exec(t, `UPDATE messages SET updated_at = now() - interval '2 minutes', next_retry_at = now() - interval '46 seconds' WHERE step = 'abandoned'`)
+	require.NoError(t, w.EndAbandonedMessages(t.Context()))
+	require.Equal(t, "expired", states()["abandoned"])
+	require.NoError(t, w.MessageDelayed(t.Context(), abandoned, "421", time.Hour), "who tried it all the same says so late")
+	require.Equal(t, "expired", states()["abandoned"])
+	begin("abandoned")
+	require.Equal(t, "queued", states()["abandoned"], "a worker that was away goes on")
 }
 
 func TestSweepGoesOnPastAFailure(t *testing.T) {

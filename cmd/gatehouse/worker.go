@@ -26,6 +26,8 @@ import (
 const (
 	sweepEvery  = time.Minute
 	noticeEvery = 10 * time.Second
+	// messageEvery is how long a message may be shown as waiting that nobody tries to send any more.
+	messageEvery = 10 * time.Second
 	// realignEvery is how long a subscription may be out of line with its account.
 	realignEvery = 10 * time.Second
 	// webhookEvery is how long an event may wait until somebody starts to tell it.
@@ -120,6 +122,7 @@ func (p *process) sweep(ctx context.Context, group *errgroup.Group) {
 	}
 	every("expired", sweepEvery, func(ctx context.Context) error { return p.store.Sweep(ctx, p.config.Policy.UnverifiedTTL) })
 	every("notices", noticeEvery, func(ctx context.Context) error { return worker.StartNotices(ctx, p.store, p.flows) })
+	every("messages", messageEvery, p.store.EndAbandonedMessages)
 	every("subscriptions", realignEvery, func(ctx context.Context) error {
 		return worker.RealignSubscriptions(ctx, p.store, p.flows)
 	})

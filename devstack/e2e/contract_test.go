@@ -24,6 +24,7 @@ import (
 	"gatehouse/internal/machine"
 	"gatehouse/internal/secret"
 	"gatehouse/internal/testkit"
+	"gatehouse/providers/mail/smtptest"
 )
 
 const (
@@ -108,6 +109,10 @@ type system struct {
 	db          database
 	keys        *secret.Keys
 	api, worker *stacktest.Process
+	// mails is where its mail goes; nil means the development inbox.
+	mails *smtptest.Server
+	// ops are the ops listeners of the processes beside api and worker, by name.
+	ops map[string]string
 }
 
 // startSystem runs an API and a worker with settings in pairs, beside those of quick. What they log is checked at the end.

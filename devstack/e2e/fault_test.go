@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"bufio"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -87,7 +88,9 @@ func outage(t testing.TB) {
 func (s *system) footprint(t testing.TB) map[string]float64 {
 	t.Helper()
 	held := map[string]float64{}
-	for name, url := range map[string]string{"api": s.stack.OpsURL, "worker": s.workerOps()} {
+	listeners := map[string]string{"api": s.stack.OpsURL, "worker": s.workerOps()}
+	maps.Copy(listeners, s.ops)
+	for name, url := range listeners {
 		if url == "" {
 			continue
 		}

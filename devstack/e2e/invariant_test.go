@@ -84,7 +84,8 @@ var rules = []rule{
 var settled = []rule{
 	{"I-13", "owed notices are on their way", `SELECT id FROM owed_notices WHERE created_at < now() - interval '5 seconds'`},
 	{"I-13", "no message waits while nothing is broken", `
-		SELECT id::text FROM messages WHERE state = 'queued' AND created_at < now() - interval '5 seconds'`},
+		SELECT id || ' ' || template || ' of ' || flow || ' ' || step || ', ' || attempts FROM messages
+		WHERE state = 'queued' AND created_at < now() - interval '5 seconds'`},
 	{"I-08", "no charge is open", `SELECT key FROM payment_attempts WHERE state = 'pending' AND created_at < now() - interval '5 seconds'`},
 }
 
@@ -96,13 +97,28 @@ func (s *system) requireInvariants(t testing.TB) {
 	t.Helper()
 	for _, r := range settled {
 		stacktest.Covers(t, r.id)
-		testkit.Eventually(t, settling, func() bool { return len(s.db.texts(t, r.offenders)) == 0 }, r.id+": "+r.says)
+		s.requireSettled(t, r)
 	}
 	for _, r := range rules {
 		stacktest.Covers(t, r.id)
 		require.Empty(t, s.db.texts(t, r.offenders), "%s: %s", r.id, r.says)
 	}
 	s.requireFlows(t)
+}
+
+// requireSettled says who breaks a rule if it does not come to hold.
+func (s *system) requireSettled(t testing.TB, r rule) {
+	t.Helper()
+	var offenders []string
+	defer func() {
+		if t.Failed() {
+			t.Logf("%s: %v", r.id, offenders)
+		}
+	}()
+	testkit.Eventually(t, settling, func() bool {
+		offenders = s.db.texts(t, r.offenders)
+		return len(offenders) == 0
+	}, r.id+": "+r.says)
 }
 
 // requireFlows checks I-13 and I-18 where flows live: none ended wrongly or is stuck, and whatever waits for one has it.

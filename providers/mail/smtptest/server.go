@@ -54,6 +54,8 @@ type Server struct {
 	standing Fault
 	attempts int
 	mails    []Mail
+	// boxes are the mails by their recipients.
+	boxes map[string][]Mail
 	// news is closed and replaced whenever a mail arrives.
 	news chan struct{}
 }
@@ -61,7 +63,7 @@ type Server struct {
 // Start starts a server on a free port. It is stopped when the test ends.
 func Start(tb testing.TB, options ...Option) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, addr: "127.0.0.1:0", conns: map[*conn]struct{}{}, news: make(chan struct{})}
+	s := &Server{tb: tb, addr: "127.0.0.1:0", conns: map[*conn]struct{}{}, boxes: map[string][]Mail{}, news: make(chan struct{})}
 	for _, option := range options {
 		option(s)
 	}
@@ -214,7 +216,9 @@ func (s *Server) Mails() []Mail {
 
 // To are the mails taken so far for one recipient.
 func (s *Server) To(recipient string) []Mail {
-	return slices.DeleteFunc(s.Mails(), func(m Mail) bool { return !slices.Contains(m.To, recipient) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.boxes[recipient])
 }
 
 // Wait returns the mails for one recipient once there are at least n, and fails the test when they do not come.
@@ -241,6 +245,9 @@ func (s *Server) keep(m Mail) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mails = append(s.mails, m)
+	for _, recipient := range m.To {
+		s.boxes[recipient] = append(s.boxes[recipient], m)
+	}
 	close(s.news)
 	s.news = make(chan struct{})
 }
