@@ -51,7 +51,12 @@ type Options struct {
 }
 
 const (
-	connectTimeout   = 3 * time.Second
+	connectTimeout = 3 * time.Second
+	// pingTimeout bounds the look at a connection that has been idle for a second before it is used: one whose other end is gone
+	// without a word costs a request so much, not all its time (security.md F-29).
+	pingTimeout = time.Second
+	// idleTransaction is how long the server waits within a transaction for whoever has gone: until then its locks hold up others.
+	idleTransaction  = 10 * time.Second
 	statementTimeout = 4 * time.Second
 	lockTimeoutParam = "lock_timeout"
 )
@@ -64,7 +69,9 @@ func Open(o Options) (*Store, error) {
 	}
 	cfg.MaxConns = int32(max(o.Pool, 2)) //nolint:gosec // a pool size, far below 2^31
 	cfg.MinIdleConns = 1
+	cfg.PingTimeout = pingTimeout
 	cfg.ConnConfig.ConnectTimeout = connectTimeout
+	cfg.ConnConfig.DialFunc = dialer().DialContext
 	// bun writes its arguments into the text, so each text is new: nothing of it is worth preparing. The hot read
 	// asks for a prepared statement itself.
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
@@ -72,6 +79,9 @@ func Open(o Options) (*Store, error) {
 	cfg.ConnConfig.RuntimeParams["standard_conforming_strings"] = "on"
 	bound := max(cmp.Or(o.StatementTimeout, statementTimeout), 0)
 	cfg.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(bound.Milliseconds(), 10)
+	if bound > 0 {
+		cfg.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(idleTransaction.Milliseconds(), 10)
+	}
 	if o.LockTimeout > 0 {
 		cfg.ConnConfig.RuntimeParams[lockTimeoutParam] = strconv.FormatInt(o.LockTimeout.Milliseconds(), 10)
 	}

@@ -25,6 +25,8 @@ type proxy struct {
 	refuses bool
 	conns   map[net.Conn]struct{}
 	done    chan struct{}
+	// generation counts how often connections were stranded; those of an earlier one are lost.
+	generation int
 }
 
 // startProxy forwards to target until the test ends.
@@ -117,6 +119,14 @@ func (p *proxy) pass() {
 	}
 }
 
+// strand loses every connection that there is, and tells neither end: nothing of it passes ever again, while new ones pass.
+func (p *proxy) strand() {
+	p.mu.Lock()
+	p.generation++
+	p.mu.Unlock()
+	p.pass()
+}
+
 // cut ends every connection; what was kept back is lost.
 func (p *proxy) cut() {
 	p.mu.Lock()
@@ -132,7 +142,7 @@ func (p *proxy) cut() {
 func (p *proxy) serve(client net.Conn) {
 	defer p.leave(client)
 	p.mu.Lock()
-	target, refuses := p.target, p.refuses
+	target, refuses, generation := p.target, p.refuses, p.generation
 	p.mu.Unlock()
 	if refuses {
 		return
@@ -148,16 +158,16 @@ func (p *proxy) serve(client net.Conn) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		p.carry(server, client, func() (chan struct{}, time.Duration) { return p.requests, 0 })
+		p.carry(server, client, generation, func() (chan struct{}, time.Duration) { return p.requests, 0 })
 		_ = server.Close()
 	}()
-	p.carry(client, server, func() (chan struct{}, time.Duration) { return p.answers, p.late })
+	p.carry(client, server, generation, func() (chan struct{}, time.Duration) { return p.answers, p.late })
 	_ = client.Close()
 	<-done
 }
 
 // carry copies one direction; held says what keeps it back, under the lock.
-func (p *proxy) carry(to io.Writer, from io.Reader, held func() (until chan struct{}, late time.Duration)) {
+func (p *proxy) carry(to io.Writer, from io.Reader, generation int, held func() (until chan struct{}, late time.Duration)) {
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buffer)
@@ -166,6 +176,10 @@ func (p *proxy) carry(to io.Writer, from io.Reader, held func() (until chan stru
 		p.mu.Unlock()
 		if until != nil {
 			<-until
+		}
+		if p.stranded(generation) {
+			<-p.done
+			return
 		}
 		if late > 0 {
 			select {
@@ -177,6 +191,12 @@ func (p *proxy) carry(to io.Writer, from io.Reader, held func() (until chan stru
 			return
 		}
 	}
+}
+
+func (p *proxy) stranded(generation int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return generation < p.generation
 }
 
 func (p *proxy) leave(conn net.Conn) {

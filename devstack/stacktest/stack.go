@@ -20,6 +20,7 @@ import (
 	"gatehouse/devstack/stack"
 	"gatehouse/internal/durable"
 	"gatehouse/internal/machine"
+	"gatehouse/internal/postgres"
 	"gatehouse/internal/testkit"
 	"gatehouse/store"
 )
@@ -36,6 +37,9 @@ type Options struct {
 	// OwnTemporal gives the test a server of its own, which keeps its state in a file and which the test may restart;
 	// otherwise the tests of a process share one, each in a namespace of its own.
 	OwnTemporal bool
+	// OwnPostgres gives the test a durable cluster of its own, which it may crash, stop and start again; nil means that the tests
+	// of a process share one. Where it lives is the stack's business, unless Dir is set.
+	OwnPostgres *postgres.Options
 	// Empty leaves the database without a schema.
 	Empty bool
 	// Change may put other settings in place of those of the stack, once it knows where everything is; nil leaves them.
@@ -50,13 +54,16 @@ type Stack struct {
 	TemporalAddress, Namespace string
 	// BaseURL and OpsURL are where the API and its ops listener answer, once StartAPI has returned.
 	BaseURL, OpsURL string
-	// Temporal is set with OwnTemporal.
+	// Temporal is set with OwnTemporal, Postgres with OwnPostgres.
 	Temporal *stack.Temporal
+	Postgres *postgres.Cluster
 
 	binary string
 	env    map[string]string
 	// temporal is how its own server was started.
 	temporal stack.TemporalOptions
+	// postgres is how its own cluster was started.
+	postgres postgres.Options
 }
 
 // Start prepares a stack without starting any process. Everything ends with the test.
@@ -65,9 +72,12 @@ func Start(t testing.TB, o Options) *Stack {
 	ctx, cancel := context.WithTimeout(t.Context(), startPatience)
 	defer cancel()
 	s := &Stack{binary: Binary(t), Namespace: "test-" + strings.ToLower(rand.Text()[:10])}
-	if o.Empty {
+	switch {
+	case o.OwnPostgres != nil:
+		s.startPostgres(ctx, t, *o.OwnPostgres, o.Empty)
+	case o.Empty:
 		s.DatabaseURL = testkit.NewDatabase(t, func(context.Context, string) error { return nil }, "stacktest: empty")
-	} else {
+	default:
 		s.DatabaseURL = testkit.NewDatabase(t, migrate, store.MigrationFingerprint())
 	}
 	s.startTemporal(ctx, t, o.OwnTemporal)

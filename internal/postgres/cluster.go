@@ -47,6 +47,10 @@ type Options struct {
 	Durable bool
 	// MaxConnections is 200 when 0.
 	MaxConnections int
+	// Settings of the server, as name=value, which win over ours.
+	Settings []string
+	// Environment is set for the server beside what it always gets, as NAME=value.
+	Environment []string
 	// Logger gets what is worth telling; nil means nobody.
 	Logger *slog.Logger
 }
@@ -156,7 +160,7 @@ func (c *Cluster) run(ctx context.Context) error {
 	defer func() { _ = log.Close() }()                                                // the child holds its own descriptor
 	cmd := exec.Command(filepath.Join(c.binaries.Dir, "postgres"), c.serverArgs()...) //nolint:gosec // our own binary
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Dir, cmd.Env, cmd.SysProcAttr = "/", environment(), c.owner.procAttr()
+	cmd.Dir, cmd.Env, cmd.SysProcAttr = "/", append(environment(), c.options.Environment...), c.owner.procAttr()
 	if c.process, err = machine.Start(cmd, syscall.SIGINT); err != nil {
 		return err
 	}
@@ -238,6 +242,15 @@ func (c *Cluster) Stop() error {
 
 // Kill ends the server at once, as a crash would.
 func (c *Cluster) Kill() { c.process.Kill() }
+
+// Crash ends the server and all its connections at once and leaves its data as it is (an immediate shutdown): what starts on it next
+// recovers it from the write-ahead log. A server that does not even do that within 20 seconds is killed, which is reported.
+func (c *Cluster) Crash() error {
+	if err := c.process.Stop(syscall.SIGQUIT, stopPatience); err != nil {
+		return fmt.Errorf("crash PostgreSQL: %w", err)
+	}
+	return nil
+}
 
 func (c *Cluster) openLog() (*os.File, error) {
 	path, flags := c.LogFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND

@@ -45,7 +45,7 @@ func (c *Cluster) serverArgs() []string {
 		)
 	}
 	args := []string{"-D", filepath.Join(c.Dir, dataDir)}
-	for _, s := range settings {
+	for _, s := range append(settings, c.options.Settings...) {
 		args = append(args, "-c", s)
 	}
 	return args
