@@ -81,6 +81,8 @@ type subscription struct {
 	look func()
 	// ending is set when the account is closed, closed when the run takes no more requests.
 	ending, closed bool
+	// leaving is set while a run with a long history waits for its last requests.
+	leaving bool
 	// mails counts those on their way.
 	mails int
 	// period is when the period began that the run began in.
@@ -94,13 +96,13 @@ type subscription struct {
 
 func (s *subscription) setup(ctx workflow.Context) error {
 	err := workflow.SetUpdateHandlerWithOptions(ctx, SubscriptionOpen, s.answerOpen, workflow.UpdateHandlerOptions{
-		Validator: func() error { return s.validate("") }, Description: "Create the subscription, and wait a moment for its first charge",
+		Validator: func() error { return s.admit("") }, Description: "Create the subscription, and wait a moment for its first charge",
 	})
 	if err != nil {
 		return err
 	}
 	err = workflow.SetUpdateHandlerWithOptions(ctx, SubscriptionLook, s.answerLook, workflow.UpdateHandlerOptions{
-		Validator: func() error { return s.validate("") }, Description: "Ask for the outcome of the charge at once",
+		Validator: func() error { return s.admit("") }, Description: "Ask for the outcome of the charge at once",
 	})
 	if err != nil {
 		return err
@@ -112,7 +114,7 @@ func (s *subscription) setup(ctx workflow.Context) error {
 				return s.answer(ctx, kind, r)
 			},
 			workflow.UpdateHandlerOptions{
-				Validator: func(SubscriptionRequest) error { return s.validate(kind) }, Description: r.description,
+				Validator: func(SubscriptionRequest) error { return s.admit(kind) }, Description: r.description,
 			})
 		if err != nil {
 			return err
@@ -155,7 +157,10 @@ func (s *subscription) run(ctx workflow.Context) (outcome string, err error) {
 		if s.spent(ctx) {
 			// A request that comes meanwhile may wait for a charge, which is this loop's to make.
 			done := func() bool { return workflow.AllHandlersFinished(ctx) || !s.spent(ctx) }
-			if err := workflow.Await(ctx, done); err != nil {
+			s.leaving = workflow.GetInfo(ctx).GetContinueAsNewSuggested()
+			err := workflow.Await(ctx, done)
+			s.leaving = false
+			if err != nil {
 				return outcomeFailed, err
 			}
 			if !s.told(ctx) && s.spent(ctx) {

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"errors"
 	"time"
 
 	"go.temporal.io/sdk/workflow"
@@ -17,6 +18,17 @@ const (
 )
 
 var errCharging = account.ErrSubscriptionState.Saying("Subscription is being charged")
+
+var errLongHistory = errors.New("the run has seen enough, and ends with the requests that it has")
+
+// admit is the validator of every request: validate, and nothing more while a run with a long history ends. Without a pause
+// between requests it would never find the moment to continue as new.
+func (s *subscription) admit(kind activities.SubscriptionCommandKind) error {
+	if s.leaving {
+		return account.ErrBusy.Because(errLongHistory)
+	}
+	return s.validate(kind)
+}
 
 // validate refuses, without a trace in the history, what is certain to fail. The transition itself has the last word.
 func (s *subscription) validate(kind activities.SubscriptionCommandKind) error {
