@@ -6,5 +6,3 @@ ALTER TABLE messages
     ADD COLUMN next_retry_at timestamptz,
     -- The step that sends it, with its ids: no address, no code, no name.
     ADD COLUMN recipe        jsonb;
-CREATE INDEX messages_account_idx ON messages (account_id, created_at) WHERE account_id IS NOT NULL;
-CREATE INDEX messages_unsent_idx ON messages (state, created_at) WHERE state IN ('dead', 'expired');

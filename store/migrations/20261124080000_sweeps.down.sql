@@ -8,3 +8,5 @@ CREATE INDEX IF NOT EXISTS accounts_deactivated_idx ON accounts (id) WHERE deact
 --bun:split
 DROP INDEX IF EXISTS devices_over_idx, credit_holds_ended_idx, api_keys_revoked_idx, closures_undone_idx, username_history_age_idx,
     accounts_closing_idx, accounts_deactivating_idx;
+--bun:split
+RESET lock_timeout;

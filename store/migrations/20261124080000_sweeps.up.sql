@@ -37,3 +37,5 @@ DROP INDEX CONCURRENTLY IF EXISTS accounts_deleted_idx;
 DROP INDEX CONCURRENTLY IF EXISTS accounts_deactivated_idx;
 --bun:split
 DROP INDEX CONCURRENTLY IF EXISTS devices_expiry_idx;
+--bun:split
+RESET lock_timeout;
