@@ -190,17 +190,22 @@ type Replay struct {
 }
 
 // ReplayWebhooks has deliveries owed again, with the whole schedule of attempts, and returns how many. The receiver sees the
-// same event ids. What is owed or being sent already is left alone.
+// same event ids. What is owed or being sent already is left alone, and what is sent meanwhile is not sent twice.
 func (s *Store) ReplayWebhooks(ctx context.Context, r Replay) (int, error) {
 	const again = `UPDATE webhook_deliveries SET state = 'owed', leased_until = '-infinity', tries = 0, next_try_at = NULL, updated_at = now()
 		WHERE id IN (SELECT id FROM webhook_deliveries WHERE `
+	var began time.Time
+	if err := s.db.NewRaw(`SELECT now()`).Scan(ctx, &began); err != nil {
+		return 0, translate(err)
+	}
 	total := 0
 	for {
 		query := s.db.NewRaw(again+`state IN ('delivered', 'dead', 'waiting') AND (id = ?0 OR event_id = ?0)
-			AND (?1 = '00000000-0000-0000-0000-000000000000'::uuid OR endpoint_id = ?1) LIMIT ?2)`, r.ID, r.Endpoint, sweepBatch)
+			AND (?1 = '00000000-0000-0000-0000-000000000000'::uuid OR endpoint_id = ?1) AND updated_at <= ?3 LIMIT ?2)`,
+			r.ID, r.Endpoint, sweepBatch, began)
 		if r.ID == uuid.Nil {
-			query = s.db.NewRaw(again+`endpoint_id = ? AND created_at >= ? AND (state IN ('dead', 'waiting') OR ? AND state = 'delivered') LIMIT ?)`,
-				r.Endpoint, r.Since, r.All, sweepBatch)
+			query = s.db.NewRaw(again+`endpoint_id = ? AND created_at >= ? AND (state IN ('dead', 'waiting') OR ? AND state = 'delivered')
+				AND updated_at <= ? LIMIT ?)`, r.Endpoint, r.Since, r.All, began, sweepBatch)
 		}
 		res, err := query.Exec(ctx)
 		if err != nil {

@@ -332,6 +332,28 @@ func TestReplayWebhooks(t *testing.T) {
 	require.Equal(t, 1, replay(store.Replay{ID: again.EventID}), "by the id that receivers know")
 }
 
+// A receiver that takes what it is told at once is told each event once more, not for ever.
+func TestReplayWebhooks_WhileTheyAreDelivered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	endpoint := w.receiver(t, "*")
+	const batch = 1000 // of the store
+	w.exec(t, `INSERT INTO webhook_events (id, type, data, occurred_at) SELECT gen_random_uuid(), 'a.b', '{}', now() FROM generate_series(1, $1)`, batch)
+	w.exec(t, `INSERT INTO webhook_deliveries (event_id, endpoint_id, state) SELECT id, $1, 'delivered' FROM webhook_events`, endpoint)
+	for _, statement := range []string{
+		`CREATE FUNCTION deliver() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.state := ''delivered''; RETURN NEW; END'`,
+		`CREATE TRIGGER at_once BEFORE UPDATE ON webhook_deliveries FOR EACH ROW EXECUTE FUNCTION deliver()`,
+	} {
+		_, err := w.sql.Exec(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	n, err := w.ReplayWebhooks(ctx, store.Replay{Endpoint: endpoint, Since: time.Now().Add(-time.Hour), All: true})
+	require.NoError(t, err)
+	require.Equal(t, batch, n)
+}
+
 func TestSweep_RevivesAndForgetsWebhooks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
