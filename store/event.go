@@ -96,44 +96,68 @@ func (r eventRow) event() (account.Event, error) {
 // been erased, or the account of an id, whatever became of it.
 func (s *Store) AuditedAccounts(ctx context.Context, name string) ([]uuid.UUID, error) {
 	var found []uuid.UUID
+	if id, err := uuid.Parse(name); err == nil {
+		err = s.db.NewRaw(`SELECT account_id FROM audit_heads WHERE account_id = ?`, id).Scan(ctx, &found)
+		return found, translate(err)
+	}
+	// No index leads from an email to closed accounts: those that are not erased are few, and are looked through.
 	err := s.db.NewRaw(`
-		SELECT account_id FROM audit_heads WHERE account_id::text = ?0
-		UNION SELECT id FROM accounts WHERE email = ?0`, name).Scan(ctx, &found)
+		SELECT id FROM accounts WHERE email = ?0 AND deleted_at IS NULL
+		UNION SELECT a.id FROM closures c JOIN accounts a ON a.id = c.account_id
+		WHERE c.undone_at IS NULL AND c.erased_at IS NULL AND a.email = ?0`, name).Scan(ctx, &found)
 	return found, translate(err)
 }
 
-// AuditFaults returns what is wrong with the audit log, at most limit lines: nothing, at any moment (security.md I-12).
-func (s *Store) AuditFaults(ctx context.Context, limit int) ([]string, error) {
-	var faults []string
-	err := s.db.NewRaw(`SELECT account_id || ': ' || fault FROM audit_faults() LIMIT ?`, limit).Scan(ctx, &faults)
+// AuditFaults returns what is wrong with the audit log, at most limit lines: nothing, at any moment (security.md I-12). It reads
+// the whole log, for as long as that takes.
+func (s *Store) AuditFaults(ctx context.Context, limit int) (faults []string, err error) {
+	err = s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		if err := tx.takeTime(ctx); err != nil {
+			return err
+		}
+		return tx.db.NewRaw(`SELECT account_id || ': ' || fault FROM audit_faults() LIMIT ?`, limit).Scan(ctx, &faults)
+	})
 	return faults, translate(err)
 }
 
-// pruneBatch bounds one transaction of PruneEvents.
+// takeTime lets the statements of a transaction run for as long as their context: no request waits for them.
+func (s *Store) takeTime(ctx context.Context) error {
+	_, err := s.db.NewRaw(`SELECT set_config('statement_timeout', '0', true)`).Exec(ctx)
+	return err
+}
+
+// pruneBatch bounds one transaction of PruneEvents: how many accounts it shortens the log of.
 const pruneBatch = 5000
 
-// PruneEvents removes the events from before a moment, oldest first, and records that it did: the only way in which anything
-// leaves the audit log. Of each account a beginning goes, so that the rest has no gap. It returns how many it removed.
+// PruneEvents removes the events from before a moment, and records that it did: the only way in which anything leaves the audit
+// log. Of each account a beginning goes, so that the rest has no gap. It goes through the accounts once, however many there are,
+// and returns how many events it removed.
 func (s *Store) PruneEvents(ctx context.Context, before time.Time) (removed int64, err error) {
+	after := uuid.Nil
 	for {
-		n, err := s.pruneEvents(ctx, before)
-		if removed += n; err != nil || n == 0 {
+		n, last, err := s.pruneEvents(ctx, before, after)
+		if removed += n; err != nil || last == nil {
 			return removed, err
 		}
+		after = *last
 	}
 }
 
-func (s *Store) pruneEvents(ctx context.Context, before time.Time) (removed int64, err error) {
+// pruneEvents shortens the log of the first accounts after one, and returns the last of them, nil when there was none.
+func (s *Store) pruneEvents(ctx context.Context, before time.Time, after uuid.UUID) (removed int64, last *uuid.UUID, err error) {
 	err = s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		if err := tx.takeTime(ctx); err != nil {
+			return err
+		}
 		// In this transaction alone the trigger lets rows go.
 		if _, err := tx.db.NewRaw(`SELECT set_config('gatehouse.audit_retention', 'on', true)`).Exec(ctx); err != nil {
 			return err
 		}
-		// Heads first, in one order, as record does: nobody waits in a circle. What the log says of itself stays.
-		res, err := tx.db.NewRaw(`
+		// Heads first, in one order, as record does: nobody waits in a circle. What the log says of itself, under the zero id, stays.
+		err := tx.db.NewRaw(`
 			WITH heads AS (
 				SELECT h.account_id, h.pruned_to FROM audit_heads h
-				WHERE h.account_id <> ?2 AND EXISTS (
+				WHERE h.account_id > ?2 AND EXISTS (
 					SELECT 1 FROM audit_events e WHERE e.account_id = h.account_id AND e.sequence = h.pruned_to + 1 AND e.at < ?0)
 				ORDER BY h.account_id LIMIT ?1 FOR UPDATE),
 			ends AS (
@@ -141,16 +165,15 @@ func (s *Store) pruneEvents(ctx context.Context, before time.Time) (removed int6
 				WHERE e.sequence < coalesce((SELECT min(k.sequence) FROM audit_events k WHERE k.account_id = h.account_id AND k.at >= ?0), e.sequence + 1)
 				GROUP BY h.account_id),
 			marked AS (
-				UPDATE audit_heads h SET pruned_to = ends.upto, pruned_until = ?0 FROM ends WHERE h.account_id = ends.account_id)
-			DELETE FROM audit_events e USING ends WHERE e.account_id = ends.account_id AND e.sequence <= ends.upto`,
-			before, pruneBatch, uuid.Nil).Exec(ctx)
-		if err != nil {
-			return err
-		}
-		if removed, err = res.RowsAffected(); err != nil || removed == 0 {
+				UPDATE audit_heads h SET pruned_to = ends.upto, pruned_until = ?0 FROM ends WHERE h.account_id = ends.account_id),
+			gone AS (
+				DELETE FROM audit_events e USING ends WHERE e.account_id = ends.account_id AND e.sequence <= ends.upto RETURNING 1)
+			SELECT (SELECT count(*) FROM gone), (SELECT account_id FROM heads ORDER BY account_id DESC LIMIT 1)`,
+			before, pruneBatch, after).Scan(ctx, &removed, &last)
+		if err != nil || removed == 0 {
 			return err
 		}
 		return tx.record(ctx, uuid.Nil, account.EventAuditPruned, map[string]any{"before": before.UTC(), "events": removed})
 	})
-	return removed, err
+	return removed, last, translate(err)
 }

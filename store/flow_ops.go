@@ -17,8 +17,8 @@ const foundAccounts = 20
 func (s *Store) AccountsOfPhone(ctx context.Context, number string) ([]uuid.UUID, error) {
 	var ids []uuid.UUID
 	err := s.db.NewRaw(`
-		SELECT id FROM accounts WHERE deleted_at IS NULL AND (phone_number = ?0
-			OR id IN (SELECT account_id FROM phone_attempts WHERE number = ?0))
+		SELECT id FROM accounts WHERE deleted_at IS NULL AND id IN (
+			SELECT id FROM accounts WHERE phone_number = ?0 UNION SELECT account_id FROM phone_attempts WHERE number = ?0)
 		ORDER BY created_at DESC LIMIT ?1`, number, foundAccounts).Scan(ctx, &ids)
 	return ids, translate(err)
 }
