@@ -120,9 +120,8 @@ func retryMessagesCommand() *cobra.Command {
 }
 
 func retryMessages(cmd *cobra.Command, operations *core.Core, ids []uuid.UUID) error {
-	ctx := account.WithActing(cmd.Context(), account.Acting{Kind: account.ActorOperator, ID: operatorName()})
 	for _, id := range ids {
-		state, err := operations.RetryMessage(ctx, id)
+		state, err := operations.RetryMessage(cmd.Context(), id)
 		if errors.Is(err, account.ErrNotFound) {
 			return fmt.Errorf("there is no message %s", id)
 		}

@@ -89,9 +89,6 @@ func Outdated(hash string) bool {
 	return err != nil || *params != *hashParams
 }
 
-// Waiting is the length of the queue.
-func (h *Hasher) Waiting() int64 { return h.waiting.Load() }
-
 // HashUse is how the slots and the queue are used, for metrics.
 type HashUse struct {
 	Slots, InUse   int

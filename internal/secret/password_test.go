@@ -144,7 +144,7 @@ func TestLOG05_FullQueueIsBusyAtOnce(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		require.Equal(t, int64(2), h.Waiting())
+		require.Equal(t, int64(2), h.Use().Waiting)
 		start := time.Now()
 		_, err := h.Hash(t.Context(), "x")
 		require.ErrorIs(t, err, account.ErrBusy)
@@ -155,7 +155,7 @@ func TestLOG05_FullQueueIsBusyAtOnce(t *testing.T) {
 		require.Equal(t, secret.HashUse{Slots: 1, InUse: 1, Queue: 2, Waiting: 2, Refused: 2}, h.Use())
 		release()
 		waiting.Wait()
-		require.Zero(t, h.Waiting())
+		require.Zero(t, h.Use().Waiting)
 	})
 }
 
@@ -175,7 +175,7 @@ func TestLOG05_LongWaitIsBusy(t *testing.T) {
 		_, err = h.Verify(ctx, "", "x", nil)
 		require.ErrorIs(t, err, account.ErrBusy, "whoever gave up is not served")
 		require.Equal(t, time.Second, time.Since(start))
-		require.Zero(t, h.Waiting())
+		require.Zero(t, h.Use().Waiting)
 	})
 }
 
