@@ -95,6 +95,9 @@ type Session struct {
 	// FactorAt is when it last showed the account's second factor, nil for never.
 	FactorAt  *time.Time
 	ExpiresAt time.Time
+	// ReadAt is when it was read. Like all its times it is the database's, whose clock alone tells how old something of it is: those of
+	// the machines that ask may be off (security.md F-17).
+	ReadAt time.Time
 }
 
 // SessionByKey is the method of the implicit sessions of API keys.
@@ -102,6 +105,9 @@ const SessionByKey = "api_key"
 
 // RevokedForReuse is the reason of a session that ended because one of its refresh tokens was used again.
 const RevokedForReuse = "refresh_reuse"
+
+// RevokedByRestore is the reason of what ended because a restored database could not know whether it had ended before.
+const RevokedByRestore = "restored"
 
 // Device is what to call the session's device: the client's own label, else what its user agent says.
 func (s Session) Device() string {

@@ -32,7 +32,7 @@ func TestCreateAPIKey(t *testing.T) {
 	require.ErrorIs(t, err, account.ErrInsufficientScope, "no key begets its like")
 	_, err = w.CreateAPIKey(t.Context(), key, read)
 	require.NoError(t, err)
-	w.clock.ahead = w.Policy.StepUpAge
+	by.Principal.Session.ReadAt = by.Principal.Session.AuthTime.Add(w.Policy.StepUpAge)
 	_, err = w.CreateAPIKey(t.Context(), by, strong)
 	require.ErrorIs(t, err, account.ErrReauthenticationRequired)
 	_, err = w.CreateAPIKey(t.Context(), by, read)

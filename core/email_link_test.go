@@ -66,7 +66,7 @@ func TestLinkEmail_Refused(t *testing.T) {
 	require.ErrorIs(t, err, account.ErrEmailNotVerified)
 	_, err = w.UnlinkEmail(t.Context(), ann, None{})
 	require.ErrorIs(t, err, account.ErrLastProvider)
-	w.clock.ahead = w.Policy.StepUpAge
+	ann.Principal.Session.ReadAt = ann.Principal.Session.AuthTime.Add(w.Policy.StepUpAge)
 	_, err = w.LinkEmail(t.Context(), ann, LinkEmailInput{Email: "x@example.com"})
 	require.ErrorIs(t, err, account.ErrReauthenticationRequired)
 	_, err = w.UnlinkEmail(t.Context(), ann, None{})

@@ -167,7 +167,7 @@ func TestTwoFactorSwitch(t *testing.T) {
 	require.NoError(t, err)
 
 	// The factor must have been shown lately.
-	by.Principal.Session.FactorAt = new(w.clock.Now().Add(-10 * time.Minute))
+	by.Principal.Session.FactorAt = new(by.Principal.Session.ReadAt.Add(-10 * time.Minute))
 	require.ErrorIs(t, off(ownPassword), account.ErrReauthenticationRequired)
 	require.True(t, by.Principal.Account.TwoFactor)
 	_, err = w.VerifyMFA(t.Context(), by, VerifyMFAInput{Code: setup.BackupCodes[0]})

@@ -118,7 +118,7 @@ func TestLinkByToken_NeedsAFreshAndProvenOwner(t *testing.T) {
 	require.ErrorIs(t, err, account.ErrEmailNotVerified)
 	_, err = w.LinkByToken(t.Context(), ann, LinkByTokenInput{Provider: "APPLE", IDToken: "x"})
 	require.ErrorIs(t, err, account.ErrProviderNotConfigured)
-	w.clock.ahead = w.Policy.StepUpAge
+	ann.Principal.Session.ReadAt = ann.Principal.Session.AuthTime.Add(w.Policy.StepUpAge)
 	_, err = w.LinkByToken(t.Context(), ann, token("1", 0))
 	require.ErrorIs(t, err, account.ErrReauthenticationRequired)
 }

@@ -21,7 +21,7 @@ func (c *Core) requireFresh(by account.Caller) error {
 			return account.ErrInsufficientScope
 		}
 		return nil
-	case c.Clock.Now().Sub(p.Session.AuthTime) >= c.Policy.StepUpAge:
+	case p.Session.ReadAt.Sub(p.Session.AuthTime) >= c.Policy.StepUpAge:
 		return account.ErrReauthenticationRequired
 	}
 	return c.requireFactor(by)
@@ -34,7 +34,7 @@ func (c *Core) requireFactor(by account.Caller) error {
 		return nil
 	}
 	s := by.Principal.Session
-	if s == nil || s.FactorAt == nil || c.Clock.Now().Sub(*s.FactorAt) >= c.Policy.StepUpAge {
+	if s == nil || s.FactorAt == nil || s.ReadAt.Sub(*s.FactorAt) >= c.Policy.StepUpAge {
 		return account.ErrReauthenticationRequired
 	}
 	return nil

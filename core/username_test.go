@@ -213,8 +213,9 @@ func TestDeactivate(t *testing.T) {
 
 	// Without a password, a fresh sign-in takes its place.
 	by.Principal.Account.HasPassword = false
-	w.clock.ahead = w.Policy.StepUpAge
+	read := by.Principal.Session.ReadAt
+	by.Principal.Session.ReadAt = by.Principal.Session.AuthTime.Add(w.Policy.StepUpAge)
 	require.ErrorIs(t, off(by, "", ""), account.ErrReauthenticationRequired)
-	w.clock.ahead = 0
+	by.Principal.Session.ReadAt = read
 	require.NoError(t, off(by, "", ""))
 }

@@ -19,7 +19,7 @@ const keyPrincipalQuery = `
 		coalesce(s.method, ''), s.device_info, coalesce(s.ip_address, ''), coalesce(s.user_agent, ''),
 		coalesce(s.device_id, ''), s.device_name, s.platform, coalesce(s.created_at, k.created_at),
 		coalesce(s.last_active_at, k.created_at), coalesce(s.auth_time, k.created_at), s.factor_at,
-		coalesce(s.expires_at, k.created_at), ` + principalColumns + `
+		coalesce(s.expires_at, k.created_at), now(), ` + principalColumns + `
 	FROM api_keys k JOIN accounts a ON a.id = k.account_id` + principalJoins + `
 	LEFT JOIN sessions s ON s.api_key_id = k.id AND ` + sessionLive + `
 	WHERE k.key_hash = $1 AND k.revoked_at IS NULL AND ` + accountUsable

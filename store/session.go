@@ -44,13 +44,13 @@ func principalTargets(p *account.Principal) []any {
 
 const sessionColumns = `s.id, s.account_id, s.state, s.method, s.device_info, coalesce(s.ip_address, ''),
 	coalesce(s.user_agent, ''), coalesce(s.device_id, ''), s.device_name, s.platform, s.created_at, s.last_active_at,
-	s.auth_time, s.factor_at, s.expires_at`
+	s.auth_time, s.factor_at, s.expires_at, now()`
 
 func sessionTargets(s *account.Session) []any {
 	return []any{
 		&s.ID, &s.AccountID, &s.State, &s.Method, &s.DeviceInfo, &s.IP,
 		&s.UserAgent, &s.Client.ID, &s.Client.Name, &s.Client.Platform, &s.CreatedAt, &s.LastActiveAt,
-		&s.AuthTime, &s.FactorAt, &s.ExpiresAt,
+		&s.AuthTime, &s.FactorAt, &s.ExpiresAt, &s.ReadAt,
 	}
 }
 

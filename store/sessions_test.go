@@ -242,6 +242,8 @@ func TestImplicitSessionOfAKey(t *testing.T) {
 	require.Equal(t, ada.AccountID, session.AccountID)
 	p, err = w.byKey(t, k)
 	require.NoError(t, err)
+	require.False(t, p.Session.ReadAt.Before(session.ReadAt))
+	session.ReadAt = p.Session.ReadAt
 	require.Equal(t, session, *p.Session)
 	require.WithinDuration(t, time.Now(), *p.APIKey.LastUsedAt, time.Minute)
 	_, err = w.useKey(t, k)

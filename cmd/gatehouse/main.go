@@ -35,7 +35,7 @@ func command() *cobra.Command {
 	}
 	root.AddCommand(
 		apiCommand(), workerCommand(), migrateCommand(), keysCommand(), accountsCommand(), plansCommand(), billingCommand(), membershipsCommand(),
-		messagesCommand(), auditCommand(), webhooksCommand(), flowsCommand(), configCommand(), healthcheckCommand(),
+		messagesCommand(), auditCommand(), webhooksCommand(), flowsCommand(), restoredCommand(), configCommand(), healthcheckCommand(),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {

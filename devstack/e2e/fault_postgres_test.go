@@ -156,6 +156,14 @@ func through(t testing.TB, p *proxy, database string) string {
 	return u.String()
 }
 
+// hostOf is the address of a database's server.
+func hostOf(t testing.TB, database string) string {
+	t.Helper()
+	u, err := url.Parse(database)
+	require.NoError(t, err)
+	return u.Host
+}
+
 // F-14, SES-06: others hold every connection that the database has.
 func TestFault_F14_SES06_NoConnections(t *testing.T) {
 	t.Parallel()
@@ -233,9 +241,7 @@ func databaseProxy(t *testing.T) (*system, *proxy) {
 	t.Helper()
 	var p *proxy
 	s := breakable(t, stacktest.Options{Change: func(s *stacktest.Stack, env map[string]string) {
-		u, err := url.Parse(s.DatabaseURL)
-		require.NoError(t, err)
-		p = startProxy(t, u.Host)
+		p = startProxy(t, hostOf(t, s.DatabaseURL))
 		env["DATABASE_URL"] = through(t, p, s.DatabaseURL)
 	}})
 	return s, p

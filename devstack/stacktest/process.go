@@ -71,6 +71,9 @@ func (p *Process) signal(t testing.TB, sig syscall.Signal) {
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.process.Done() }
 
+// Err waits for the process to end and returns how it did, nil for success.
+func (p *Process) Err() error { return p.process.Err() }
+
 // Output is all that the process has written so far.
 func (p *Process) Output() string { return p.output.String() }
 

@@ -223,6 +223,12 @@ func (s *Stack) StartAPI(t testing.TB, extra map[string]string) *Process {
 	return p
 }
 
+// Launch starts a command of the gatehouse binary, which the test may kill, and returns at once.
+func (s *Stack) Launch(t testing.TB, name string, extra map[string]string) *Process {
+	t.Helper()
+	return s.start(t, name, extra)
+}
+
 // LaunchAPI is StartAPI for one that is not expected to become ready: it returns at once.
 func (s *Stack) LaunchAPI(t testing.TB, extra map[string]string) *Process {
 	t.Helper()
