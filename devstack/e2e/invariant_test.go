@@ -139,4 +139,7 @@ func (s *system) requireFlows(t testing.TB) {
 		require.NoError(t, err, "%s has no flow", id)
 		require.Equal(t, "Running", got.GetWorkflowExecutionInfo().GetStatus().String(), id)
 	}
+	stacktest.Covers(t, "I-18")
+	said, err := s.stack.TryCommand(t, nil, "flows", "replay", "--limit", "100")
+	require.NoError(t, err, "the build cannot go on with what is open: %s", said)
 }

@@ -23,8 +23,10 @@ type proxy struct {
 	// late is how long each piece of an answer takes.
 	late    time.Duration
 	refuses bool
-	conns   map[net.Conn]struct{}
-	done    chan struct{}
+	// kept counts the pieces of answers that were kept back.
+	kept  int
+	conns map[net.Conn]struct{}
+	done  chan struct{}
 	// generation counts how often connections were stranded; those of an earlier one are lost.
 	generation int
 }
@@ -72,6 +74,13 @@ func (p *proxy) unmute() {
 		close(p.answers)
 		p.answers = nil
 	}
+}
+
+// keptBack is how many pieces of answers have been kept back so far.
+func (p *proxy) keptBack() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.kept
 }
 
 // vanish lets nothing pass either way, and nobody is told: connections are half open, new ones are taken and lead nowhere.
@@ -173,6 +182,9 @@ func (p *proxy) carry(to io.Writer, from io.Reader, generation int, held func() 
 		n, err := from.Read(buffer)
 		p.mu.Lock()
 		until, late := held()
+		if until != nil && until == p.answers && n > 0 {
+			p.kept++
+		}
 		p.mu.Unlock()
 		if until != nil {
 			<-until
