@@ -230,7 +230,7 @@ func (r *rollout) end(t *testing.T) {
 
 // Old and new workers side by side, as a rolling update has them: first new ones that hold their change back, then, once no
 // worker is left that does not know it, ones that begin it.
-func TestDeploy_OldAndNewWorkersShareTheFlows(t *testing.T) {
+func TestDeploy_F07_I18_OldAndNewWorkersShareTheFlows(t *testing.T) {
 	t.Parallel()
 	next := nextBuild(t)
 	s := startSystem(t)
@@ -352,7 +352,7 @@ func pinnedTo(t *testing.T, s *stacktest.Stack, build string) int {
 
 // A build that changes steps without a thought for what is open is found before it is deployed; and if it is deployed, it blocks
 // flows, which the scan of these tests sees, and the build before frees them.
-func TestDeploy_ACarelessBuildIsFound(t *testing.T) {
+func TestDeploy_F32_I18_ACarelessBuildIsFound(t *testing.T) {
 	t.Parallel()
 	careful := nextBuild(t)
 	careless := map[string]string{"NEXT_BUILD": "careless"}
@@ -387,7 +387,7 @@ func TestDeploy_ACarelessBuildIsFound(t *testing.T) {
 
 // Every process is replaced, one after the other, beside a second one: whoever is connected notices nothing but a connection
 // that closes.
-func TestDeploy_EveryProcessIsReplacedUnderLoad(t *testing.T) {
+func TestDeploy_F07_EveryProcessIsReplacedUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, "GATEHOUSE_DRAIN_DELAY", "1s")
 	second, addr := secondAPI(t)
@@ -445,7 +445,7 @@ func TestDeploy_AStoppingWorkerFinishesItsStep(t *testing.T) {
 const heldSince = ""
 
 // The build from before the newest migration and this one, as a deploy has them: old processes on the new schema, old and new ones side by side.
-func TestDeploy_FromTheSchemaBefore(t *testing.T) {
+func TestDeploy_F07_FromTheSchemaBefore(t *testing.T) {
 	t.Parallel()
 	before, commit := stacktest.BuildBefore(t)
 	t.Logf("the build before is of %s", commit)
