@@ -93,7 +93,7 @@ func (p *process) operations() (*core.Core, error) {
 		Store: p.store, Flows: p.flows, Keyring: p.keyring, Keys: p.keys, Hasher: hasher, Tokens: tokens,
 		Policy: p.config.Policy, Billing: p.config.Billing, Clock: p.clock, Log: p.log, Meter: p.meter, ServeInbox: p.config.DevInbox(),
 		RequestTimeout: p.config.RequestTimeout, Locate: locate,
-		Identity:       idp.New(idp.Settings(p.config.Identity)),
+		Identity:       idp.NewAt(idp.Settings(p.config.Identity), p.clock),
 		PaymentNotices: payment.NewWebhook(payment.Settings(p.config.Payment), p.clock),
 		LinkRedirect:   p.config.LinkRedirectURL, RequireAssertion: p.config.RequireAssertion,
 	})

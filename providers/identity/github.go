@@ -21,7 +21,7 @@ type gitHub struct {
 	client                      *http.Client
 }
 
-func openGitHub(s Settings) Provider {
+func openGitHub(s Settings, _ account.Clock) Provider {
 	return &gitHub{
 		api: trimSlash(s.GitHubAPIURL), clientID: s.GitHubClientID, clientSecret: s.GitHubClientSecret, client: newClient(),
 	}

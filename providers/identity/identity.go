@@ -71,7 +71,7 @@ type CodeProvider interface {
 var vendors = []struct {
 	name       account.Provider
 	configured func(Settings) bool
-	open       func(Settings) Provider
+	open       func(Settings, account.Clock) Provider
 }{
 	{account.ProviderGoogle, func(s Settings) bool { return s.GoogleClientID != "" }, openGoogle},
 	{account.ProviderApple, func(s Settings) bool { return s.AppleClientID != "" }, openApple},
@@ -84,11 +84,14 @@ type Providers struct {
 }
 
 // New prepares the vendors whose client id is set, and connects to none.
-func New(s Settings) *Providers {
+func New(s Settings) *Providers { return NewAt(s, account.SystemClock{}) }
+
+// NewAt is New with another clock, by which tokens expire and keys grow old.
+func NewAt(s Settings, clock account.Clock) *Providers {
 	p := &Providers{open: make(map[account.Provider]Provider, len(vendors))}
 	for _, v := range vendors {
 		if v.configured(s) {
-			p.open[v.name] = v.open(s)
+			p.open[v.name] = v.open(s, clock)
 		}
 	}
 	return p

@@ -2,9 +2,7 @@ package identity_test
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -88,32 +86,4 @@ func TestOAU01_Verify_RefusesOtherTokens(t *testing.T) {
 	}
 	_, err = github(t, m.Issuer()).Verify(t.Context(), good)
 	require.ErrorIs(t, err, account.ErrInvalidProviderToken)
-}
-
-// Keys that cannot be had are no fault of the token, and are asked for again.
-func TestVerify_KeysAway(t *testing.T) {
-	t.Parallel()
-	m, _ := issuer(t)
-	var away atomic.Bool
-	away.Store(true)
-	keys, err := m.Keypair.JWKS()
-	require.NoError(t, err)
-	server, _ := fakeIssuer(t, func(w http.ResponseWriter, _ *http.Request) {
-		if away.Load() {
-			w.WriteHeader(http.StatusBadGateway)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(keys)
-	})
-	p := google(t, server.URL)
-	token := signed(t, m, func(c jwt.MapClaims) { c["iss"] = server.URL })
-	_, err = p.Verify(t.Context(), token)
-	require.ErrorIs(t, err, account.ErrUnavailable)
-	away.Store(false)
-	_, err = p.Verify(t.Context(), token)
-	require.NoError(t, err)
-	away.Store(true)
-	_, err = p.Verify(t.Context(), token)
-	require.NoError(t, err, "known keys need nobody")
 }

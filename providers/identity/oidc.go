@@ -27,6 +27,7 @@ type openID struct {
 	// tokenInfo tells for whom a token was made, where the vendor has that.
 	tokenInfo string
 	client    *http.Client
+	clock     account.Clock
 
 	flight singleflight.Group
 	mutex  sync.RWMutex
@@ -36,12 +37,12 @@ type openID struct {
 type endpoints struct {
 	authorize, userInfo, token string
 	// keys are fetched when a token names one that is not known.
-	keys oidc.KeySet
+	keys *publishedKeys
 }
 
-func openGoogle(s Settings) Provider {
+func openGoogle(s Settings, clock account.Clock) Provider {
 	p := &openID{
-		issuer: trimSlash(s.GoogleIssuer), clientID: s.GoogleClientID, scope: "openid email profile", client: newClient(),
+		issuer: trimSlash(s.GoogleIssuer), clientID: s.GoogleClientID, scope: "openid email profile", client: newClient(), clock: clock,
 		secret: s.GoogleClientSecret, redirect: s.GoogleRedirectURL,
 	}
 	if p.issuer == googleIssuer {
@@ -50,10 +51,10 @@ func openGoogle(s Settings) Provider {
 	return p
 }
 
-func openApple(s Settings) Provider {
+func openApple(s Settings, clock account.Clock) Provider {
 	return &openID{
 		issuer: trimSlash(s.AppleIssuer), clientID: s.AppleClientID, scope: "name email",
-		more: []string{"response_mode", "form_post"}, client: newClient(),
+		more: []string{"response_mode", "form_post"}, client: newClient(), clock: clock,
 	}
 }
 
@@ -93,7 +94,7 @@ func (p *openID) ask(ctx context.Context) (endpoints, error) {
 	}
 	e := endpoints{
 		authorize: provider.Endpoint().AuthURL, token: provider.Endpoint().TokenURL, userInfo: provider.UserInfoEndpoint(),
-		keys: oidc.NewRemoteKeySet(ctx, more.Keys),
+		keys: &publishedKeys{address: more.Keys, client: p.client, clock: p.clock},
 	}
 	for _, address := range []string{e.authorize, e.token, e.userInfo, more.Keys} {
 		if address != "" && !p.safe(address) {
@@ -149,10 +150,10 @@ func (p *openID) Verify(ctx context.Context, idToken string) (Assertion, error) 
 		return Assertion{}, err
 	}
 	keys := &watchedKeys{keys: e.keys}
-	token, err := oidc.NewVerifier(p.issuer, keys, &oidc.Config{ClientID: p.clientID}).Verify(ctx, idToken)
+	token, err := oidc.NewVerifier(p.issuer, keys, &oidc.Config{ClientID: p.clientID, Now: p.clock.Now}).Verify(ctx, idToken)
 	switch {
 	case keys.failed:
-		return Assertion{}, account.ErrUnavailable.Because(errors.New("identity: the issuer's keys cannot be had"))
+		return Assertion{}, account.ErrUnavailable.Because(errKeysAway)
 	case err != nil:
 		// Its text quotes the token.
 		return Assertion{}, account.ErrInvalidProviderToken.Because(errors.New("identity: the ID token is not valid here"))
@@ -174,7 +175,7 @@ type watchedKeys struct {
 
 func (w *watchedKeys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
 	payload, err := w.keys.VerifySignature(ctx, token)
-	w.failed = err != nil && strings.HasPrefix(err.Error(), "fetching keys")
+	w.failed = errors.Is(err, errKeysAway)
 	return payload, err
 }
 
