@@ -40,7 +40,7 @@ func newProcess(role string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{config: cfg, registry: prometheus.NewRegistry(), clock: account.SystemClock{}}
+	p := &process{config: cfg, registry: prometheus.NewRegistry(), clock: account.OffsetClock{Offset: cfg.ClockOffset}}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
 		return nil, fmt.Errorf("GATEHOUSE_LOG_LEVEL is %q; it must be debug, info, warn or error", cfg.LogLevel)

@@ -111,6 +111,9 @@ type Config struct {
 	// Trace is where OpenTelemetry traces go.
 	Trace Trace `envPrefix:"GATEHOUSE_"`
 
+	// ClockOffset makes the clock of a process wrong, to try what that does. Production refuses it.
+	ClockOffset time.Duration `env:"GATEHOUSE_CLOCK_OFFSET" envDefault:"0s"`
+
 	// LogLevel is debug, info, warn or error. Logs are JSON lines on standard error.
 	LogLevel string `env:"GATEHOUSE_LOG_LEVEL" envDefault:"info"`
 
@@ -295,6 +298,9 @@ func (c Config) validate() error {
 
 // validateProduction refuses what only suits a developer's machine.
 func (c Config) validateProduction(fault func(setting, format string, args ...any)) {
+	if c.ClockOffset != 0 {
+		fault(clockOffset, "is %s; a clock that is wrong on purpose is not for production", c.ClockOffset)
+	}
 	if c.Mail.Host == "" {
 		fault("GATEHOUSE_SMTP_HOST", "is not set; the development inbox is not for production")
 	}

@@ -38,15 +38,18 @@ func settingsOf(t reflect.Type, prefix string) []Setting {
 // mayBeZero are the numbers of which none is a choice.
 var mayBeZero = map[string]bool{
 	"GATEHOUSE_HASH_SLOTS": true, "GATEHOUSE_WELCOME_BONUS": true, "GATEHOUSE_WELCOME_BONUS_REDUCED": true,
-	"GATEHOUSE_RECONCILE_AT": true, "GATEHOUSE_DRAIN_DELAY": true,
+	"GATEHOUSE_RECONCILE_AT": true, "GATEHOUSE_DRAIN_DELAY": true, clockOffset: true,
 }
+
+// clockOffset is the one number that may be less than 0.
+const clockOffset = "GATEHOUSE_CLOCK_OFFSET"
 
 // notPositive names the settings whose number or duration is none that a limit or lifetime can be.
 func notPositive(c Config) []string {
 	var names []string
 	for _, s := range Settings() {
 		v := valueOf(reflect.ValueOf(c), s.field)
-		if (v.CanInt() && (v.Int() < 0 || v.Int() == 0 && !mayBeZero[s.Name])) || (v.CanFloat() && v.Float() <= 0) {
+		if (v.CanInt() && (v.Int() < 0 && s.Name != clockOffset || v.Int() == 0 && !mayBeZero[s.Name])) || (v.CanFloat() && v.Float() <= 0) {
 			names = append(names, s.Name)
 		}
 	}
