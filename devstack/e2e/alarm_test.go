@@ -88,7 +88,7 @@ func (p *prometheus) until(alarm string, rings bool) {
 
 // The alarms are evaluated over what real processes tell, while real faults strike: no alarm on a good day, the right one by
 // each fault, and silence once it is mended. Whatever a rule or a panel asks for is really told.
-func TestAlarms_RingByFaultsAndStop(t *testing.T) {
+func TestAlarms_F22_RingByFaultsAndStop(t *testing.T) {
 	t.Parallel()
 	mails := smtptest.Start(t)
 	env := withMail(mails)

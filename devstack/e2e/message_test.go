@@ -15,7 +15,7 @@ import (
 )
 
 // A mail server refuses for a while, for good, as it says. The operator sees what it has cost and sends it once more.
-func TestMessages_GivenUpAndSentOnceMore(t *testing.T) {
+func TestMessages_F22_GivenUpAndSentOnceMore(t *testing.T) {
 	t.Parallel()
 	mails := smtptest.Start(t)
 	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: withMail(mails)})

@@ -70,7 +70,7 @@ func (o operation) requireHidden(t testing.TB, others ...string) {
 }
 
 // The mail server is down: whoever waits sees the tries, and when the next one is.
-func TestOperations_TellTriesAndTheNextOne(t *testing.T) {
+func TestOperations_F22_TellTriesAndTheNextOne(t *testing.T) {
 	t.Parallel()
 	mails := smtptest.Start(t)
 	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: withMail(mails)})

@@ -68,6 +68,9 @@ func (p *Process) signal(t testing.TB, sig syscall.Signal) {
 	}
 }
 
+// PID is the id of the process.
+func (p *Process) PID() int { return p.process.PID() }
+
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.process.Done() }
 
