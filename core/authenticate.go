@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net/netip"
 	"strconv"
@@ -57,7 +58,7 @@ func (c *Core) Authenticate(ctx context.Context, cred Credential) (account.Princ
 		return account.Principal{}, err
 	}
 	if other.Account.ID != bearer.Account.ID {
-		return account.Principal{}, account.ErrAmbiguousCredentials
+		return account.Principal{}, account.ErrAmbiguousCredentials.Because(fmt.Errorf("of accounts %s and %s", bearer.Account.ID, other.Account.ID))
 	}
 	return bearer, nil
 }

@@ -186,7 +186,7 @@ type ForgotPasswordInput struct {
 // address, known or not, and account.ErrPending when the flow does not answer in time but goes on.
 func (c *Core) ForgotPassword(ctx context.Context, by account.Caller, in ForgotPasswordInput) (None, error) {
 	// The time of the answer must not tell a known address either: both wait until this has passed.
-	floor := answerFloor()
+	floor := answerFloor(resendFloor)
 	defer func() { <-floor.C }()
 	email := account.NormalizeEmail(in.Email)
 	if email == "" {

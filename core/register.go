@@ -60,6 +60,7 @@ func (c *Core) Register(ctx context.Context, by account.Caller, in RegisterInput
 	if err != nil {
 		return Registered{}, err
 	}
+	defer c.levelSignup()()
 	id := challengeID(by)
 	attempt, err := c.Store.Signup(ctx, id)
 	switch {

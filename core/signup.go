@@ -83,6 +83,7 @@ func (c *Core) InitiateSignup(ctx context.Context, by account.Caller, in Initiat
 	if err != nil {
 		return SignupPending{}, err
 	}
+	defer c.levelSignup()()
 	owner, err := c.Store.OwnerOf(ctx, email)
 	if err != nil && !errors.Is(err, account.ErrNotFound) {
 		return SignupPending{}, err

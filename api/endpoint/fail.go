@@ -78,12 +78,20 @@ func fail(c *fiber.Ctx, d *Dialect, status int, e *account.Error, wrap func(any)
 }
 
 // report is the only place where faults of ours are logged.
+// Report writes down that a request without need of a credential showed two of different people (security.md JWT-11), and is
+// answered as if it had shown none.
+func Report(c *fiber.Ctx, err error) {
+	if e := classify(err); e.Code == account.ErrAmbiguousCredentials.Code {
+		report(c, e)
+	}
+}
+
 func report(c *fiber.Ctx, e *account.Error) {
 	s := StateOf(c)
 	level := slog.LevelError
 	switch {
 	case e.Kind == account.Internal:
-	case e.Kind == account.Unavailable && e.Unwrap() != nil:
+	case e.Kind == account.Unavailable && e.Unwrap() != nil, e.Code == account.ErrAmbiguousCredentials.Code:
 		level = slog.LevelWarn
 	default:
 		return
@@ -94,7 +102,7 @@ func report(c *fiber.Ctx, e *account.Error) {
 	}
 	s.Frame.Logger.LogAttrs(c.UserContext(), level, "request failed",
 		slog.String("request_id", s.RequestID), slog.String("route", s.Pattern),
-		slog.String("code", e.Code), slog.String("cause", cause))
+		slog.String("code", e.Code), slog.String("cause", cause), slog.String("network", account.Network(s.Caller.IP)))
 }
 
 func pending(c *fiber.Ctx, d *Dialect, e *account.Error) error {

@@ -53,6 +53,7 @@ func refuse(c *fiber.Ctx, route endpoint.Route, err error) error {
 	if !route.Policy.Optional() || kind != account.Unauthenticated && kind != account.Forbidden {
 		return route.Fail(c, err)
 	}
+	endpoint.Report(c, err)
 	endpoint.StateOf(c).Caller.Principal = nil
 	return c.Next()
 }

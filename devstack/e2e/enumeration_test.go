@@ -19,7 +19,7 @@ import (
 )
 
 // masked are the parts of an answer that differ between any two answers.
-var masked = regexp.MustCompile(`user-[a-z0-9]+@example\.com|user-[a-z0-9]{8,}|[0-9a-f]{8}-[0-9a-f-]{27}|eyJ[\w-]+\.[\w-]+\.[\w-]+`)
+var masked = regexp.MustCompile(`user-[a-z0-9]+@example\.com|user-[a-z0-9]{8,}|[0-9a-f]{8}-[0-9a-f-]{27}|eyJ[\w-]+\.[\w-]+\.[\w-]+|"action_time":"[^"]+"`)
 
 // operationIDs are random but for their version and kind.
 var operationIDs = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-([0-9a-f]{2})[0-9a-f]{2}-[0-9a-f]{4}-[0-9a-f]{12}`)

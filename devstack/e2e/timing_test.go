@@ -5,9 +5,11 @@ package e2e_test
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,44 +19,139 @@ import (
 // pairs is how many calls of each kind are timed: security.md asks for 500, `-run ENU01_Times -pairs 500` gives them.
 var pairs = flag.Int("pairs", 60, "how many pairs of calls a test of timing compares")
 
-// TestEnumeration_ENU01_Times asks whether the time alone of C07 and C23 tells whether an address has an account. The two
-// populations are asked in turn; whoever guesses by the time is right as often as the area under the curve says, and that is
-// 0.55 at most, beside what chance does with so few calls. Where the machine is slower than the floor under every answer,
-// the test only tells.
+// fewer is a third of the pairs where every call is dear, and all of them when somebody asks for many.
+func fewer() int {
+	if *pairs < 200 {
+		return max(*pairs/3, 2)
+	}
+	return *pairs
+}
+
+// timed asks for each population in turn, n times, and wants the clock to tell none of them from the first by more than
+// security.md allows: whoever guesses by the time is right as often as the area under the curve says, and that is 0.55 at most,
+// beside what chance does with so few calls. It says why it asserts nothing where the machine is no instrument.
+func timed(t *testing.T, n int, populations []string, ask func(population string, i int) time.Duration) {
+	t.Helper()
+	took := map[string][]time.Duration{}
+	measure := func(i int) {
+		bursts.RLock() // no test drives the machine to its limits meanwhile
+		defer bursts.RUnlock()
+		for nth := range populations {
+			which := populations[(i+nth)%len(populations)]
+			took[which] = append(took[which], ask(which, i))
+		}
+	}
+	for i := range n {
+		measure(i)
+	}
+	first := took[populations[0]]
+	chance := math.Sqrt(float64(2*n+1) / float64(12*n*n))
+	busy := ""
+	for _, name := range populations {
+		middle, slow := quantile(took[name], 0.5), quantile(took[name], 0.9)
+		t.Logf("%-13s AUC %.3f against %s, of %d pairs (chance alone: ±%.3f); median %s, nine of ten within %s",
+			name, auc(first, took[name]), populations[0], n, chance, middle, slow)
+		if slow > middle+middle/2+5*time.Millisecond {
+			busy = fmt.Sprintf("%s: the middle call takes %s, and one of ten more than %s: this machine is busy, and no instrument", name, middle, slow)
+		}
+	}
+	if busy != "" {
+		t.Skip(busy)
+	}
+	for _, name := range populations[1:] {
+		require.InDelta(t, 0.5, auc(first, took[name]), 0.05+3*chance, name)
+	}
+}
+
+// clocked is how long a request takes that is answered with a status.
+func (s *system) clocked(t *testing.T, status int, in call) time.Duration {
+	t.Helper()
+	started := time.Now()
+	s.want(t, status, in)
+	return time.Since(started)
+}
+
+// TestEnumeration_ENU01_Times asks whether the time alone of C07, B05 and C23 tells whether an address has an account. Every answer
+// waits for a floor, so a machine that is slower than that cannot tell.
 func TestEnumeration_ENU01_Times(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
-	for name, path := range map[string]string{"C07_ForgotPassword": pathForgotPassword, "C23_SendVerificationCode": pathSendCode} {
+	for name, door := range map[string]struct {
+		path   string
+		status int
+	}{
+		"C07_ForgotPassword":       {pathForgotPassword, http.StatusOK},
+		"B05_ResetPassword":        {pathResetB, http.StatusNoContent},
+		"C23_SendVerificationCode": {pathSendCode, http.StatusOK},
+	} {
 		t.Run(name, func(t *testing.T) {
-			known, unknown := s.populations(t, path == pathSendCode)
-			ask := func(email string) time.Duration {
-				started := time.Now()
-				s.want(t, http.StatusOK, call{Path: path, Body: fields{"email": email}})
-				return time.Since(started)
-			}
+			people := s.populations(t, *pairs, door.path == pathSendCode)
 			for range 5 { // what is made once is made now
-				ask(newEmail())
+				s.clocked(t, door.status, call{Path: door.path, Body: fields{"email": newEmail()}})
 			}
-			var took [2][]time.Duration
-			bursts.RLock() // no test drives the machine to its limits meanwhile
-			defer bursts.RUnlock()
-			for i := range known {
-				order := []int{i % 2, 1 - i%2}
-				for _, which := range order {
-					took[which] = append(took[which], ask([][]string{known, unknown}[which][i]))
-				}
+			timed(t, *pairs, []string{"unknown", "known"}, func(which string, i int) time.Duration {
+				return s.clocked(t, door.status, call{Path: door.path, Body: fields{"email": people[which][i]}})
+			})
+		})
+	}
+}
+
+// TestEnumeration_ENU01_LoginTimes asks the same of the logins of documents B and C, whose answers must take as long for every
+// kind of account.
+func TestEnumeration_ENU01_LoginTimes(t *testing.T) {
+	t.Parallel()
+	s := startSystem(t)
+	people := s.people(t)
+	people["mfa"] = s.enrolled(t).email
+	kinds := append([]string{"unknown"}, slices.DeleteFunc(slices.Sorted(maps.Keys(people)), func(n string) bool { return n == "unknown" })...)
+	wrongFor := func(name string) string {
+		if name == "mfa" {
+			return "a wrong password"
+		}
+		return pass(name)
+	}
+	for name, door := range map[string]struct{ path, name string }{
+		"C14_Login": {pathLogin, "email"}, "B01_Authenticate": {pathAuthenticate, "username"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			timed(t, fewer(), kinds, func(which string, _ int) time.Duration {
+				// Nobody waits here for wrong passwords: that there is no difference in waiting has a test of its own.
+				_, err := s.db.Exec(t.Context(), `UPDATE login_throttles SET failures = 0, not_before = now()`)
+				require.NoError(t, err)
+				return s.clocked(t, http.StatusUnauthorized, call{Path: door.path, Body: fields{door.name: people[which], "password": wrongFor(which)}})
+			})
+		})
+	}
+}
+
+// TestEnumeration_ENU03_Times asks the same of what tells nobody in hidden mode whether an address is taken: sign-ups, and
+// changes of one's own address to it.
+func TestEnumeration_ENU03_Times(t *testing.T) {
+	t.Parallel()
+	s := startSystem(t, append([]string{"GATEHOUSE_ENUMERATION", "hidden", "GATEHOUSE_STEP_UP_AGE", "10h"}, quickSends...)...)
+	owner := s.signUp(t, newEmail())
+	for name, asks := range map[string]func(email string) call{
+		"C08_InitiateSignup": func(email string) call {
+			return call{Path: pathInitiateSignup, Body: fields{"email": email, "password": password}}
+		},
+		"B02_Register": func(email string) call {
+			return call{Path: pathRegister, Body: fields{"username": email, "email": email, "password": password}}
+		},
+		"C20_UpdateProfile": func(email string) call { return moveTo(owner, email) },
+		"D23_LinkEmail":     func(email string) call { return linkTo(owner, email) },
+		"C04_CheckEmail":    func(email string) call { return call{Path: pathCheckEmail, Body: fields{"email": email}} },
+		"C05_CheckEmailExists": func(email string) call {
+			return call{Path: pathCheckEmailExists + "?email=" + strings.ReplaceAll(email, "@", "%40")}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			people := s.populations(t, fewer(), false)
+			for range 3 {
+				s.clocked(t, http.StatusOK, asks(newEmail()))
 			}
-			area := auc(took[1], took[0])
-			n := float64(*pairs)
-			chance := math.Sqrt((2*n + 1) / (12 * n * n))
-			t.Logf("AUC %.3f of %d pairs (chance alone: ±%.3f); known: median %s, unknown: median %s",
-				area, *pairs, chance, median(took[0]), median(took[1]))
-			const floor = 80 * time.Millisecond // the highest there is
-			slowest := slices.Max([]time.Duration{quantile(took[0], 0.9), quantile(took[1], 0.9)})
-			if slowest > floor+floor/8 {
-				t.Skipf("nine of ten calls take %s: this machine is busy, and no instrument", slowest)
-			}
-			require.InDelta(t, 0.5, area, 0.05+3*chance)
+			timed(t, fewer(), []string{"unknown", "known"}, func(which string, i int) time.Duration {
+				return s.clocked(t, http.StatusOK, asks(people[which][i]))
+			})
 		})
 	}
 }
@@ -64,18 +161,19 @@ func quantile(d []time.Duration, q float64) time.Duration {
 	return sorted[int(q*float64(len(sorted)-1))].Round(time.Millisecond)
 }
 
-// populations are as many addresses of accounts as without, none of which was ever asked about. Those that await a code are
+// populations are n addresses of accounts and as many without, none of which was ever asked about. Accounts that await a code are
 // unverified.
-func (s *system) populations(t *testing.T, unverified bool) (known, unknown []string) {
+func (s *system) populations(t *testing.T, n int, unverified bool) map[string][]string {
 	t.Helper()
-	for i := range *pairs {
-		known, unknown = append(known, newEmail()), append(unknown, newEmail())
+	people := map[string][]string{}
+	for i := range n {
+		people["known"], people["unknown"] = append(people["known"], newEmail()), append(people["unknown"], newEmail())
 		verified := map[bool]string{true: "NULL", false: "now()"}[unverified]
 		_, err := s.db.Exec(t.Context(), `WITH a AS (
 				INSERT INTO accounts (id, email, email_verified_at) VALUES (gen_random_uuid(), $1, `+verified+`) RETURNING id),
 			c AS (INSERT INTO credits (account_id) SELECT id FROM a), w AS (INSERT INTO welcomes (account_id, full_bonus) SELECT id, 0 FROM a)
-			INSERT INTO settings (account_id) SELECT id FROM a`, known[i])
+			INSERT INTO settings (account_id) SELECT id FROM a`, people["known"][i])
 		require.NoError(t, err, fmt.Sprint(i))
 	}
-	return known, unknown
+	return people
 }
