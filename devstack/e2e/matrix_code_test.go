@@ -36,8 +36,8 @@ type coded struct {
 	app              app
 }
 
-// mailedCode waits for the code under a subject.
-func (s *system) mailedCode(t *testing.T, email, subject string) string {
+// codeUnder waits for the code under a subject.
+func (s *system) codeUnder(t *testing.T, email, subject string) string {
 	t.Helper()
 	var code string
 	testkit.Eventually(t, patience, func() bool {
@@ -62,14 +62,14 @@ func (s *system) awaits(t *testing.T) coded {
 	c.mover = s.signUp(t, newEmail())
 
 	s.register(t, c.address, c.address)
-	c.codes[codeOfEmail] = s.mailedCode(t, c.address, "Confirm your email address")
+	c.codes[codeOfEmail] = s.codeUnder(t, c.address, "Confirm your email address")
 	s.initiate(t, c.address)
-	c.codes[codeOfSignup] = s.mailedCode(t, c.address, "Your Gatehouse code")
+	c.codes[codeOfSignup] = s.codeUnder(t, c.address, "Your Gatehouse code")
 	s.want(t, http.StatusOK, moveTo(c.mover, c.address))
-	c.codes[codeOfMove] = s.mailedCode(t, c.address, "Confirm your new email address")
+	c.codes[codeOfMove] = s.codeUnder(t, c.address, "Confirm your new email address")
 	linking := s.want(t, http.StatusOK, linkTo(c.token, c.address)).data(t)
 	c.link = linking["tempToken"].(string)
-	c.codes[codeOfLink] = s.mailedCode(t, c.address, "Your code to link this email address")
+	c.codes[codeOfLink] = s.codeUnder(t, c.address, "Your code to link this email address")
 
 	s.sendPhoneCode(t, c.token, c.number)
 	c.codes[codeOfPhone] = s.awaitPhoneCode(t, c.number, 1)
