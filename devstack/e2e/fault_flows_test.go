@@ -303,3 +303,52 @@ func TestFault_F01_F02_WorkerKilledInEveryKindOfFlow(t *testing.T) {
 	}
 	s.requireInvariants(t)
 }
+
+// F-04: what was asked for while no worker was there is done once one comes, without a storm: one mail for each address, however
+// often its owner asked. What could not be sent in its time is not sent at all, and is visibly given up.
+func TestFault_F04_I02_BacklogWithoutAStorm(t *testing.T) {
+	t.Parallel()
+	mails := smtptest.Start(t)
+	stack := stacktest.Start(t, stacktest.Options{Env: withMail(mails)})
+	s := onStack(t, stack)
+	s = s.tolerant(t)
+	const people, times = 12, 3
+	asked := make([]string, people)
+	var calls []call
+	for i := range asked {
+		asked[i] = newEmail()
+		for range times {
+			calls = append(calls, withKey(call{Path: pathInitiateSignup, Body: fields{"email": asked[i], "password": password}}))
+		}
+	}
+	answers := burst(t, s.client, calls)
+	requireClean(t, answers)
+	require.NotEmpty(t, successes(answers), "%v", tally(answers))
+	outage(t)
+	s.worker = stack.StartWorker(t, nil)
+	for _, email := range asked {
+		require.Len(t, mails.Wait(email, 1), 1)
+	}
+
+	mails.Down()
+	late := []string{newEmail(), newEmail(), newEmail()}
+	for _, email := range late {
+		s.initiate(t, email)
+	}
+	s.db.eventually(t, len(late), `SELECT count(*) FROM messages WHERE state = 'queued' AND attempts > 0`)
+	s.worker.Kill()
+	_, err := s.db.Exec(t.Context(), `UPDATE challenges SET send_by = now() - interval '1 second' WHERE sent_at IS NULL`)
+	require.NoError(t, err)
+	mails.Up()
+	s.worker = stack.StartWorker(t, nil)
+	testkit.Eventually(t, repairPatience, func() bool {
+		return s.db.number(t, `SELECT count(*) FROM messages WHERE state NOT IN ('queued', 'sent')`) == len(late)
+	}, "what is too late to be given up")
+	for _, email := range late {
+		require.Empty(t, mails.To(email))
+	}
+	for _, email := range asked {
+		require.Len(t, mails.To(email), 1, "one mail")
+	}
+	s.requireInvariants(t)
+}
