@@ -29,7 +29,7 @@ type CallerOptions struct {
 	Issuer, Audience string
 	// Anybody lets everybody in when there is neither a password nor an issuer. Otherwise nobody is.
 	Anybody bool
-	// Logger hears why the provider cannot be asked. Nil means nobody does.
+	// Log hears why the provider cannot be asked. Nil means nobody does.
 	Log *slog.Logger
 }
 
