@@ -17,6 +17,7 @@ RENEWALS ?= 10000
 ROUNDS ?= 50
 OUTAGE ?= 1m
 SOAK   ?= 30m
+FUZZTIME ?= 30s
 
 # No flag that would keep builds and tests from sharing compiled packages (-trimpath is the Dockerfile's). Version control
 # stamps would fail where git distrusts the folder's owner, so the version comes in by the linker.
@@ -75,11 +76,15 @@ test-e2e: build-gatehouse $(TOOLS)/gotestsum ## Run the end-to-end tests: real P
 
 .PHONY: attack
 attack: build-gatehouse $(TOOLS)/gotestsum ## Try every attack, races 50 times with 100 callers; prints case by case, writes docs/security.md (ROUNDS=50)
-	@GO="$(GO)" GOTESTSUM="$(CURDIR)/$(TOOLS)/gotestsum" scripts/test attack -rounds "$(ROUNDS)" -pairs 500 $(TEST_FLAGS)
+	@GO="$(GO)" GOTESTSUM="$(CURDIR)/$(TOOLS)/gotestsum" scripts/test attack -rounds "$(ROUNDS)" -pairs 500 -fuzz-calls 400 $(TEST_FLAGS)
 
 .PHONY: chaos
 chaos: build-gatehouse $(TOOLS)/gotestsum ## Break what can break, with outages of a minute; prints case by case, writes docs/reliability.md (OUTAGE=1m)
 	@GO="$(GO)" GOTESTSUM="$(CURDIR)/$(TOOLS)/gotestsum" scripts/test chaos -outage "$(OUTAGE)" $(TEST_FLAGS)
+
+.PHONY: fuzz
+fuzz: ## Fuzz every parser of outside input; what is found becomes a seed that `make test` plays (FUZZTIME=30s each)
+	@mkdir -p bin && GO="$(GO)" scripts/fuzz "$(FUZZTIME)"
 
 .PHONY: soak
 soak: build-gatehouse ## Break something every minute under mixed load, all invariants checked after each; writes docs/reliability.md (SOAK=30m)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Plan is a row of the catalogue. A plan that somebody pays for never changes its price: a new price is a new plan.
@@ -188,6 +189,8 @@ func (p Plan) Fault() string {
 		return "needs an id of at most 255 printable characters"
 	case p.Code == "" || p.Name == "":
 		return "needs a code and a name"
+	case strings.ContainsFunc(strings.Join(append([]string{p.Code, p.Name, p.Family}, p.Features...), ""), unicode.IsControl):
+		return "holds a control character, such as a line break" // NUL among them, which no row can hold
 	case p.Price.Amount < 0 || p.Price.Amount > maxPlanAmount:
 		return "has an impossible amount; it is in minor units (cents)"
 	case len(p.Price.Currency) != 3 || strings.ContainsFunc(p.Price.Currency, func(r rune) bool { return r < 'a' || r > 'z' }):

@@ -117,6 +117,7 @@ func TestBadInput(t *testing.T) {
 				r.refusesOtherMethods(t)
 				r.refusesNearPaths(t)
 				r.refusesBadHeaders(t)
+				r.refusesSpoilt(t)
 			})
 		}
 		for name, test := range map[string]func(*testing.T, *system){
@@ -129,6 +130,8 @@ func TestBadInput(t *testing.T) {
 		}
 	})
 	require.Equal(t, before, s.db.fingerprint(t), "bad input was written")
+	s.http.Transport.(*checked).slow = 0 // what is taken may wait for a flow
+	survivesRandomInput(t, s)
 	s.requireAlive(t, token)
 	select {
 	case <-s.api.Done():

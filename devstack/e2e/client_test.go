@@ -77,7 +77,7 @@ type client struct {
 
 func newClient(base string) *client {
 	transport := &http.Transport{MaxIdleConnsPerHost: 256}
-	return &client{base: base, http: &http.Client{Timeout: callTimeout, Transport: transport}}
+	return &client{base: base, http: &http.Client{Timeout: callTimeout, Transport: remembering{transport}}}
 }
 
 // try sends a request once and returns the error when no answer came.

@@ -41,7 +41,8 @@ type checked struct {
 	next http.RoundTripper
 	// mayFail lets answers of 5xx pass.
 	mayFail bool
-	// slow is how long an answer may take; 0 means as long as it likes.
+	// slow is how long an answer may take, and when it is asked for again: the machine may have been busy. 0 means as long as
+	// it likes.
 	slow time.Duration
 }
 
@@ -65,13 +66,29 @@ func (c *checked) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if took := time.Since(started); c.slow > 0 && took > c.slow {
-		c.t.Errorf("%s %s took %s", request.Method, request.URL.Path, took)
+		if again := c.again(request, sent); again > c.slow {
+			c.t.Errorf("%s %s took %s and %s", request.Method, request.URL.Path, took, again)
+		}
 	}
 	response.Body = io.NopCloser(bytes.NewReader(body))
 	for _, flaw := range c.flaws(request, sent, response, body) {
 		c.t.Errorf("%s %s answered %d: %s\n%s", request.Method, request.URL.Path, response.StatusCode, flaw, body)
 	}
 	return response, nil
+}
+
+// again is how long a request takes once more.
+func (c *checked) again(request *http.Request, sent []byte) time.Duration {
+	request = request.Clone(request.Context())
+	request.Body = io.NopCloser(bytes.NewReader(sent))
+	started := time.Now()
+	response, err := c.next.RoundTrip(request)
+	if err != nil {
+		return callTimeout
+	}
+	_, _ = io.Copy(io.Discard, response.Body) // only the time is of interest
+	_ = response.Body.Close()
+	return time.Since(started)
 }
 
 func (c *checked) flaws(request *http.Request, sent []byte, response *http.Response, body []byte) []string {
@@ -169,7 +186,7 @@ func (s *system) replica(t testing.TB, address string, settings ...string) *syst
 	other.api = s.stack.StartAPI(t, env)
 	other.client = newClient("http://" + env["GATEHOUSE_API_ADDR"])
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
-	other.http.Transport = &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 64}
+	other.http.Transport = remembering{&http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 64}}
 	other.watch(t)
 	t.Cleanup(func() { requireCleanLog(t, other.api) })
 	return &other
@@ -357,7 +374,7 @@ func (d database) eventually(t testing.TB, want int, query string, args ...any) 
 	testkit.Eventually(t, patience, func() bool { return d.number(t, query, args...) == want }, query)
 }
 
-// fingerprint tells whether anything in the database changed, counters of requests and the activity of sessions aside, which
+// fingerprint tells whether anything in the database changed, counters of requests and the activity of sessions and keys aside, which
 // any request notes once a minute.
 func (d database) fingerprint(t testing.TB) map[string]string {
 	t.Helper()
@@ -365,7 +382,7 @@ func (d database) fingerprint(t testing.TB) map[string]string {
 	for _, table := range d.texts(t, `SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'
 		AND tablename NOT IN ('rate_limits', 'quotas', 'login_throttles')`) {
 		marks[table] = d.texts(t, `SELECT count(*) || ' rows ' || coalesce(md5(string_agg(j, '|' ORDER BY j)), '')
-			FROM (SELECT (to_jsonb(r) - 'last_active_at')::text AS j FROM `+table+` r) x`)[0]
+			FROM (SELECT (to_jsonb(r) - 'last_active_at' - 'last_used_at')::text AS j FROM `+table+` r) x`)[0]
 	}
 	return marks
 }

@@ -25,5 +25,6 @@ func TestMain(m *testing.M) {
 			_ = flag.Set(name, few[1])
 		}
 	}
+	stacktest.AtEnd(requireNoCanary)
 	stacktest.Main(m)
 }

@@ -43,7 +43,10 @@ func startCollector(t *testing.T) *collector {
 	t.Helper()
 	c := &collector{}
 	c.Server = httptest.NewServer(http.HandlerFunc(c.take))
-	t.Cleanup(c.Close)
+	t.Cleanup(func() {
+		c.Close()
+		requireUnknown(t, "the traces", []byte(c.text()))
+	})
 	return c
 }
 

@@ -31,6 +31,7 @@ func (s *Stack) start(t testing.TB, name string, extra map[string]string) *Proce
 		t.Fatal(err)
 	}
 	p.process = process
+	s.processes.add(p)
 	t.Cleanup(func() {
 		p.process.Kill()
 		if t.Failed() {

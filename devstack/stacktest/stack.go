@@ -60,6 +60,8 @@ type Stack struct {
 
 	binary string
 	env    map[string]string
+	// processes are all that were started.
+	processes *processes
 	// temporal is how its own server was started.
 	temporal stack.TemporalOptions
 	// postgres is how its own cluster was started.
@@ -71,7 +73,7 @@ func Start(t testing.TB, o Options) *Stack {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), startPatience)
 	defer cancel()
-	s := &Stack{binary: Binary(t), Namespace: "test-" + strings.ToLower(rand.Text()[:10])}
+	s := &Stack{binary: Binary(t), Namespace: "test-" + strings.ToLower(rand.Text()[:10]), processes: &processes{}}
 	switch {
 	case o.OwnPostgres != nil:
 		s.startPostgres(ctx, t, *o.OwnPostgres, o.Empty)
@@ -100,6 +102,7 @@ func Start(t testing.TB, o Options) *Stack {
 	if o.Change != nil {
 		o.Change(s, s.env)
 	}
+	s.watchEnd(t)
 	return s
 }
 
