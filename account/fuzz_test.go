@@ -71,13 +71,16 @@ func FuzzMask(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, destination string) {
+		if strings.Contains(destination, "***") {
+			return // it looks masked as it is
+		}
 		for _, channel := range []account.Channel{account.ChannelEmail, account.ChannelSMS, account.ChannelWhatsApp} {
 			hidden := destination
 			if local, _, is := strings.Cut(destination, "@"); is && channel == account.ChannelEmail {
 				hidden = local
 			}
 			mask, hint := account.Mask(channel, destination), account.Hint(channel, destination)
-			if len(hidden) > 1 && !strings.Contains("***", hidden) && (strings.HasPrefix(mask, hidden+"@") || mask == destination || hint == destination) {
+			if len(hidden) > 1 && (strings.HasPrefix(mask, hidden+"@") || mask == destination || hint == destination) {
 				t.Fatalf("%q is shown as %q and hinted at as %q", destination, mask, hint)
 			}
 		}

@@ -77,7 +77,7 @@ func (b birds) in(content []byte) (text string, found bool) {
 var (
 	secretName = regexp.MustCompile(`(?i)passw|token|secret|otp|^code$|backup|api_?key|^key$`)
 	personName = regexp.MustCompile(`(?i)^(email|username|new_?email)$`)
-	// harmless are moments and ids, which members like last_password_change and token_id hold.
+	// harmless are moments and ids, which members like last_password_change hold, and a test that searches for people by id.
 	harmless   = regexp.MustCompile(`^(\d{4}-\d\d-\d\dT.*|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22})$`)
 	quotedCode = regexp.MustCompile(`"([0-9]{6})"`)
 )
@@ -127,8 +127,9 @@ func (a *aviary) walk(name string, value any, told bool) {
 		case secretName.MatchString(name):
 			a.keep(v)
 		case personName.MatchString(name):
-			local, _, _ := strings.Cut(v, "@")
-			a.persons.add(local)
+			if local, _, _ := strings.Cut(v, "@"); !harmless.MatchString(local) {
+				a.persons.add(local)
+			}
 		case name == "text": // of a message in the inbox
 			for _, link := range linkToken.FindAllStringSubmatch(v, -1) {
 				a.keep(link[1])
