@@ -62,6 +62,8 @@ type App struct {
 	routes   []endpoint.Route
 	// draining says that the process was told to stop.
 	draining atomic.Bool
+	// listening says that clients can connect.
+	listening atomic.Bool
 }
 
 const (

@@ -19,6 +19,9 @@ func (a *App) Routes() []endpoint.Route { return a.routes }
 // Test answers one request in process, without a network and without a time limit.
 func (a *App) Test(request *http.Request) (*http.Response, error) { return a.fiber.Test(request, -1) }
 
+// Listening reports whether clients can connect. Who asks before may send them nowhere.
+func (a *App) Listening() bool { return a.listening.Load() }
+
 // Listen serves on address until ctx ends, then serves on for the configured delay, in which clients are asked to connect
 // anew, stops accepting, and waits for the requests under way, for at most the configured shutdown time. An address that is taken is an error that names its setting.
 func (a *App) Listen(ctx context.Context, address string) error {
@@ -34,6 +37,7 @@ func (a *App) Listen(ctx context.Context, address string) error {
 
 // Serve is Listen on a listener that is open already. It closes the listener.
 func (a *App) Serve(ctx context.Context, listener net.Listener) error {
+	a.listening.Store(true) // connections wait from here on, whether or not anybody takes them yet
 	served := make(chan error, 1)
 	go func() { served <- a.fiber.Listener(lingering{listener}) }()
 	a.logger.LogAttrs(ctx, slog.LevelInfo, "API listening", slog.String("address", listener.Addr().String()))

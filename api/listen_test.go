@@ -48,6 +48,17 @@ func overWire(t *testing.T, address, method, path, body string, headers ...strin
 	return answer{response.StatusCode, response.Header, string(read)}
 }
 
+// An API that nobody can connect to yet must not be called ready.
+func TestListeningIsTold(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	require.False(t, app.Listening())
+	address, stop := serve(t, app)
+	require.Eventually(t, app.Listening, 10*time.Second, time.Millisecond)
+	require.Equal(t, 401, overWire(t, address, "GET", "/api/v1/auth/me", "").Status)
+	require.NoError(t, stop())
+}
+
 func TestOversizedBodiesHearWhy(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)

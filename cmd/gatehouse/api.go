@@ -58,6 +58,12 @@ func (p *process) runAPI(ctx context.Context) error {
 		"postgres": p.store.Ping,
 		"temporal": p.flows.Healthy,
 		"stopping": stopping(ctx),
+		"listening": func(context.Context) error {
+			if !app.Listening() {
+				return errors.New("not yet")
+			}
+			return nil
+		},
 		"schema and search attributes": func(context.Context) error {
 			if !prepared.Load() {
 				return errors.New("not there yet")
