@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -142,11 +143,7 @@ func nul(value any) bool {
 			}
 		}
 	case []any:
-		for _, one := range v {
-			if nul(one) {
-				return true
-			}
-		}
+		return slices.ContainsFunc(v, nul)
 	case string:
 		return strings.ContainsRune(v, 0)
 	}
@@ -167,11 +164,7 @@ func FuzzScans(f *testing.F) {
 		}
 		var value any
 		if err := json.Unmarshal(raw, &value); err != nil {
-			if !holdsHugeNumber(raw) && strings.Contains(err.Error(), "number") {
-				// A double of its own size may still be too large, as 17976931348623159e292 is: Postgres takes that.
-				_ = err
-			}
-			return
+			return // a number that no double holds may still be one that Postgres takes, as 17976931348623159e292 is
 		}
 		for limit := range 5 {
 			if nestedDeeper(raw, limit) != (depth(value) > limit) {
@@ -195,8 +188,12 @@ type outsideOnly struct {
 // Paths, queries and headers: readable text without NUL, or a fault of the client's.
 func FuzzOutside(f *testing.F) {
 	for _, seed := range [][3]string{
-		{"1", "to=a&limit=5", "x"}, {"%00", "to=%00", "\xff"}, {"%zz", "to=%zz&to=b", ""}, {"..%2f..", "limit=9223372036854775808", "a"},
-		{"%ff", "to=%ff", "é"}, {"a+b", "to=a+b;limit=1", "\t"},
+		{"1", "to=a&limit=5", "x"},
+		{"%00", "to=%00", "\xff"},
+		{"%zz", "to=%zz&to=b", ""},
+		{"..%2f..", "limit=9223372036854775808", "a"},
+		{"%ff", "to=%ff", "é"},
+		{"a+b", "to=a+b;limit=1", "\t"},
 	} {
 		f.Add(seed[0], seed[1], seed[2])
 	}

@@ -33,7 +33,7 @@ type chance struct{ *rand.Rand }
 func chanceOf(operation string) chance {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(operation))
-	return chance{rand.New(rand.NewPCG(*fuzzSeed, h.Sum64()))} //nolint:gosec // the same each time, which is what a seed is for
+	return chance{rand.New(rand.NewPCG(*fuzzSeed, h.Sum64()))}
 }
 
 func oneOf[T any](c chance, all []T) T { return all[c.IntN(len(all))] }
@@ -242,8 +242,8 @@ func (r route) survivesAnything(t *testing.T, person *passerby) {
 			return r.s.raw(t, r.o.Method, path, body, headers...), time.Since(started)
 		}
 		got, took := ask()
-		if got.Status >= 400 && took > hangs {
-			if got, took = ask(); got.Status >= 400 && took > hangs { // the machine may have been busy the first time
+		if got.Status >= 400 && took > hangs*crowding() {
+			if got, took = ask(); got.Status >= 400 && took > hangs*crowding() {
 				t.Errorf("%s %.200q took %s: %d", r.o.Method, path, took, got.Status)
 			}
 		}

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -20,10 +21,7 @@ func FuzzLoad(f *testing.F) {
 			return // no environment can hold it
 		}
 		setting := all[number%uint(len(all))]
-		given := map[string]string{}
-		for name, good := range production {
-			given[name] = good
-		}
+		given := maps.Clone(production)
 		given[setting.Name] = value
 		_, err := load(t, given)
 		if err == nil {
