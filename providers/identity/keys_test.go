@@ -19,7 +19,9 @@ import (
 // handClock is moved by hand.
 type handClock struct{ moved atomic.Int64 }
 
-func (c *handClock) Now() time.Time { return account.SystemClock{}.Now().Add(time.Duration(c.moved.Load())) }
+func (c *handClock) Now() time.Time {
+	return account.SystemClock{}.Now().Add(time.Duration(c.moved.Load()))
+}
 
 func (c *handClock) pass(d time.Duration) { c.moved.Add(int64(d)) }
 
