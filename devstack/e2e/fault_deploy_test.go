@@ -4,12 +4,14 @@ package e2e_test
 
 import (
 	"crypto/rand"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/workflowservice/v1"
 
 	"gatehouse/devstack/alerts"
 	"gatehouse/devstack/stacktest"
@@ -82,6 +84,7 @@ func TestFault_F32_I18_BuildThatCannotReplay(t *testing.T) {
 	}
 	p.pass(alerts.Step)
 	s.worker.Stop(t, stopPatience)
+	struck := time.Now().UTC().Format(time.RFC3339Nano)
 	poison := s.stack.Using(careless).StartWorker(t, map[string]string{"NEXT_BUILD": "careless"})
 	proofs := map[string]call{}
 	for email, code := range open {
@@ -96,11 +99,21 @@ func TestFault_F32_I18_BuildThatCannotReplay(t *testing.T) {
 		return count(t, temporal, "ExecutionStatus = 'Running' AND WorkflowType = 'Signup'") == int64(len(open))
 	}, "the new flow to end")
 	_, stuck := blocked(t, temporal)
-	ids := map[string]bool{}
-	for _, id := range stuck {
-		ids[id] = true
+	before := map[string]bool{}
+	list, err := temporal.Temporal().ListWorkflow(t.Context(), &workflowservice.ListWorkflowExecutionsRequest{
+		Query: "ExecutionStatus = 'Running' AND StartTime < '" + struck + "'",
+	})
+	require.NoError(t, err)
+	for _, run := range list.GetExecutions() {
+		before[run.GetExecution().GetWorkflowId()] = true
 	}
-	require.Len(t, ids, len(open), "those that were open stand still, no others: %v", ids)
+	signups := map[string]bool{}
+	for _, id := range stuck {
+		require.True(t, before[id], "%s began with this build", id)
+		signups[id] = strings.HasPrefix(id, "signup/")
+	}
+	maps.DeleteFunc(signups, func(_ string, is bool) bool { return !is })
+	require.Len(t, signups, len(open), "those that were open stand still")
 	s.want(t, http.StatusOK, call{Path: pathLogin, Body: fields{"email": email, "password": password}})
 	outage(t)
 

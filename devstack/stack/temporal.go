@@ -114,11 +114,6 @@ func StartTemporal(ctx context.Context, o TemporalOptions) (*Temporal, error) {
 	return t, nil
 }
 
-// LimitCalls has the frontend refuse (RESOURCE_EXHAUSTED) what goes beyond so many calls a second to a namespace, until lift.
-func (t *Temporal) LimitCalls(perSecond int) (lift func()) {
-	return t.settings.OverrideSetting(dynamicconfig.FrontendMaxNamespaceRPSPerInstance, perSecond)
-}
-
 // LimitHistory has the server tell a flow that its history is long once it has so many events, instead of 4096.
 func (t *Temporal) LimitHistory(events int) {
 	t.settings.OverrideSetting(dynamicconfig.HistoryCountSuggestContinueAsNew, events)
