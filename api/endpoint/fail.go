@@ -77,7 +77,7 @@ func fail(c *fiber.Ctx, d *Dialect, status int, e *account.Error, wrap func(any)
 	return send(c, d, status, body)
 }
 
-// report is the only place where faults of ours are logged.
+// Report is the only place where faults of ours are logged.
 // Report writes down that a request without need of a credential showed two of different people (security.md JWT-11), and is
 // answered as if it had shown none.
 func Report(c *fiber.Ctx, err error) {

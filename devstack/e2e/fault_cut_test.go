@@ -83,16 +83,22 @@ var deeds = []deed{
 		return d.with(call{Path: pathSendPhoneCode, Body: fields{"phone_number": d.number}})
 	}, nil, false},
 	{"A04 verify phone", func(t *testing.T, d *double) call { return phoneProof(d.token, d.number, d.code(t, d.number, "")) }, nil, false},
-	{"D23 link email", func(_ *testing.T, d *double) call { return linkTo(d.token, d.next) },
-		func(t *testing.T, d *double, a answer) { d.temp, _ = a.data(t)["tempToken"].(string) }, false},
-	{"D24 verify link", func(t *testing.T, d *double) call { return verifyLink(d.token, d.temp, d.code(t, d.next, "")) },
-		func(_ *testing.T, d *double, _ answer) { d.email = d.next }, false},
+	{
+		"D23 link email", func(_ *testing.T, d *double) call { return linkTo(d.token, d.next) },
+		func(t *testing.T, d *double, a answer) { d.temp, _ = a.data(t)["tempToken"].(string) }, false,
+	},
+	{
+		"D24 verify link", func(t *testing.T, d *double) call { return verifyLink(d.token, d.temp, d.code(t, d.next, "")) },
+		func(_ *testing.T, d *double, _ answer) { d.email = d.next }, false,
+	},
 	{"C20 move", func(_ *testing.T, d *double) call { return moveTo(d.token, d.second) }, nil, false},
 	{"C31 verify move", func(t *testing.T, d *double) call {
 		return call{Path: pathVerifyCode, Body: fields{"email": d.second, "code": d.code(t, d.second, "")}}
 	}, func(_ *testing.T, d *double, _ answer) { d.email = d.second }, false},
-	{"B20 subscribe", func(_ *testing.T, d *double) call { return subscribe(d.token, starterPlan, visa) },
-		func(t *testing.T, d *double, a answer) { d.subscribed = a.text(t, "id") }, false},
+	{
+		"B20 subscribe", func(_ *testing.T, d *double) call { return subscribe(d.token, starterPlan, visa) },
+		func(t *testing.T, d *double, a answer) { d.subscribed = a.text(t, "id") }, false,
+	},
 	{"B21 method", func(_ *testing.T, d *double) call {
 		return put(d.token, d.subscribed, fields{"paymentMethodId": "pm_card_mastercard"})
 	}, nil, false},

@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -32,7 +31,8 @@ func TestFault_F20_I14_DiskFull(t *testing.T) {
 			testkit.Eventually(t, patience, func() bool { return !writes(t, url) }, "the log to need space")
 			outage(t)
 			for _, c := range []call{
-				{Path: pathMe, Token: token}, {Path: pathMe, Token: ended},
+				{Path: pathMe, Token: token},
+				{Path: pathMe, Token: ended},
 				{Method: http.MethodPatch, Path: pathMe, Token: token, Body: fields{"full_name": "No Space"}},
 			} {
 				got := s.send(t, c)
@@ -72,7 +72,7 @@ func fill(t *testing.T, path string) {
 		for zeros := make([]byte, piece); err == nil; {
 			_, err = f.Write(zeros)
 		}
-		require.True(t, errors.Is(err, syscall.ENOSPC), err)
+		require.ErrorIs(t, err, syscall.ENOSPC)
 		err = nil
 	}
 	require.NoError(t, f.Close())

@@ -309,7 +309,9 @@ func TestFault_F29_HalfOpen(t *testing.T) {
 		meanwhile: func() {
 			var all sync.WaitGroup
 			for _, c := range []call{
-				{Path: pathMe, Token: token}, {Path: pathMe, Token: ended}, {Method: http.MethodPost, Path: pathLogout, Token: token},
+				{Path: pathMe, Token: token},
+				{Path: pathMe, Token: ended},
+				{Method: http.MethodPost, Path: pathLogout, Token: token},
 				{Path: pathLogin, Body: fields{"email": email, "password": password}},
 			} {
 				all.Go(func() {

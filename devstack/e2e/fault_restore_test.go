@@ -19,7 +19,7 @@ import (
 func TestFault_F41_RestoreToAnOlderPoint(t *testing.T) {
 	t.Parallel()
 	archive, copied := stacktest.NewDir(t), stacktest.NewDir(t)
-	require.NoError(t, os.Chmod(archive, 0o777)) //nolint:gosec // the server's user writes there
+	require.NoError(t, os.Chmod(archive, 0o777))
 	s := breakable(t, stacktest.Options{OwnPostgres: &postgres.Options{Settings: []string{
 		"archive_mode=on", "archive_command=cp %p " + filepath.Join(archive, "%f"),
 	}}})

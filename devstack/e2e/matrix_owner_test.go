@@ -146,8 +146,11 @@ func (s *system) namesInBodies(t *testing.T, eve, email string, things map[strin
 	// ENU-07: what is public of somebody, or told by mistake, names nothing anywhere.
 	id := s.accountID(t, email)
 	for _, in := range []call{
-		{Method: http.MethodDelete, Path: pathSessions + "/" + id}, {Method: http.MethodDelete, Path: pathAPIKeys + "/" + id},
-		{Method: http.MethodDelete, Path: pathDevices + "/" + id}, {Path: "/v1/operations/" + id}, {Path: pathSubscriptions + "/" + id + "/invoices"},
+		{Method: http.MethodDelete, Path: pathSessions + "/" + id},
+		{Method: http.MethodDelete, Path: pathAPIKeys + "/" + id},
+		{Method: http.MethodDelete, Path: pathDevices + "/" + id},
+		{Path: "/v1/operations/" + id},
+		{Path: pathSubscriptions + "/" + id + "/invoices"},
 		{Path: pathRevokeSession, Body: fields{"session_id": id}},
 	} {
 		in.Token = eve
