@@ -92,6 +92,28 @@ func TestFault_F31_TemporalOutOfReach(t *testing.T) {
 	})
 }
 
+// F-10: Temporal has too much to do and refuses nearly every call.
+func TestFault_F10_TemporalRefusesForWantOfResources(t *testing.T) {
+	t.Parallel()
+	s := breakable(t, stacktest.Options{OwnTemporal: true})
+	email := newEmail()
+	s.signUp(t, email)
+	again := func(beyond int) {
+		require.NoError(t, s.stack.Temporal.Stop())
+		s.stack.RestartTemporalRefusing(t, beyond)
+	}
+	s.withstand(t, fault{
+		strike: func() { again(1) },
+		meanwhile: func() {
+			s.withoutFlows(t, email)
+			outage(t)
+			_, told := probe(t, s.stack.OpsURL+"/metrics")
+			require.Regexp(t, `temporal_(long_)?request_resource_exhausted_total\{`, told, "calls are really refused, and ops can see it")
+		},
+		heal: func() { again(0) },
+	})
+}
+
 // F-31, the other way round: the API reaches Temporal and not the database. It says that it is not ready, answers within its
 // time, and lets nobody in; the worker, which reaches both, goes on.
 func TestFault_F31_DatabaseOutOfReachOfTheAPI(t *testing.T) {

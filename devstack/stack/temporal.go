@@ -57,6 +57,9 @@ type TemporalOptions struct {
 	LogFile string
 	// Namespaces are made beside "default" unless they exist.
 	Namespaces []string
+	// MaxCalls bounds the calls a second to a namespace: what goes beyond is refused (RESOURCE_EXHAUSTED). 0 is no bound of ours.
+	// A running server would heed another bound only after a minute.
+	MaxCalls int
 }
 
 // Temporal is a running embedded server. It has no authentication and listens on 127.0.0.1 only.
@@ -88,6 +91,10 @@ func StartTemporal(ctx context.Context, o TemporalOptions) (*Temporal, error) {
 		return nil, err
 	}
 	settings := dynamicSettings()
+	if o.MaxCalls > 0 {
+		settings.OverrideSetting(dynamicconfig.FrontendMaxNamespaceRPSPerInstance, o.MaxCalls)
+		settings.OverrideSetting(dynamicconfig.FrontendMaxNamespaceBurstRatioPerInstance, 1.0)
+	}
 	server, err := temporal.NewServer(
 		temporal.WithConfig(cfg),
 		temporal.ForServices(temporal.DefaultServices),

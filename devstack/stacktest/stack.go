@@ -162,6 +162,13 @@ func (s *Stack) RestartTemporal(t testing.TB) {
 	s.launchTemporal(ctx, t)
 }
 
+// RestartTemporalRefusing is RestartTemporal with a server that refuses what goes beyond so many calls a second; 0 is no bound.
+func (s *Stack) RestartTemporalRefusing(t testing.TB, beyond int) {
+	t.Helper()
+	s.temporal.MaxCalls = beyond
+	s.RestartTemporal(t)
+}
+
 // Env returns the settings of the processes as NAME=value, for a test that runs a command line or reads the keys.
 func (s *Stack) Env(extra map[string]string) []string {
 	all := maps.Clone(s.env)
