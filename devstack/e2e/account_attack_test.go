@@ -22,7 +22,6 @@ func TestAccountAttack(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
 	for name, attack := range map[string]func(*testing.T, *system){
-		"LOG09_OldHashesAreRenewedOnce":      oldHashes,
 		"PRE07_TokenBeforeTheProof":          tokenBeforeTheProof,
 		"RST03_NothingOfAThiefOutlivesReset": thiefAfterReset,
 		"USR07_CarriersOfScripts":            carriersOfScripts,
@@ -54,34 +53,6 @@ func (d database) define(t testing.TB, statement string) {
 	t.Helper()
 	_, err := d.Exec(t.Context(), statement)
 	require.NoError(t, err)
-}
-
-// A login brings an old hash to today's parameters, and of twenty at once one does.
-func oldHashes(t *testing.T, s *system) {
-	s.db.define(t, `CREATE TABLE renewals (account_id uuid)`)
-	s.db.define(t, `CREATE FUNCTION note_renewal() RETURNS trigger LANGUAGE plpgsql AS
-		$$ BEGIN INSERT INTO renewals VALUES (NEW.id); RETURN NEW; END $$`)
-	s.db.define(t, `CREATE TRIGGER note_renewal AFTER UPDATE OF password_hash ON accounts FOR EACH ROW
-		WHEN (OLD.password_hash LIKE '%m=7168%') EXECUTE FUNCTION note_renewal()`)
-	email := newEmail()
-	token := s.signUp(t, email)
-	old := s.weakly(t, password, argon2id.Params{Memory: 7168, Iterations: 5, Parallelism: 1, SaltLength: 16, KeyLength: 32})
-	s.db.change(t, `UPDATE accounts SET password_hash = $2 WHERE email = $1`, email, old)
-	changed := s.db.texts(t, `SELECT password_changed_at::text FROM accounts WHERE email = $1`, email)
-
-	require.Equal(t, http.StatusUnauthorized, s.login(t, email, "not the password").Status)
-	require.Equal(t, old, s.db.texts(t, `SELECT password_hash FROM accounts WHERE email = $1`, email)[0], "a wrong password renews nothing")
-	many := s.tolerant(t) // a full hashing queue answers 503
-	statuses := make([]int, 20)
-	atOnce(len(statuses), func(i int) { statuses[i] = many.login(t, email, password).Status })
-	require.Contains(t, statuses, http.StatusOK)
-	require.NotContains(t, statuses, http.StatusUnauthorized, "the hash changed under a login")
-	require.Contains(t, s.db.texts(t, `SELECT password_hash FROM accounts WHERE email = $1`, email)[0], "$m=19456,t=2,p=1$")
-	require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM renewals`))
-	require.Equal(t, changed, s.db.texts(t, `SELECT password_changed_at::text FROM accounts WHERE email = $1`, email), "the password is the same")
-	s.requireAlive(t, token)
-	require.Equal(t, http.StatusOK, s.login(t, email, password).Status)
-	require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM renewals`))
 }
 
 // The token of an unproven address reads and edits itself; what binds something, or grants it, waits for the proof.

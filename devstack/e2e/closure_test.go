@@ -4,7 +4,6 @@ package e2e_test
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 
@@ -29,7 +28,6 @@ func TestClosure(t *testing.T) {
 		"C01_CloseAndUndo":                      closeAndUndo,
 		"C01_Confirmation":                      confirmClosure,
 		"C01_SES05_OldCredentialsReachNothing":  oldCredentials,
-		"C01_RaceOneClosure":                    closeAtOnce,
 		"C01_UnverifiedAccountsCloseThemselves": closeUnverified,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -132,30 +130,6 @@ func oldCredentials(t *testing.T, s *system) {
 	dead()
 	s.want(t, http.StatusOK, call{Path: pathMe, Token: fresh})
 	require.Len(t, s.sessionsOf(t, fresh), 1)
-}
-
-func closeAtOnce(t *testing.T, s *system) {
-	email := newEmail()
-	token := s.signUp(t, email)
-	// Without a password, for there are not as many slots to compare one.
-	_, err := s.db.Exec(t.Context(), `UPDATE accounts SET password_hash = NULL WHERE email = $1`, email)
-	require.NoError(t, err)
-	answers := burst(t, s.client, slices.Repeat([]call{closeWith(token, fields{"confirm": true})}, crowd))
-	requireClean(t, answers)
-	require.NotEmpty(t, successes(answers))
-	requireDead(t, token, s.client)
-	require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM closures c JOIN accounts a ON a.id = c.account_id WHERE a.email = $1`, email))
-	s.awaitClosureMail(t, email, "Your Gatehouse account is closed")
-	undo := call{Path: pathUndo, Body: fields{"token": tokenOf(t, s.awaitClosureMail(t, email, "Your Gatehouse account is closed"))}}
-	answers = burst(t, s.client, slices.Repeat([]call{undo}, crowd))
-	requireClean(t, answers)
-	require.NotEmpty(t, successes(answers))
-	for _, a := range answers {
-		require.Contains(t, []int{http.StatusOK, http.StatusBadRequest}, a.Status, "%s", a.Body)
-	}
-	// A server that is asked too much of one flow at once loses what is under way, and the worker its task.
-	require.NotContains(t, s.worker.Output(), "Failed to process workflow task")
-	require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM accounts WHERE email = $1 AND deleted_at IS NULL`, email))
 }
 
 func closeUnverified(t *testing.T, s *system) {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,7 +40,6 @@ func TestDevices(t *testing.T) {
 		"MFA-01_PendingReachesNothing":           pendingReachesNothing,
 		"MFA-11_DeviceTokens":                    deviceTokens,
 		"MFA-13_GuessingAndOtherLogins":          deviceGuessing,
-		"MFA-13_RightCodeAHundredTimes":          deviceRace,
 		"MFA-15_SomebodyElsesDevice":             somebodyElsesDevice,
 		"LOG-03_TrustedDevicesDoNotWait":         trustedDevicesDoNotWait,
 		"PRE-07_UnverifiedAccountsBindNoDevices": unverifiedBindsNoDevice,
@@ -303,26 +301,6 @@ func deviceGuessing(t *testing.T, s *system) {
 	s.want(t, http.StatusOK, finishing(other, others, "a"))
 	s.refusedBy(t, http.StatusBadRequest, "Invalid or expired token", finishing(other, others, "a"))
 	require.Equal(t, 5, s.db.number(t, `SELECT max(attempts) FROM challenges c JOIN accounts a ON a.id = c.account_id WHERE a.email = $1`, email))
-}
-
-// deviceRace is OTP-03 on D20: one of 100 right proofs finishes the login.
-func deviceRace(t *testing.T, s *system) {
-	email := newEmail()
-	s.signUp(t, email)
-	login := s.enter(t, email, "X-Device-Id", "a")
-	dvt := login.text(t, "deviceVerificationToken")
-	in := finishing(dvt, s.deviceCode(t, email, dvt), "a")
-	var won atomic.Int32
-	atOnce(100, func(int) {
-		got, err := s.try(t.Context(), in)
-		if err == nil && got.Status == http.StatusOK {
-			won.Add(1)
-		}
-	})
-	require.Equal(t, int32(1), won.Load())
-	require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM devices d JOIN accounts a ON a.id = d.account_id WHERE a.email = $1`, email))
-	require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM login_history h JOIN accounts a ON a.id = h.account_id
-		WHERE a.email = $1 AND h.method = 'device_otp'`, email))
 }
 
 func somebodyElsesDevice(t *testing.T, s *system) {

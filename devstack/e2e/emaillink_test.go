@@ -5,7 +5,6 @@ package e2e_test
 import (
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,7 +23,6 @@ func TestEmailLink(t *testing.T) {
 		"Refused":               linkRefused,
 		"TheNewestOnly_OTP09":   linkTwice,
 		"OTP01_Guessing":        linkGuessed,
-		"OTP03_RaceProofs":      linkAtOnce,
 		"OTP07_AnothersToken":   linkOfAnother,
 		"OTP05_JWT05_Tokens":    linkTokens,
 		"OfEitherKindTheNewest": linkAndMove,
@@ -134,23 +132,6 @@ func linkGuessed(t *testing.T, s *system) {
 	}
 	require.NotEqual(t, http.StatusOK, s.send(t, verifyLink(token, temp, code)).Status, "five tries")
 	require.Equal(t, email, s.emailOf(t, token))
-}
-
-func linkAtOnce(t *testing.T, s *system) {
-	token, after := s.signUp(t, newEmail()), newEmail()
-	temp, code := s.link(t, token, after)
-	var changed atomic.Int64
-	atOnce(crowd, func(int) {
-		got, err := s.try(t.Context(), verifyLink(token, temp, code))
-		if err != nil || got.Status >= 500 {
-			t.Errorf("%v %d %s", err, got.Status, got.Body)
-		}
-		if got.ok() {
-			changed.Add(1)
-		}
-	})
-	require.EqualValues(t, 1, changed.Load())
-	require.Equal(t, after, s.emailOf(t, token))
 }
 
 func linkOfAnother(t *testing.T, s *system) {

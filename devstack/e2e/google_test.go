@@ -14,8 +14,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/oauth2-proxy/mockoidc"
 	"github.com/stretchr/testify/require"
-
-	"gatehouse/internal/testkit"
 )
 
 const (
@@ -310,38 +308,6 @@ func googleUnusable(t *testing.T, g *googleSystem) {
 	require.Equal(t, http.StatusOK, g.google(t, g.code(t, who)).Status)
 	g.db.change(t, `UPDATE accounts SET is_active = false, is_locked = true WHERE email = $1`, who.email)
 	g.refusedCode(t, g.google(t, g.code(t, who)))
-}
-
-// PRE-09: a hundred sign-ups of one address by three ways make one account.
-func TestGoogle_PRE09_RaceOfEverySignUp(t *testing.T) {
-	t.Parallel()
-	g := startGoogle(t)
-	who := newVisitor()
-	g.want(t, http.StatusOK, call{Path: pathInitiateSignup, Body: fields{"email": who.email, "password": password}})
-	code := g.awaitCode(t, who.email)
-	codes := make([]string, 34)
-	for i := range codes {
-		codes[i] = g.code(t, who)
-	}
-	answers := make([]answer, 100)
-	name := "u" + strings.ReplaceAll(uuid.NewString(), "-", "")[:20]
-	atOnce(len(answers), func(i int) {
-		in := call{Path: pathGoogle, Body: fields{"code": codes[i/3]}}
-		switch i % 3 {
-		case 1:
-			in = call{Path: pathCompleteSignup, Body: fields{"email": who.email, "code": code}}
-		case 2:
-			in = call{Path: pathRegister, Body: fields{"username": name, "email": who.email, "password": password}}
-		}
-		answers[i] = g.send(t, in)
-	})
-	for i, got := range answers {
-		require.Less(t, got.Status, http.StatusInternalServerError, "%d: %s", i, got.Body)
-	}
-	require.Equal(t, 1, g.db.number(t, accounts, who.email))
-	testkit.Eventually(t, patience, func() bool {
-		return g.db.number(t, `SELECT count(*) FROM credit_moves m JOIN accounts a ON a.id = m.account_id WHERE a.email = $1`, who.email) == 1
-	}, "one bonus")
 }
 
 // TestGoogle_Hidden tells nobody who has not proven an address whether it has an account.

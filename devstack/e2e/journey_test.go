@@ -6,15 +6,12 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"gatehouse/internal/testkit"
 )
 
 // Journeys of one person each, beside each other on one system.
@@ -38,7 +35,6 @@ func TestJourney(t *testing.T) {
 		"PRE06_TwoPasswordsOpenNothing":           twoPasswordsOpenNothing,
 		"PRE06_SamePasswordIsTheSamePerson":       samePasswordIsTheSamePerson,
 		"PRE06_ConfirmingAContestedAddress":       confirmingAContestedAddress,
-		"PRE09_MixedSignUpsMakeOneAccount":        mixedSignUpsMakeOneAccount,
 		"APIKeys":                                 apiKeys,
 		"IdempotencyKeys":                         idempotencyKeys,
 		"Inbox":                                   inboxFilters,
@@ -409,33 +405,6 @@ func verifyCodeWithBothKinds(t *testing.T, s *system) {
 	require.EqualValues(t, 0, checked["credits_awarded"])
 	proven := s.want(t, http.StatusOK, call{Path: pathVerifyCode, Body: fields{"email": email, "code": registered}}).object(t)
 	require.EqualValues(t, 100, proven["credits_awarded"])
-}
-
-func mixedSignUpsMakeOneAccount(t *testing.T, s *system) {
-	email := newEmail()
-	s.initiate(t, email)
-	code := s.awaitCode(t, email)
-	statuses := make([]int, 40)
-	atOnce(len(statuses), func(i int) {
-		c := call{Path: pathCompleteSignup, Body: fields{"email": email, "code": code}}
-		if i%2 == 0 {
-			c = call{Path: pathRegister, Body: fields{"username": email, "email": email, "password": password + " R"}}
-		}
-		got, err := s.try(t.Context(), c)
-		if err != nil {
-			t.Error(err)
-		}
-		statuses[i] = got.Status
-	})
-	for _, status := range statuses {
-		require.Contains(t, []int{200, 400, 409, 429, 503}, status)
-	}
-	testkit.Eventually(t, patience, func() bool { return s.db.number(t, accounts, email) == 1 }, "one account")
-	// Whoever came first, the mailbox was proven by code: a registration in between died, or it came before and died then.
-	require.Zero(t, s.db.number(t, unbalanced))
-	require.Zero(t, s.db.number(t, orphans))
-	require.LessOrEqual(t, s.db.number(t, bonuses, email), 1)
-	require.LessOrEqual(t, slices.Index(statuses, 500), -1)
 }
 
 func apiKeys(t *testing.T, s *system) {

@@ -77,10 +77,8 @@ func TestPhone(t *testing.T) {
 		"RefusedNumbers":                    refusedNumbers,
 		"PRE03_UnverifiedBindsNothing":      unverifiedBindsNothing,
 		"OTP01_FiveWrongCodesKillTheRight":  fiveWrongPhoneCodes,
-		"OTP03_RightCodeAHundredTimes":      rightPhoneCodeAtOnce,
 		"OTP07_SomebodyElsesCode":           somebodyElsesPhoneCode,
 		"OTP09_AnotherNumberReplacesTheOld": anotherNumberReplacesTheOld,
-		"OTP13_RequestsAtOnceSendOneCode":   phoneRequestsAtOnce,
 		"OTP13_OneAccountManyNumbers":       oneAccountManyNumbers,
 		"D13_OldSession":                    oldSessionBindsNothing,
 		"KeysNeedTheScope":                  phoneKeysNeedTheScope,
@@ -170,22 +168,6 @@ func fiveWrongPhoneCodes(t *testing.T, s *system) {
 	s.requirePhone(t, token, nil, nil, false)
 }
 
-func rightPhoneCodeAtOnce(t *testing.T, s *system) {
-	bursts.Lock()
-	defer bursts.Unlock()
-	token, number := s.signUp(t, newEmail()), newNumber(t)
-	s.sendPhoneCode(t, token, number)
-	code := s.awaitPhoneCode(t, number, 1)
-	var won atomic.Int32
-	atOnce(100, func(int) {
-		if got := s.send(t, phoneProof(token, number, code)); got.ok() {
-			won.Add(1)
-		}
-	})
-	require.EqualValues(t, 1, won.Load())
-	s.requirePhone(t, token, number, "DE", true)
-}
-
 func somebodyElsesPhoneCode(t *testing.T, s *system) {
 	victim, number := s.signUp(t, newEmail()), newNumber(t)
 	thief := s.signUp(t, newEmail())
@@ -208,22 +190,6 @@ func anotherNumberReplacesTheOld(t *testing.T, s *system) {
 	s.refused(t, http.StatusBadRequest, "invalid_otp", phoneProof(token, first, old))
 	s.refused(t, http.StatusBadRequest, "invalid_otp", phoneProof(token, first, code))
 	s.want(t, http.StatusOK, phoneProof(token, second, code))
-}
-
-func phoneRequestsAtOnce(t *testing.T, s *system) {
-	bursts.Lock()
-	defer bursts.Unlock()
-	token, number := s.signUp(t, newEmail()), newNumber(t)
-	var failed atomic.Int32
-	atOnce(50, func(int) {
-		if got := s.send(t, call{Path: pathSendPhoneCode, Token: token, Body: fields{"phone_number": number}}); !got.ok() {
-			failed.Add(1)
-		}
-	})
-	require.Zero(t, failed.Load())
-	code := s.awaitPhoneCode(t, number, 1)
-	require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM dev_inbox WHERE recipient = $1`, number))
-	s.want(t, http.StatusOK, phoneProof(token, number, code))
 }
 
 func oneAccountManyNumbers(t *testing.T, s *system) {

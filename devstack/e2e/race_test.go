@@ -3,12 +3,14 @@
 package e2e_test
 
 import (
+	"bytes"
 	"context"
-	"crypto/rand"
 	"fmt"
+	"io"
 	mathrand "math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,14 +37,24 @@ const (
 	attemptsOf = `SELECT max(attempts) FROM challenges WHERE destination = $1`
 )
 
-// burst sends the same number of calls at one moment and returns their answers.
+// burst sends calls at one moment and returns their answers.
 func burst(t testing.TB, c *client, calls []call) []answer {
 	t.Helper()
+	return burstOver(t, []*client{c}, calls)
+}
+
+// burstOver sends calls at one moment, each through one of the clients by lot.
+func burstOver(t testing.TB, clients []*client, calls []call) []answer {
+	t.Helper()
 	stacktest.Called(t, len(calls))
+	through := make([]*client, len(calls))
+	for i := range through {
+		through[i] = clients[mathrand.IntN(len(clients))]
+	}
 	bursts.Lock()
 	defer bursts.Unlock()
 	answers, failures := make([]answer, len(calls)), make([]error, len(calls))
-	atOnce(len(calls), func(i int) { answers[i], failures[i] = c.try(t.Context(), calls[i]) })
+	atOnce(len(calls), func(i int) { answers[i], failures[i] = through[i].try(t.Context(), calls[i]) })
 	for i, err := range failures {
 		require.NoError(t, err, calls[i].Path)
 	}
@@ -71,57 +83,195 @@ func successes(answers []answer) []answer {
 	return slices.DeleteFunc(slices.Clone(answers), func(a answer) bool { return !a.ok() })
 }
 
-// OTP-03 and "100 parallel complete-signup calls": one account, one session, one bonus.
-func TestRace_OTP03_CompleteSignupWithTheRightCode_MakesOneAccount(t *testing.T) {
-	t.Parallel()
-	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: quick()})
-	c, db := newClient(s.BaseURL), openDatabase(t, s)
-	for range stacktest.Rounds(t) {
-		email := newEmail()
-		c.initiate(t, email)
-		right := call{Path: pathCompleteSignup, Body: fields{"email": email, "code": c.awaitCode(t, email)}}
+// arena is a system of two APIs on one database with one worker, and with outside providers. Races are run over both APIs, whose
+// answers may be 503 with a Retry-After: a hundred password hashes at once are more than the queue holds.
+type arena struct {
+	*googleSystem
+	out  *outside
+	apis []*client
 
-		answers := burst(t, c, slices.Repeat([]call{right}, crowd))
-
-		requireClean(t, answers)
-		require.Len(t, successes(answers), 1, "%v", tally(answers))
-		require.Equal(t, 1, db.number(t, accounts, email))
-		require.Equal(t, 1, db.number(t, sessions, email))
-		require.Equal(t, 1, db.number(t, bonuses, email))
-		token := successes(answers)[0].text(t, "session_token")
-		c.want(t, http.StatusOK, call{Path: pathMe, Token: token})
-	}
-	require.Zero(t, db.number(t, unbalanced))
-	require.Zero(t, db.number(t, orphans))
+	mu sync.Mutex
+	// done are the effects of the races so far, which must be the same when all is over; due are those that may take their time.
+	done, due []effect
 }
 
-// OTP-02: at most five codes of a challenge are compared, however many come at once.
-func TestRace_OTP02_I03_AtMostFiveGuessesAreCompared(t *testing.T) {
-	t.Parallel()
-	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: quick()})
-	c, db := newClient(s.BaseURL), openDatabase(t, s)
-	for _, path := range []string{pathCompleteSignup, pathVerifyCode} {
-		for range stacktest.Rounds(t) {
-			email := newEmail()
-			c.initiate(t, email)
-			calls := make([]call, crowd)
-			for i, code := range distinctCodes(crowd, c.awaitCode(t, email)) {
-				calls[i] = call{Path: path, Body: fields{"email": email, "code": code}}
-			}
+func startArena(t *testing.T, settings ...string) *arena {
+	t.Helper()
+	out := startOutside(t)
+	s := startSystem(t, append([]string{
+		"GATEHOUSE_GOOGLE_ISSUER", out.oidc.Issuer(), "GATEHOUSE_GOOGLE_CLIENT_ID", out.oidc.ClientID,
+		"GATEHOUSE_GOOGLE_CLIENT_SECRET", out.oidc.ClientSecret, "GATEHOUSE_GOOGLE_REDIRECT_URL", redirectPage,
+		"GATEHOUSE_GITHUB_API_URL", out.github.URL, "GATEHOUSE_GITHUB_CLIENT_ID", "client",
+		"GATEHOUSE_LINK_REDIRECT_URL", redirectPage,
+	}, settings...)...)
+	replica, addr := secondAPI(t)
+	second := s.stack.StartAPI(t, replica)
+	t.Cleanup(func() { requireCleanLog(t, second) })
+	a := &arena{out: out, googleSystem: &googleSystem{oidc: out.oidc, system: s.tolerant(t)}}
+	a.apis = []*client{s.tolerant(t).client, newClient("http://" + addr)}
+	a.apis[1].http.Transport = &checked{t: t, next: a.apis[1].http.Transport, mayFail: true}
+	a.http.Transport = waiting{a.http.Transport}
+	a.http.Timeout = 2 * patience
+	return a
+}
 
-			answers := burst(t, c, calls)
+// waiting prepares races: it comes again when it is told to, for the races beside it may have the machine to themselves.
+type waiting struct{ next http.RoundTripper }
 
-			requireClean(t, answers)
-			require.LessOrEqual(t, len(successes(answers)), 1)
-			attempts := db.number(t, attemptsOf, email)
-			require.LessOrEqual(t, attempts, 5)
-			require.Positive(t, attempts)
-			if len(successes(answers)) == 0 {
-				require.Equal(t, 5, attempts, "every try was spent")
-				require.Zero(t, db.number(t, accounts, email))
-			}
+// RoundTrip implements http.RoundTripper.
+func (w waiting) RoundTrip(request *http.Request) (*http.Response, error) {
+	var body []byte
+	if request.Body != nil {
+		var err error
+		if body, err = io.ReadAll(request.Body); err != nil {
+			return nil, err
 		}
 	}
+	for began := time.Now(); ; {
+		request.Body = io.NopCloser(bytes.NewReader(body))
+		got, err := w.next.RoundTrip(request)
+		if err != nil || got.StatusCode != http.StatusServiceUnavailable || time.Since(began) > patience {
+			return got, err
+		}
+		seconds, err := strconv.Atoi(got.Header.Get("Retry-After"))
+		if err != nil {
+			return got, nil //nolint:nilerr // nobody said to come again
+		}
+		_ = got.Body.Close()
+		select {
+		case <-request.Context().Done():
+			return nil, request.Context().Err()
+		case <-time.After(time.Duration(seconds) * time.Second):
+		}
+	}
+}
+
+// burst sends calls at one moment, each to one of the APIs by lot.
+func (a *arena) burst(t testing.TB, calls ...call) []answer {
+	t.Helper()
+	answers := burstOver(t, a.apis, calls)
+	requireClean(t, answers)
+	return answers
+}
+
+// filled are the calls, one after the other, over and over, until there is a crowd.
+func filled(calls ...call) []call {
+	all := make([]call, crowd)
+	for i := range all {
+		all[i] = calls[i%len(calls)]
+	}
+	return all
+}
+
+// effect is what a query counts.
+type effect struct {
+	want  int
+	query string
+	args  []any
+}
+
+// once is O-once of the attack table: of calls that come at one moment one is heard, and what it does is done once.
+type once struct {
+	calls []call
+	// won tells the one that was heard; nil is any 2xx.
+	won func(answer) bool
+	// refused is what the others may be told, beside 503.
+	refused []int
+	effects []effect
+	// shared says that who comes while the one is under way is told of it, too, for all show the same secret.
+	shared bool
+	// lasting says that the same call is heard again later, for the rule is one of a race only.
+	lasting bool
+}
+
+func (o once) heard(got answer) bool {
+	if o.won != nil {
+		return o.won(got)
+	}
+	return got.ok()
+}
+
+// once runs a race and returns the answer that won. Where the machine was too busy to answer anybody else than by 503, asking
+// again must get there (I-15). Afterwards the same calls are refused (OTP-05).
+func (a *arena) once(t testing.TB, o once) answer {
+	t.Helper()
+	answers := a.burst(t, o.calls...)
+	refusals := append([]int{http.StatusServiceUnavailable}, o.refused...)
+	var winners []answer
+	for _, got := range answers {
+		if o.heard(got) {
+			winners = append(winners, got)
+		} else {
+			require.Contains(t, refusals, got.Status, "%s", got.Body)
+		}
+	}
+	require.True(t, len(winners) <= 1 || o.shared, "heard more than once: %v", tally(answers))
+	for waited := time.Now(); len(winners) == 0; {
+		require.Contains(t, tally(answers), http.StatusServiceUnavailable, "nobody was heard: %v", tally(answers))
+		require.Less(t, time.Since(waited), patience, "nobody is ever heard: %v", tally(answers))
+		if got := a.apis[0].send(t, o.calls[0]); o.heard(got) {
+			winners = append(winners, got)
+		}
+	}
+	a.see(t, o.effects...)
+	if !o.lasting {
+		for i, again := range []call{o.calls[0], o.calls[len(o.calls)-1]} {
+			got := a.apis[i].send(t, again)
+			require.False(t, o.heard(got), "heard again: %s", got.Body)
+			require.Less(t, got.Status, http.StatusInternalServerError, "%s", got.Body)
+		}
+	}
+	return winners[0]
+}
+
+// see waits for effects, and keeps them for the end.
+func (a *arena) see(t testing.TB, effects ...effect) {
+	t.Helper()
+	for _, e := range effects {
+		a.db.eventually(t, e.want, e.query, e.args...)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.done = append(a.done, effects...)
+}
+
+// expect keeps effects that the end waits for.
+func (a *arena) expect(effects ...effect) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.due = append(a.due, effects...)
+}
+
+// close checks that nothing came later, and what must always hold.
+func (a *arena) close(t testing.TB) {
+	t.Helper()
+	a.requireInvariants(t)
+	// A server that is asked too much of one flow at once loses what is under way, and the worker its task.
+	require.NotContains(t, a.worker.Output(), "Failed to process workflow task")
+	for _, e := range a.due {
+		testkit.Eventually(t, settling, func() bool { return a.db.number(t, e.query, e.args...) == e.want }, e.query)
+	}
+	for _, e := range append(a.done, a.due...) {
+		require.Equal(t, e.want, a.db.number(t, e.query, e.args...), "%s %v", e.query, e.args)
+	}
+}
+
+// race runs subtests on one arena at the same time, and then looks at it as a whole. One arena at a time: the tests that call
+// it are not parallel, for each has pools of connections to the one cluster, and a hundred callers want the machine.
+func race(t *testing.T, races map[string]func(*testing.T, *arena), settings ...string) {
+	t.Helper()
+	a := startArena(t, settings...)
+	t.Run("at once", func(t *testing.T) {
+		for name, run := range races {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				for range stacktest.Rounds(t) {
+					run(t, a)
+				}
+			})
+		}
+	})
+	a.close(t)
 }
 
 // distinctCodes are n codes, the right one among them at a random place.
@@ -137,108 +287,6 @@ func distinctCodes(n int, right string) []string {
 	}
 	mathrand.Shuffle(n, func(i, j int) { codes[i], codes[j] = codes[j], codes[i] })
 	return codes
-}
-
-func TestRace_InitiateSignup_SendsOneMail(t *testing.T) {
-	t.Parallel()
-	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: quick()})
-	c, db := newClient(s.BaseURL), openDatabase(t, s)
-	for range 2 {
-		email := newEmail()
-		body := fields{"email": email, "password": password}
-
-		answers := burst(t, c, slices.Repeat([]call{{Path: pathInitiateSignup, Body: body}}, crowd))
-
-		requireClean(t, answers)
-		require.NotEmpty(t, successes(answers), "%v", tally(answers))
-		code := c.awaitCode(t, email)
-		require.Equal(t, 1, db.number(t, allCodes, email))
-		require.Equal(t, 1, db.number(t, `SELECT count(*) FROM signup_attempts WHERE email = $1`, email))
-		c.want(t, http.StatusOK, call{Path: pathCompleteSignup, Body: fields{"email": email, "code": code}})
-		require.Len(t, codesOf(c.inbox(t, email)), 1)
-		c.want(t, http.StatusOK, call{Path: pathLogin, Body: body})
-	}
-}
-
-// PRE-09: sign-ups by code and by registration for one address at the same moment.
-func TestRace_PRE09_CompleteAndRegister_LeaveOneAccount(t *testing.T) {
-	t.Parallel()
-	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: quick()})
-	c, db := newClient(s.BaseURL), openDatabase(t, s)
-	for range stacktest.Rounds(t) {
-		email := newEmail()
-		c.initiate(t, email)
-		complete := call{Path: pathCompleteSignup, Body: fields{"email": email, "code": c.awaitCode(t, email)}}
-		register := call{Path: pathRegister, Body: fields{"email": email, "username": email, "password": "Another-Horse-9-battery"}}
-
-		answers := burst(t, c, slices.Repeat([]call{complete, register}, crowd/2))
-
-		requireClean(t, answers)
-		require.NotEmpty(t, successes(answers), "%v", tally(answers))
-		require.Equal(t, 1, db.number(t, accounts, email))
-		require.LessOrEqual(t, db.number(t, bonuses, email), 1)
-		var completed []answer
-		for i, a := range answers {
-			if i%2 == 0 && a.ok() {
-				completed = append(completed, a)
-			}
-		}
-		require.LessOrEqual(t, len(completed), 1, "%v", tally(answers))
-		if len(completed) == 1 {
-			// The proof of the mailbox wins: the account is the prover's, whoever else registered it unproven.
-			me := c.want(t, http.StatusOK, call{Path: pathMe, Token: completed[0].text(t, "session_token")})
-			require.Equal(t, true, me.object(t)["is_verified"])
-			require.Equal(t, 1, db.number(t, bonuses, email))
-			require.Equal(t, 1, db.number(t, sessions, email))
-		}
-	}
-	require.Zero(t, db.number(t, unbalanced))
-	require.Zero(t, db.number(t, orphans))
-}
-
-// One Idempotency-Key is one execution, and everybody who knows it gets the same bytes.
-func TestRace_I15_SameIdempotencyKey_ExecutesOnce(t *testing.T) {
-	t.Parallel()
-	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: quick()})
-	c, db := newClient(s.BaseURL), openDatabase(t, s)
-	for name, test := range killedAnswers() {
-		email := newEmail()
-		one := call{Path: test.path, Body: test.prepare(t, c, email), Key: rand.Text()}
-
-		answers := burst(t, c, slices.Repeat([]call{one}, crowd/2))
-
-		for _, a := range answers {
-			require.Equal(t, http.StatusOK, a.Status, "%s: %s", name, a.Body)
-			require.Equal(t, string(answers[0].Body), string(a.Body), name)
-		}
-		require.Equal(t, 1, db.number(t, allCodes, email), name)
-		require.LessOrEqual(t, db.number(t, sessions, email), 1, name)
-		require.LessOrEqual(t, db.number(t, accounts, email), 1, name)
-		other := one
-		other.Body = fields{"email": newEmail(), "code": "123456", "username": "", "password": password}
-		require.Contains(t, string(c.send(t, other).Body), "idempotency_key_reused", name)
-	}
-}
-
-// I-05: after the answer to a logout, no request with its token succeeds, on whichever API.
-func TestRace_SES05_I05_NoRequestStartedAfterALogoutSucceeds(t *testing.T) {
-	t.Parallel()
-	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: quick()})
-	replica, addr := secondAPI(t)
-	s.StartAPI(t, replica)
-	clients := []*client{newClient(s.BaseURL), newClient("http://" + addr)}
-	for range 3 {
-		token := clients[0].signUp(t, newEmail())
-		reading := readUntilRefused(t, clients, token)
-		testkit.Eventually(t, patience, func() bool { return reading.served.Load() >= 20 }, "the readers to be served")
-
-		clients[0].want(t, http.StatusOK, call{Method: http.MethodPost, Path: pathLogout, Token: token})
-		reading.loggedOut.Store(true)
-
-		reading.wait()
-		require.Zero(t, reading.late.Load(), "requests that started after the logout's answer and succeeded")
-		require.Positive(t, reading.refused.Load())
-	}
 }
 
 // callers read the account again and again, from every API.

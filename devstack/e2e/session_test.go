@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/devstack/stacktest"
-	"gatehouse/internal/testkit"
 )
 
 const (
@@ -139,53 +138,6 @@ func TestSession_SES07_OfSomebodyElse(t *testing.T) {
 	require.Equal(t, 1, db.number(t, touched, id))
 	require.Len(t, c.sessionsOf(t, eve), 1)
 	c.want(t, http.StatusOK, call{Path: pathMe, Token: victim})
-}
-
-// SES-05 under load: no request that started after the answer succeeds, on whichever API.
-func TestSession_SES05_EndedUnderLoad(t *testing.T) {
-	t.Parallel()
-	a, b := replicas(t)
-	email := newEmail()
-	own := a.signUp(t, email)
-	for name, end := range map[string]func(id string) call{
-		"A10": func(id string) call { return call{Path: pathRevokeSession, Token: own, Body: fields{"session_id": id}} },
-		"A10 others": func(string) call {
-			return call{Path: pathRevokeSession, Token: own, Body: fields{"revoke_all_others": true}}
-		},
-		"C27": func(id string) call {
-			return call{Method: http.MethodDelete, Path: pathSessions + "/" + id, Token: own}
-		},
-		"D05": func(string) call {
-			return call{Path: pathReplacePassword, Token: own, Body: fields{
-				"currentPassword": password, "newPassword": password, "confirmPassword": password,
-			}}
-		},
-		"D19": func(id string) call {
-			return call{Method: http.MethodDelete, Path: pathAccountSessions + "/" + id, Token: own}
-		},
-	} {
-		endUnderLoad(t, a, b, name, a.login(t, email), end)
-	}
-	endUnderLoad(t, a, b, "D18", a.login(t, email), func(string) call {
-		return call{Path: pathSignOutAll, Token: b.login(t, email), Body: fields{"password": password}}
-	})
-	// Last, because it ends the caller's own session too.
-	own = a.login(t, email)
-	endUnderLoad(t, a, b, "C25", own, func(string) call {
-		return call{Method: http.MethodDelete, Path: pathSessions, Token: b.login(t, email)}
-	})
-}
-
-func endUnderLoad(t *testing.T, a, b *client, name, token string, end func(id string) call) {
-	t.Helper()
-	in := end(a.sessionID(t, token))
-	reading := readUntilRefused(t, []*client{a, b}, token)
-	testkit.Eventually(t, patience, func() bool { return reading.served.Load() >= 10 }, "the readers to be served")
-	a.want(t, http.StatusOK, in)
-	reading.loggedOut.Store(true)
-	reading.wait()
-	require.Zero(t, reading.late.Load(), "%s: requests that started after the answer and succeeded", name)
-	require.Positive(t, reading.refused.Load(), name)
 }
 
 // Keys: shown once, scoped, with a session of their own, dead at once when revoked.

@@ -88,7 +88,6 @@ func TestSubscriptions(t *testing.T) {
 		"B20_PlanAndMethod":         changePlanAndMethod,
 		"B21_CancelAndUndo":         cancelAndUndo,
 		"B22_B23_PauseAndUnpause":   pauseAndUnpause,
-		"PAY-01_DoubleSubmit":       doubleSubmit,
 		"PAY-03_OnlyOurPrices":      onlyOurPrices,
 		"PAY-09_MethodsOfOthers":    methodsOfOthers,
 		"DeclinedThenAnotherMethod": declinedThenAnotherMethod,
@@ -188,31 +187,6 @@ func pauseAndUnpause(t *testing.T, s *system) {
 	require.Equal(t, "active", s.want(t, 200, put(token, id+"/unpause", nil)).object(t)["status"])
 	s.refused(t, 400, "invalid_request", put(token, id+"/pause", fields{"resumesAt": "yesterday"}))
 	s.refused(t, 400, "invalid_request", put(token, id+"/pause", fields{"resumesAt": "2020-01-01T00:00:00Z"}))
-}
-
-func doubleSubmit(t *testing.T, s *system) {
-	for _, key := range []string{"", uuid.NewString()} {
-		token, _ := s.payer(t)
-		calls := make([]call, 100)
-		for i := range calls {
-			calls[i] = subscribe(token, premiumPlan, visa)
-			calls[i].Key = key
-		}
-		answers := burst(t, s.client, calls)
-		ids := map[any]bool{}
-		for _, a := range successes(answers) {
-			ids[a.object(t)["id"]] = true
-		}
-		require.Len(t, ids, 1)
-		for status := range tally(answers) {
-			require.Contains(t, []int{200, 202, 409, 503}, status)
-		}
-		account := s.want(t, 200, call{Path: pathDetails, Token: token}).object(t)["userId"]
-		s.db.eventually(t, 1, `SELECT count(*) FROM subscriptions WHERE account_id = $1`, account)
-		s.db.eventually(t, 1, `SELECT count(*) FROM invoices WHERE account_id = $1`, account)
-		s.db.eventually(t, 1, `SELECT count(*) FROM sandbox_charges c JOIN payment_attempts t ON t.key = c.key
-			JOIN invoices i ON i.id = t.invoice_id WHERE i.account_id = $1`, account)
-	}
 }
 
 func onlyOurPrices(t *testing.T, s *system) {

@@ -6,13 +6,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"gatehouse/devstack/stacktest"
 	"gatehouse/internal/testkit"
 )
 
@@ -32,13 +29,11 @@ func TestUsernames(t *testing.T) {
 	for name, play := range map[string]func(*testing.T, *system){
 		"D10_D12_ChooseAndChange":          chooseUsername,
 		"D12_FormerNamesAreKept":           formerUsernames,
-		"D12_RaceOneWins":                  oneUsername,
 		"D13_D14_OnlyActiveAndOnboarded":   whoIsShown,
 		"USR01_SearchIsLiteral":            literalSearch,
 		"USR03_LookAlikes":                 lookAlikes,
 		"USR05_PathsAreReserved":           reservedPaths,
 		"ENU07_FoundIDsAreNoCredentials":   foundIDs,
-		"I07_OneUsernamePerLiveAccount":    oneUsernamePerAccount,
 		"D12_SameKeyGetsTheSameAnswer":     usernameRepeated,
 		"D13_PagesAndTotals":               searchPages,
 		"C01_ClosureFreesTheUsername":      closedUsername,
@@ -167,30 +162,6 @@ func formerUsernames(t *testing.T, s *system) {
 	s.want(t, http.StatusOK, changeUsername(other, name))
 }
 
-func oneUsername(t *testing.T, s *system) {
-	name := newUsername()
-	tokens := make([]string, 10)
-	for i := range tokens {
-		tokens[i] = s.signUp(t, newEmail())
-	}
-	answers := make([]answer, 100)
-	atOnce(len(answers), func(i int) {
-		if i%4 == 0 {
-			answers[i], _ = s.try(t.Context(), call{Path: pathRegister, Body: fields{"username": name, "email": newEmail(), "password": password}})
-			return
-		}
-		answers[i], _ = s.try(t.Context(), changeUsername(tokens[i%len(tokens)], name))
-	})
-	won := 0
-	for _, a := range answers {
-		if a.Status == http.StatusOK {
-			won++
-		}
-	}
-	require.LessOrEqual(t, won, 1, "a registration that won may still be told as pending")
-	require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM accounts WHERE username = $1`, name))
-}
-
 func whoIsShown(t *testing.T, s *system) {
 	name := newUsername()
 	token, email := s.named(t, name)
@@ -295,23 +266,6 @@ func foundIDs(t *testing.T, s *system) {
 	require.Equal(t, http.StatusOK, s.login(t, email, password).Status, "nothing has happened to them")
 }
 
-func oneUsernamePerAccount(t *testing.T, s *system) {
-	token := s.signUp(t, newEmail())
-	s.want(t, http.StatusOK, changeUsername(token, newUsername()))
-	var changed sync.Map
-	atOnce(100, func(int) {
-		got, err := s.try(t.Context(), changeUsername(token, newUsername()))
-		if err == nil && got.ok() {
-			changed.Store(string(got.Body), true)
-		}
-	})
-	n := 0
-	changed.Range(func(any, any) bool { n++; return true })
-	require.Equal(t, 1, n, "one change in 30 days")
-	require.Zero(t, s.db.number(t, `SELECT count(*) FROM (SELECT 1 FROM accounts WHERE deleted_at IS NULL AND username IS NOT NULL
-		GROUP BY username HAVING count(*) > 1) x`))
-}
-
 func usernameRepeated(t *testing.T, s *system) {
 	token := s.signUp(t, newEmail())
 	in := changeUsername(token, newUsername())
@@ -402,7 +356,6 @@ func TestDeactivation(t *testing.T) {
 		"D04_WithoutAPassword":          deactivateFresh,
 		"ENU01_LooksLikeNobody":         deactivatedLogin,
 		"SES13_GuessesEndTheSession":    deactivationGuesses,
-		"D04_RaceWithEverythingElse":    deactivateAtOnce,
 		"D04_UnverifiedAndUnknownInput": deactivateOdd,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -492,35 +445,6 @@ func deactivationGuesses(t *testing.T, s *system) {
 	require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM accounts WHERE email = $1 AND is_active`, email))
 }
 
-// After a deactivation nothing that was under way opens the account, now or once it is open again.
-func deactivateAtOnce(t *testing.T, s *system) {
-	email := newEmail()
-	token := s.signUp(t, email)
-	var tokens sync.Map
-	atOnce(40, func(i int) {
-		if i == 20 {
-			for range 20 {
-				got, err := s.try(t.Context(), deactivate(token, fields{"password": password}))
-				if err != nil || got.Status != http.StatusServiceUnavailable {
-					return
-				}
-				time.Sleep(10 * time.Millisecond) // the hashes of the others are in the way
-			}
-			return
-		}
-		got, err := s.try(t.Context(), call{Path: pathLogin, Body: fields{"email": email, "password": password}})
-		if err == nil && got.ok() {
-			tokens.Store(got.text(t, "session_token"), true)
-		}
-	})
-	require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM accounts WHERE email = $1 AND deactivated_at IS NOT NULL`, email))
-	dead := func() { tokens.Range(func(key, _ any) bool { s.requireDead(t, key.(string)); return true }) }
-	dead()
-	s.stack.Command(t, nil, "accounts", "reactivate", email)
-	dead()
-	s.requireDead(t, token)
-}
-
 func deactivateOdd(t *testing.T, s *system) {
 	token := s.register(t, newUsername(), newEmail())
 	for _, body := range []fields{{}, {"password": ""}, {"password": "  "}, {"password": nil, "reason": "x"}} {
@@ -532,27 +456,4 @@ func deactivateOdd(t *testing.T, s *system) {
 	s.want(t, http.StatusUnauthorized, deactivate("", fields{"password": password}))
 	s.want(t, http.StatusOK, deactivate(token, fields{"password": password, "reason": strings.Repeat("ü", 500)}))
 	s.requireDead(t, token)
-}
-
-// SES-05: three API processes serve a session 50 times a second; none serves it once more after the answer.
-func TestDeactivation_SES05_UnderLoad(t *testing.T) {
-	t.Parallel()
-	s, _, _ := stacktest.StartAll(t, stacktest.Options{Env: quick()})
-	first := newClient(s.BaseURL)
-	apis := []*client{first}
-	for range 2 {
-		settings, addr := secondAPI(t)
-		s.StartAPI(t, settings)
-		apis = append(apis, newClient("http://"+addr))
-	}
-	email := newEmail()
-	first.signUp(t, email)
-	token := first.login(t, email)
-	reading := readUntilRefused(t, apis, token)
-	testkit.Eventually(t, patience, func() bool { return reading.served.Load() >= 20 }, "the readers to be served")
-	first.want(t, http.StatusOK, deactivate(apis[1].login(t, email), fields{"password": password}))
-	reading.loggedOut.Store(true)
-	reading.wait()
-	require.Zero(t, reading.late.Load(), "requests that started after the answer and succeeded")
-	require.Positive(t, reading.refused.Load())
 }
