@@ -106,7 +106,8 @@ var faults = map[string]map[string]string{
 	"GatehouseStickyMisses": {"temporal_sticky_cache_miss_total": "0+20x240 4860+60x240"},
 	"GatehouseTemporalSlow": {`temporal_request_latency_seconds_bucket{le="0.1"}`: "0+100x240 24010+10x240"},
 	"GatehouseTemporalExhausted": {
-		`temporal_request_failure_total{operation="o",status_code="RESOURCE_EXHAUSTED"}`: "7x240 8+1x240",
+		`temporal_request_resource_exhausted_total{operation="o"}`:      "7x480",
+		`temporal_long_request_resource_exhausted_total{operation="o"}`: "7x240 8+1x240",
 	},
 	"GatehouseUpdatesRefused": {
 		`temporal_request_failure_total{operation="o",status_code="FAILED_PRECONDITION"}`:     gone,
