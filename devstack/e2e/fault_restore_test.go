@@ -37,6 +37,9 @@ func TestFault_F41_RestoreToAnOlderPoint(t *testing.T) {
 	require.NoError(t, s.stack.Postgres.Stop())
 	restore(t, s, copied, archive, point)
 
+	testkit.Eventually(t, patience, func() bool {
+		return s.login(t, p.email, password).Status == http.StatusOK
+	}, "the API to reach its database")
 	// It is the older moment: what has ended since opens the door, and nothing tells that it should not.
 	for what, token := range p.endedSince {
 		require.Equal(t, http.StatusOK, s.send(t, call{Path: pathMe, Token: token}).Status, "%s: this test would not notice anything", what)

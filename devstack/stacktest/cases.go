@@ -17,7 +17,7 @@ var (
 	// results is where tests report which cases they have shown.
 	results = flag.String("casebook", "", "the file to report the outcome of cases to")
 	// rounds is how often a race is run; security.md asks for 50, `-rounds 50` gives them.
-	rounds = flag.Int("rounds", 3, "how often every race is run")
+	rounds = flag.Int("rounds", 1, "how often every race is run")
 	// outage is how long something is away in a test of a fault; make chaos gives it a minute.
 	outage = flag.Duration("outage", 3*time.Second, "how long something that a test takes away stays away")
 )
