@@ -44,12 +44,15 @@ func (p *process) runAPI(ctx context.Context) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	// Reads need no Temporal, so the API serves while it waits; it is ready once flows can be started.
+	// Nobody is served from a schema that may lack a column. Reads need no Temporal, so the API serves while it waits for that;
+	// it is ready once flows can be started.
 	var prepared atomic.Bool
+	fits := make(chan struct{})
 	group.Go(func() error {
-		if err := p.requireSchema(ctx); err != nil {
+		if err := p.requireSchema(ctx); err != nil || ctx.Err() != nil {
 			return err
 		}
+		close(fits)
 		err := p.prepareTemporal(ctx)
 		prepared.Store(err == nil)
 		return err
@@ -75,7 +78,12 @@ func (p *process) runAPI(ctx context.Context) error {
 	group.Go(func() error { return p.serveOps(watched, "GATEHOUSE_OPS_ADDR", p.config.OpsAddr, ready, true) })
 	group.Go(func() error {
 		defer drained()
-		return app.Listen(ctx, p.config.APIAddr)
+		select {
+		case <-fits:
+			return app.Listen(ctx, p.config.APIAddr)
+		case <-ctx.Done():
+			return nil
+		}
 	})
 	return group.Wait()
 }

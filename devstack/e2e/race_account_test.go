@@ -324,8 +324,10 @@ func (a *arena) busy(t *testing.T, email, token string, first pair) []call {
 		subscribe(token, premiumPlan, visa), subscribe(token, starterPlan, visa),
 		{Method: http.MethodPatch, Path: pathMe, Token: token, Body: fields{"full_name": "Ada"}},
 		moveTo(token, newEmail()), linkTo(token, newEmail()), changeUsername(token, newUsername()),
-		{Path: pathForgotPassword, Body: fields{"email": email}}, {Path: pathSendPhoneCode, Token: token, Body: fields{"phone_number": newNumber(t)}},
-		{Path: pathLinked + "/initiate", Token: token, Body: fields{"provider": "google"}}, {Method: http.MethodPost, Path: pathMFASetup, Token: token},
+		{Path: pathForgotPassword, Body: fields{"email": email}},
+		{Path: pathSendPhoneCode, Token: token, Body: fields{"phone_number": newNumber(t)}},
+		{Path: pathLinked + "/initiate", Token: token, Body: fields{"provider": "google"}},
+		{Method: http.MethodPost, Path: pathMFASetup, Token: token},
 		{Path: pathLinkOAuth, Token: token, Body: fields{"provider": "GOOGLE", "idToken": a.out.idToken(t, a.oidc.ClientID, uuid.NewString(), email)}},
 	}
 	for range 10 {

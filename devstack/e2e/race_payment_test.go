@@ -136,7 +136,9 @@ func renewsNoMore(t *testing.T, a *arena, ends string, end func(token string) ca
 	// What did not get through at once a worker sees to within a minute; a charge that was under way may end meanwhile.
 	a.expect(
 		effect{1, `SELECT count(*) FROM subscriptions WHERE id = $1 AND status IN (` + ends + `)`, []any{id}},
-		effect{0, `SELECT count(*) FROM sandbox_charges c JOIN payment_attempts t ON t.key = c.key JOIN invoices i ON i.id = t.invoice_id
+		effect{
+			0, `SELECT count(*) FROM sandbox_charges c JOIN payment_attempts t ON t.key = c.key JOIN invoices i ON i.id = t.invoice_id
 			JOIN accounts a ON a.id = i.account_id WHERE a.id = $1 AND c.created_at > coalesce(a.deactivated_at, a.deleted_at) + interval '2 seconds'`,
-			[]any{account}})
+			[]any{account},
+		})
 }
