@@ -70,7 +70,7 @@ func endings(t *testing.T, a *arena) map[string]func(d doomed) call {
 
 // SES-05, I-05: while a session is used 50 times a second on three APIs, it is ended; no request that starts after the answer is
 // served, on whichever of them. The same for an API key that is revoked, and for a family whose token was stolen.
-func TestRace_SES05_I05_NothingStartedAfterTheAnswerSucceeds(t *testing.T) { //nolint:paralleltest // one arena at a time
+func TestRace_SES05_I05_NothingStartedAfterTheAnswerSucceeds(t *testing.T) {
 	a := startArena(t)
 	settings, addr := secondAPI(t)
 	a.stack.StartAPI(t, settings)
