@@ -261,7 +261,7 @@ var forbidden = map[string]any{
 	"is_service": true, "contested": false, "kind": "register", "session_state": "active",
 }
 
-// spellings are the ways in which a lenient reader would take a member's name.
+// memberSpellings are the ways in which a lenient reader would take a member's name.
 func memberSpellings(name string) []string {
 	words := strings.Split(name, "_")
 	camel := ""
