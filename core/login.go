@@ -115,24 +115,21 @@ func (c *Core) proveLogin(ctx context.Context, from account.Origin, in LoginInpu
 	match, err := c.Hasher.Verify(ctx, cred.PasswordHash, in.Password, func(ctx context.Context) error { return throttle.judge(ctx, c) })
 	switch {
 	case errors.Is(err, account.ErrTooManyRequests):
-		return cred, cmp.Or(c.refused(ctx, record, account.LoginThrottled), err)
+		record.Outcome = account.LoginThrottled
+		return cred, cmp.Or(c.Store.RecordRefusal(ctx, record), err)
 	case err != nil:
 		return cred, err
 	case throttle.waits:
-		return cred, cmp.Or(c.refused(ctx, record, account.LoginThrottled), c.loginFailed(ctx, throttle))
+		record.Outcome = account.LoginThrottled
+		return cred, c.loginFailed(ctx, record, throttle.keys)
 	case !match:
-		return cred, cmp.Or(c.refused(ctx, record, account.LoginWrongPassword), c.loginFailed(ctx, throttle))
+		record.Outcome = account.LoginWrongPassword
+		return cred, c.loginFailed(ctx, record, throttle.keys)
 	}
 	if err := c.Store.LoginSucceeded(ctx, throttle.keys); err != nil {
 		return cred, err
 	}
 	return cred, c.renewHash(ctx, cred, in.Password)
-}
-
-// refused notes a refused attempt in the history of the account, and does the same work where there is none.
-func (c *Core) refused(ctx context.Context, r account.LoginRecord, outcome account.LoginOutcome) error {
-	r.Outcome = outcome
-	return c.Store.RecordRefusal(ctx, r)
 }
 
 // requireCurrent ends a new session whose password was changed or reset since it was compared: that ended all sessions,
@@ -149,7 +146,8 @@ func (c *Core) requireCurrent(ctx context.Context, cred store.Credentials, sessi
 	return account.ErrInvalidCredentials
 }
 
-// loginThrottle slows down guessing: by the name that was sent, known or not, and by the account behind it.
+// loginThrottle slows down guessing: by the name that was sent, known or not, and by the account behind it. A name without an
+// account has a second counter, too, for the same work.
 type loginThrottle struct {
 	keys [][]byte
 	// waits is set when only the account's own counter refuses: that must look like a wrong password, or it would tell
@@ -158,31 +156,31 @@ type loginThrottle struct {
 }
 
 func (c *Core) throttle(email, username string, cred store.Credentials, known bool) *loginThrottle {
-	t := &loginThrottle{keys: [][]byte{c.Keys.Subject("login", cmp.Or(username, email))}}
-	if known {
-		t.keys = append(t.keys, c.Keys.Subject("login-account", cred.AccountID.String()))
+	name, behind := cmp.Or(username, email), c.Keys.Subject("login-account", cred.AccountID.String())
+	if !known {
+		behind = c.Keys.Subject("login-nobody", name)
 	}
-	return t
+	return &loginThrottle{keys: [][]byte{c.Keys.Subject("login", name), behind}}
 }
 
 func (t *loginThrottle) judge(ctx context.Context, c *Core) error {
-	if err := c.Store.LoginDelay(ctx, t.keys[0]); err != nil || len(t.keys) == 1 {
+	left, err := c.Store.LoginDelays(ctx, t.keys...)
+	switch {
+	case err != nil:
 		return err
+	case left[0] > 0:
+		return account.ErrTooManyRequests.After(left[0])
 	}
-	err := c.Store.LoginDelay(ctx, t.keys[1])
-	if errors.Is(err, account.ErrTooManyRequests) {
-		t.waits, err = true, nil
-	}
-	return err
+	t.waits = len(left) > 1 && left[1] > 0
+	return nil
 }
 
-func (c *Core) loginFailed(ctx context.Context, t *loginThrottle) error {
-	for _, key := range t.keys {
-		if err := c.Store.LoginFailed(ctx, key, c.Policy.LoginFreeFailures, c.Policy.LoginMaxDelay); err != nil {
-			return err
-		}
-	}
-	return account.ErrInvalidCredentials
+// loginFailed counts a wrong password under keys and returns account.ErrInvalidCredentials.
+func (c *Core) loginFailed(ctx context.Context, of account.LoginRecord, keys [][]byte) error {
+	err := c.Store.LoginFailed(ctx, store.LoginFailure{
+		Keys: keys, Free: c.Policy.LoginFreeFailures, Longest: c.Policy.LoginMaxDelay, Record: of,
+	})
+	return cmp.Or(err, error(account.ErrInvalidCredentials))
 }
 
 // renewHash brings a password that was hashed with older parameters to today's (security.md LOG-09). A change of the

@@ -95,8 +95,8 @@ func (c *Core) provePassword(ctx context.Context, by account.Caller, password st
 	if err != nil {
 		return "", unauthorized(err)
 	}
-	key := c.Keys.Subject("login-account", id.String())
-	match, err := c.Hasher.Verify(ctx, hash, password, func(ctx context.Context) error { return c.Store.LoginDelay(ctx, key) })
+	throttle := loginThrottle{keys: [][]byte{c.Keys.Subject("login-account", id.String())}}
+	match, err := c.Hasher.Verify(ctx, hash, password, func(ctx context.Context) error { return throttle.judge(ctx, c) })
 	if err != nil {
 		return "", err
 	}
@@ -105,7 +105,7 @@ func (c *Core) provePassword(ctx context.Context, by account.Caller, password st
 		session = nil // its implicit session (contract X06) signs nobody in
 	}
 	if !match {
-		if err := c.Store.LoginFailed(ctx, key, c.Policy.LoginFreeFailures, c.Policy.LoginMaxDelay); err != nil {
+		if err := c.loginFailed(ctx, account.LoginRecord{}, throttle.keys); !errors.Is(err, account.ErrInvalidCredentials) {
 			return "", err
 		}
 		if session != nil {
@@ -120,7 +120,7 @@ func (c *Core) provePassword(ctx context.Context, by account.Caller, password st
 			return "", err
 		}
 	}
-	return hash, c.Store.LoginSucceeded(ctx, [][]byte{key})
+	return hash, c.Store.LoginSucceeded(ctx, throttle.keys)
 }
 
 // guessed counts a wrong password or code of the owner against the session that tried it. The owner is told when it ends.

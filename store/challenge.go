@@ -189,7 +189,8 @@ func (s *Store) CountGuess(ctx context.Context, g Guess) (Counted, error) {
 }
 
 // Prove marks a challenge as proven and parks proof, the context of the change that it allows. Of many callers with the
-// right code one succeeds; the others get account.ErrNotFound.
+// right code one succeeds; the others get account.ErrNotFound. Its repetition under the same g.ProofKey succeeds, too, and
+// changes nothing once the change is made, perhaps this moment.
 func (s *Store) Prove(ctx context.Context, id uuid.UUID, g Guess, proof Proof) error {
 	o, by := proof.Origin, account.ActingIn(ctx)
 	text, err := json.Marshal(proofJSON{
@@ -204,7 +205,16 @@ func (s *Store) Prove(ctx context.Context, id uuid.UUID, g Guess, proof Proof) e
 	key := nullable(g.ProofKey)
 	res, err := s.db.NewRaw(`UPDATE challenges SET proven_at = now(), proof_key = ?, proof = ?::jsonb WHERE id = ? AND `+provable,
 		key, string(text), id, key, seconds(g.Lease)).Exec(ctx)
-	return touched(res, err)
+	err = touched(res, err)
+	if g.ProofKey == "" || !errors.Is(err, account.ErrNotFound) {
+		return err
+	}
+	var own bool
+	err = s.db.NewRaw(`SELECT proof_key IS NOT DISTINCT FROM ? FROM challenges WHERE id = ? AND consumed_at IS NOT NULL`, key, id).Scan(ctx, &own)
+	if err == nil && !own {
+		return account.ErrNotFound
+	}
+	return translate(err)
 }
 
 // ChallengeByLink returns the challenge of an unexpired link, and its result when it was already consumed under proofKey.

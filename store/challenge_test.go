@@ -259,7 +259,12 @@ func TestSpentCodeRepeatsItsResultForItsKeyAlone(t *testing.T) {
 	kept, err := w.ResultOf(t.Context(), ch.ID)
 	require.NoError(t, err)
 	require.Equal(t, *counted.Done, kept)
+	again := func(key string) error {
+		return w.Prove(t.Context(), ch.ID, guessOf(account.PurposeSignup, ada, key), store.Proof{})
+	}
+	require.NoError(t, again("mine"), "it may have looked just before the change was made")
 	for _, key := range []string{"", "other"} {
+		require.ErrorIs(t, again(key), account.ErrNotFound, "%q", key)
 		require.ErrorIs(t, w.guess(t, key), account.ErrNotFound, "OTP-05: %q", key)
 		_, err = w.OwnProof(t.Context(), guessOf(account.PurposeSignup, ada, key))
 		require.ErrorIs(t, err, account.ErrNotFound, "%q", key)

@@ -146,7 +146,7 @@ func TestKilledWithinATransaction(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	err := w.InTx(t.Context(), func(ctx context.Context, tx *store.Store) error {
-		if err := tx.LoginFailed(ctx, []byte("half"), 5, time.Minute); err != nil {
+		if err := tx.LoginFailed(ctx, failures(5, time.Minute, []byte("half"))); err != nil {
 			return err
 		}
 		w.exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -155,13 +155,13 @@ func TestKilledWithinATransaction(t *testing.T) {
 			return w.count(t, `pg_stat_activity WHERE application_name = 'store-test' AND datname = current_database()
 				AND state = 'idle in transaction'`) == 0
 		}, "the backend to end")
-		first := tx.LoginFailed(ctx, []byte("half"), 5, time.Minute)
+		first := tx.LoginFailed(ctx, failures(5, time.Minute, []byte("half")))
 		require.ErrorIs(t, first, account.ErrUnavailable)
-		return tx.LoginFailed(ctx, []byte("half"), 5, time.Minute)
+		return tx.LoginFailed(ctx, failures(5, time.Minute, []byte("half")))
 	})
 	require.ErrorIs(t, err, account.ErrUnavailable)
 	require.Zero(t, w.count(t, "login_throttles"), "nothing of it happened")
-	require.NoError(t, w.LoginFailed(t.Context(), []byte("whole"), 5, time.Minute))
+	require.NoError(t, w.LoginFailed(t.Context(), failures(5, time.Minute, []byte("whole"))))
 }
 
 func TestWaitingStatementsAreBounded(t *testing.T) {
@@ -262,9 +262,9 @@ func TestInTxIsAllOrNothing(t *testing.T) {
 	w := newWorld(t)
 	failed := errors.New("failed")
 	err := w.InTx(t.Context(), func(ctx context.Context, tx *store.Store) error {
-		require.NoError(t, tx.LoginFailed(ctx, []byte("outer"), 5, time.Minute))
+		require.NoError(t, tx.LoginFailed(ctx, failures(5, time.Minute, []byte("outer"))))
 		inner := tx.InTx(ctx, func(ctx context.Context, tx *store.Store) error {
-			require.NoError(t, tx.LoginFailed(ctx, []byte("inner"), 5, time.Minute))
+			require.NoError(t, tx.LoginFailed(ctx, failures(5, time.Minute, []byte("inner"))))
 			return failed
 		})
 		require.ErrorIs(t, inner, failed)
@@ -274,7 +274,7 @@ func TestInTxIsAllOrNothing(t *testing.T) {
 	require.Equal(t, "outer", string(one[[]byte](t, w, "SELECT key FROM login_throttles")), "the inner one alone is rolled back")
 
 	require.ErrorIs(t, w.InTx(t.Context(), func(ctx context.Context, tx *store.Store) error {
-		require.NoError(t, tx.LoginFailed(ctx, []byte("other"), 5, time.Minute))
+		require.NoError(t, tx.LoginFailed(ctx, failures(5, time.Minute, []byte("other"))))
 		return failed
 	}), failed)
 	require.Equal(t, 1, w.count(t, "login_throttles"))

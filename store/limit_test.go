@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"gatehouse/account"
+	"gatehouse/store"
 )
 
 // checking is a test or a round of rapid.
@@ -156,8 +157,8 @@ func TestLOG01_WrongPasswordsDoubleTheWait(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	name := []byte("name")
-	fail := func() error { return w.LoginFailed(t.Context(), name, 5, 15*time.Minute) }
-	delay := func() error { return w.LoginDelay(t.Context(), name) }
+	fail := func() error { return w.LoginFailed(t.Context(), failures(5, 15*time.Minute, name)) }
+	delay := func() error { return w.loginDelay(t, name) }
 
 	require.NoError(t, delay(), "an unknown name waits for nothing")
 	for range 4 {
@@ -171,7 +172,7 @@ func TestLOG01_WrongPasswordsDoubleTheWait(t *testing.T) {
 			require.InDelta(t, seconds, retryAfter(t, delay()).Seconds(), 15)
 		}
 	}
-	require.NoError(t, w.LoginDelay(t.Context(), []byte("another name")))
+	require.NoError(t, w.loginDelay(t, []byte("another name")))
 
 	w.exec(t, `UPDATE login_throttles SET not_before = now()`)
 	require.NoError(t, delay(), "the wait is over")
@@ -194,7 +195,7 @@ func TestLOG01_WrongPasswordsDoubleTheWait(t *testing.T) {
 func TestLOG01_FirstFailureCanWait(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	require.NoError(t, w.LoginFailed(t.Context(), []byte("name"), 1, time.Minute))
+	require.NoError(t, w.LoginFailed(t.Context(), failures(1, time.Minute, []byte("name"))))
 	require.InDelta(t, 1, one[float64](t, w, "SELECT extract(epoch FROM not_before - updated_at)::float8 FROM login_throttles"), 0.001)
 }
 
@@ -203,10 +204,10 @@ func TestLoginFailedRaceLosesNoCount(t *testing.T) {
 	w := newWorld(t)
 	for round := range *rounds {
 		name := fmt.Appendf(nil, "name %d", round)
-		errs := race(crowd, func(int) error { return w.LoginFailed(t.Context(), name, 5, 15*time.Minute) })
+		errs := race(crowd, func(int) error { return w.LoginFailed(t.Context(), failures(5, 15*time.Minute, name)) })
 		require.Equal(t, crowd, winners(t, errs))
 		require.Equal(t, crowd, one[int](t, w, "SELECT failures FROM login_throttles WHERE key = $1", name))
-		require.InDelta(t, 900, retryAfter(t, w.LoginDelay(t.Context(), name)).Seconds(), 30)
+		require.InDelta(t, 900, retryAfter(t, w.loginDelay(t, name)).Seconds(), 30)
 	}
 }
 
@@ -271,4 +272,50 @@ func TestOwnersAndNames(t *testing.T) {
 	require.False(t, taken)
 	second := w.newcomer(t, ada, named("ada"))
 	require.NotEqual(t, signed.AccountID, second.AccountID, "the identity of a deleted account is free")
+}
+
+func failures(free int, longest time.Duration, keys ...[]byte) store.LoginFailure {
+	return store.LoginFailure{Keys: keys, Free: free, Longest: longest}
+}
+
+func (w world) loginDelay(t *testing.T, key []byte) error {
+	t.Helper()
+	left, err := w.LoginDelays(t.Context(), key)
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+	if left[0] > 0 {
+		return account.ErrTooManyRequests.After(left[0])
+	}
+	return nil
+}
+
+// Names and the accounts behind them are counted together, by callers that name them in either order and succeed in between.
+func TestLOG01_CountersOfANameAndItsAccount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ada := w.member(t, "ada@example.com")
+	name, behind, other := []byte("name"), []byte("account"), []byte("other name")
+	of := failures(1, 15*time.Minute, name, behind)
+	of.Record = account.LoginRecord{AccountID: ada.AccountID, Method: "password", Outcome: account.LoginWrongPassword}
+	require.NoError(t, w.LoginFailed(t.Context(), of))
+	require.NoError(t, w.LoginFailed(t.Context(), failures(1, 15*time.Minute, behind)))
+	left, err := w.LoginDelays(t.Context(), other, behind, name)
+	require.NoError(t, err)
+	require.Zero(t, left[0])
+	require.InDelta(t, 2*time.Second, left[1], float64(time.Second))
+	require.Less(t, left[2], left[1])
+	require.Equal(t, 1, one[int](t, w, "SELECT count(*) FROM login_history WHERE outcome = 'wrong_password'"))
+
+	for range *rounds {
+		errs := race(crowd, func(i int) error {
+			switch i % 3 {
+			case 0:
+				return w.LoginFailed(t.Context(), failures(5, time.Minute, name, behind))
+			case 1:
+				return w.LoginFailed(t.Context(), failures(5, time.Minute, behind, name))
+			}
+			return w.LoginSucceeded(t.Context(), [][]byte{behind, name})
+		})
+		require.Equal(t, crowd, winners(t, errs), "none waits for the other for ever")
+	}
 }

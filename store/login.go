@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
 
 	"gatehouse/account"
 )
@@ -30,38 +31,53 @@ func (s *Store) CredentialsOf(ctx context.Context, email, username string) (Cred
 	return c, translate(err)
 }
 
-// LoginDelay returns account.ErrTooManyRequests while a sign-in name has to wait after wrong passwords.
-func (s *Store) LoginDelay(ctx context.Context, key []byte) error {
-	var left float64
+// LoginDelays returns how long each of keys still has to wait after wrong passwords, zero or less for one that need not.
+func (s *Store) LoginDelays(ctx context.Context, keys ...[]byte) ([]time.Duration, error) {
+	var left []float64
 	err := s.db.NewRaw(`
-		SELECT coalesce((SELECT extract(epoch FROM not_before - now()) FROM login_throttles WHERE key = ?), 0)::float8`, key).
-		Scan(ctx, &left)
+		SELECT array_agg(coalesce(extract(epoch FROM t.not_before - now()), 0)::float8 ORDER BY k.nth)
+		FROM unnest(?::bytea[]) WITH ORDINALITY AS k(key, nth) LEFT JOIN login_throttles t USING (key)`, pgdialect.Array(keys)).
+		Scan(ctx, pgdialect.Array(&left))
 	if err != nil {
-		return translate(err)
+		return nil, translate(err)
 	}
-	if left > 0 {
-		return account.ErrTooManyRequests.After(time.Duration(left * float64(time.Second)))
+	waits := make([]time.Duration, len(left))
+	for i, of := range left {
+		waits[i] = time.Duration(of * float64(time.Second))
 	}
-	return nil
+	return waits, nil
 }
 
-// LoginFailed counts a wrong password of a sign-in name. From the free-th failure on the name waits, one second doubling
-// to longest; a name that rested for a day begins anew.
-func (s *Store) LoginFailed(ctx context.Context, key []byte, free int, longest time.Duration) error {
+// LoginFailure is a login that was refused.
+type LoginFailure struct {
+	// Keys count it. From the Free-th failure on a key waits, one second doubling to Longest; a key that rested for a day begins anew.
+	Keys    [][]byte
+	Free    int
+	Longest time.Duration
+	// Record is its entry in the history of the account; there is none without an account.
+	Record account.LoginRecord
+}
+
+// LoginFailed counts a wrong password and notes it, in one statement: whether there is an account to note it for must not be
+// told by the time that it takes (security.md ENU-01). Keys are locked in their order, so that no two wait for each other.
+func (s *Store) LoginFailed(ctx context.Context, f LoginFailure) error {
 	_, err := s.db.NewRaw(`
+		WITH noted AS (`+noteRefusal+`)
 		INSERT INTO login_throttles AS t (key, failures, not_before)
-		VALUES (?0, 1, now() + CASE WHEN 1 >= ?1 THEN interval '1 second' ELSE interval '0' END)
+		SELECT key, 1, now() + CASE WHEN 1 >= ?5 THEN interval '1 second' ELSE interval '0' END
+		FROM unnest(?7::bytea[]) AS k(key) ORDER BY key
 		ON CONFLICT (key) DO UPDATE SET
 			failures = CASE WHEN t.updated_at < now() - interval '1 day' THEN 1 ELSE t.failures + 1 END,
-			not_before = CASE WHEN t.updated_at < now() - interval '1 day' OR t.failures + 1 < ?1 THEN now()
-				ELSE now() + least(power(2, least(t.failures + 1 - ?1, 20)), ?2) * interval '1 second' END,
-			updated_at = now()`, key, free, seconds(longest)).Exec(ctx)
+			not_before = CASE WHEN t.updated_at < now() - interval '1 day' OR t.failures + 1 < ?5 THEN now()
+				ELSE now() + least(power(2, least(t.failures + 1 - ?5, 20)), ?6) * interval '1 second' END,
+			updated_at = now()`, append(refusal(f.Record), f.Free, seconds(f.Longest), pgdialect.Array(f.Keys))...).Exec(ctx)
 	return translate(err)
 }
 
-// LoginSucceeded forgets the wrong passwords counted under keys.
+// LoginSucceeded forgets the wrong passwords counted under keys. It locks them in the order of LoginFailed.
 func (s *Store) LoginSucceeded(ctx context.Context, keys [][]byte) error {
-	_, err := s.db.NewRaw(`DELETE FROM login_throttles WHERE key IN (?)`, bun.List(keys)).Exec(ctx)
+	_, err := s.db.NewRaw(`
+		DELETE FROM login_throttles WHERE key IN (SELECT key FROM login_throttles WHERE key IN (?) ORDER BY key FOR UPDATE)`, bun.List(keys)).Exec(ctx)
 	return translate(err)
 }
 

@@ -10,16 +10,24 @@ import (
 	"gatehouse/account"
 )
 
-// RecordRefusal notes a refused login; a success is noted with its session. It does the same work and nothing for an
-// account that does not exist. Attempts that had to wait are noted once a minute, or a stranger could fill the history.
+// noteRefusal does nothing for an account that does not exist. Attempts that had to wait are noted once a minute, or a stranger
+// could fill the history.
+const noteRefusal = `
+	INSERT INTO login_history (account_id, method, outcome, ip_address, user_agent)
+	SELECT a.id, ?1, ?2, ?3, ?4 FROM accounts a
+	WHERE a.id = ?0 AND (?2 <> 'throttled' OR NOT EXISTS (
+		SELECT 1 FROM login_history h WHERE h.account_id = a.id AND h.outcome = 'throttled'
+			AND h.created_at > now() - interval '1 minute'))`
+
+// refusal are the arguments of noteRefusal.
+func refusal(r account.LoginRecord) []any {
+	return []any{r.AccountID, r.Method, r.Outcome, nullable(r.IP), nullable(r.UserAgent)}
+}
+
+// RecordRefusal notes a login that was refused before its password was compared. One with a wrong password is noted by
+// LoginFailed, a success with its session.
 func (s *Store) RecordRefusal(ctx context.Context, r account.LoginRecord) error {
-	_, err := s.db.NewRaw(`
-		INSERT INTO login_history (account_id, method, outcome, ip_address, user_agent)
-		SELECT a.id, ?1, ?2, ?3, ?4 FROM accounts a
-		WHERE a.id = ?0 AND (?2 <> 'throttled' OR NOT EXISTS (
-			SELECT 1 FROM login_history h WHERE h.account_id = a.id AND h.outcome = 'throttled'
-				AND h.created_at > now() - interval '1 minute'))`,
-		r.AccountID, r.Method, r.Outcome, nullable(r.IP), nullable(r.UserAgent)).Exec(ctx)
+	_, err := s.db.NewRaw(noteRefusal, refusal(r)...).Exec(ctx)
 	return translate(err)
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/migrate"
 )
 
@@ -55,7 +56,7 @@ const lockTries = 30
 // times at most.
 func (s *Store) Migrate(ctx context.Context) ([]string, error) {
 	var applied []string
-	err := s.migrating(ctx, func(m *migrate.Migrator) error {
+	err := s.migrating(ctx, markApplied, func(m *migrate.Migrator) error {
 		for try := 1; ; try++ {
 			names, err := up(ctx, m)
 			applied = append(applied, names...)
@@ -116,13 +117,25 @@ func (s *Store) MissingMigrations(ctx context.Context) ([]string, error) {
 
 // Rollback takes back the newest group of migrations.
 func (s *Store) Rollback(ctx context.Context) error {
-	return s.migrating(ctx, func(m *migrate.Migrator) error {
+	return s.migrating(ctx, markUnapplied, func(m *migrate.Migrator) error {
 		_, err := m.Rollback(ctx)
 		return err
 	})
 }
 
-func (s *Store) migrating(ctx context.Context, fn func(*migrate.Migrator) error) error {
+// markApplied writes that a migration was applied into the transaction of its file, for bun does so after it: one that was killed
+// in between could not go on. What a file without a transaction does must be fit to be done twice.
+func markApplied(ctx context.Context, db bun.IConn, m *migrate.Migration) error {
+	_, err := db.ExecContext(ctx, "INSERT INTO bun_migrations (name, group_id) VALUES (?, ?)", m.Name, m.GroupID)
+	return err
+}
+
+func markUnapplied(ctx context.Context, db bun.IConn, m *migrate.Migration) error {
+	_, err := db.ExecContext(ctx, "DELETE FROM bun_migrations WHERE name = ?", m.Name)
+	return err
+}
+
+func (s *Store) migrating(ctx context.Context, mark migrate.MigrationHook, fn func(*migrate.Migrator) error) error {
 	migrations, err := Migrations()
 	if err != nil {
 		return err
@@ -138,7 +151,7 @@ func (s *Store) migrating(ctx context.Context, fn func(*migrate.Migrator) error)
 	if err := lockMigrations(ctx, conn); err != nil {
 		return fmt.Errorf("wait for another migrator: %w", translate(err))
 	}
-	m := migrate.NewMigrator(s.bun, migrations, migrate.WithMarkAppliedOnSuccess(true))
+	m := migrate.NewMigrator(s.bun, migrations, migrate.WithMarkAppliedOnSuccess(true), migrate.WithUpsert(true), migrate.AfterMigration(mark))
 	if err := m.Init(ctx); err != nil {
 		return fmt.Errorf("prepare the migrations table: %w", translate(err))
 	}

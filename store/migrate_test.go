@@ -113,6 +113,30 @@ func TestFailingMigrationStaysUnapplied(t *testing.T) {
 	require.Contains(t, rest[0], "messages")
 }
 
+// A migrator dies after a file and before it is written down that it was applied: then the file was not applied.
+func TestF40_MigrationAndItsMarkAreOne(t *testing.T) {
+	t.Parallel()
+	w := emptyWorld(t)
+	_, err := w.Migrate(t.Context())
+	require.NoError(t, err)
+	full := schema(t, w)
+	require.NoError(t, w.Rollback(t.Context()))
+	require.Zero(t, w.count(t, "bun_migrations"), "and taking them back is one with its mark, too")
+	_, err = w.sql.Exec(t.Context(), `CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'died'; END $$`)
+	require.NoError(t, err)
+	_, err = w.sql.Exec(t.Context(), `CREATE TRIGGER die BEFORE INSERT ON bun_migrations FOR EACH ROW WHEN (NEW.name = '20261122000003') EXECUTE FUNCTION die()`)
+	require.NoError(t, err)
+	_, err = w.Migrate(t.Context())
+	require.ErrorContains(t, err, "died")
+	require.Zero(t, w.count(t, "information_schema.columns WHERE column_name = 'failed_guesses'"))
+
+	_, err = w.sql.Exec(t.Context(), `DROP FUNCTION die() CASCADE`)
+	require.NoError(t, err)
+	_, err = w.Migrate(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, full, schema(t, w))
+}
+
 func TestTwoMigratorsAtOnce(t *testing.T) {
 	t.Parallel()
 	w := emptyWorld(t)

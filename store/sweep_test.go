@@ -24,7 +24,7 @@ func TestSweepRemovesWhatExpiredAndNothingElse(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, w.TakeQuota(t.Context(), []byte(prefix), hourAndDay))
 		require.NoError(t, w.CountRate(t.Context(), [][]byte{[]byte(prefix)}, []account.Quota{{Max: 1, Per: time.Minute}}))
-		require.NoError(t, w.LoginFailed(t.Context(), []byte(prefix), 5, time.Minute))
+		require.NoError(t, w.LoginFailed(t.Context(), failures(5, time.Minute, []byte(prefix))))
 		m := welcome
 		m.Flow = prefix
 		_, _, err = w.BeginMessage(t.Context(), m)

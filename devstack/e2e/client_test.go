@@ -265,6 +265,9 @@ func quick(extra ...string) map[string]string {
 	return env
 }
 
+// patiently are settings of a test that asks what is lost, not how long it takes: the machine is busy with the others.
+var patiently = []string{"GATEHOUSE_FLOW_TIMEOUT", "10s", "GATEHOUSE_REQUEST_TIMEOUT", "13s"}
+
 // bursts are held by a test that drives the machine to its limits, so that another may measure a time in peace.
 var bursts sync.RWMutex
 

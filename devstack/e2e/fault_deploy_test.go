@@ -24,7 +24,7 @@ import (
 func TestFault_F07_I18_OldAndNewSideBySide(t *testing.T) {
 	t.Parallel()
 	fresh := nextBuild(t)
-	s := breakable(t, stacktest.Options{})
+	s := breakable(t, stacktest.Options{}, patiently...)
 	next := s.stack.Using(fresh)
 	settings, addr := secondAPI(t)
 	other := s.stack.StartAPI(t, settings)

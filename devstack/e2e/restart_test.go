@@ -53,7 +53,7 @@ func TestFault_F08_OpenFlowsGoOnAfterAFullStop(t *testing.T) {
 // answer gets one by asking again.
 func TestFault_I01_I14_I15_GracefulStopUnderLoad_LosesNothing(t *testing.T) {
 	t.Parallel()
-	s, api, worker := stacktest.StartAll(t, stacktest.Options{Env: quick()})
+	s, api, worker := stacktest.StartAll(t, stacktest.Options{Env: quick(patiently...)})
 	c, db := newClient(s.BaseURL), openDatabase(t, s)
 	l := &load{c: c, db: db}
 	const users, more = 6, 8

@@ -59,7 +59,7 @@ func timed(t *testing.T, n int, populations []string, ask func(population string
 		t.Skip(busy)
 	}
 	for _, name := range populations[1:] {
-		require.InDelta(t, 0.5, auc(first, took[name]), 0.05+3*chance, name)
+		require.InDelta(t, 0.5, auc(first, took[name]), 0.05+2*chance, name)
 	}
 }
 
