@@ -142,8 +142,11 @@ func (r *rotation) requireNoLostTask() {
 	r.t.Helper()
 	for _, run := range r.runs("") {
 		for _, event := range r.history(run.GetExecution()) {
-			require.NotEqual(r.t, enums.EVENT_TYPE_WORKFLOW_TASK_FAILED, event.GetEventType(),
-				"%s: %v", run.GetExecution().GetWorkflowId(), event.GetWorkflowTaskFailedEventAttributes().GetFailure())
+			failed := event.GetWorkflowTaskFailedEventAttributes()
+			if failed.GetCause() == enums.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND {
+				continue // something came while the flow was about to end, as happens any day
+			}
+			require.Nil(r.t, failed, "%s", run.GetExecution().GetWorkflowId())
 		}
 	}
 }
