@@ -41,7 +41,7 @@ const (
 
 const (
 	// patience is how long a test waits for what should come within a second or two, on a busy machine.
-	patience = 20 * time.Second
+	patience = 30 * time.Second
 	// callTimeout is beyond every deadline of the API: reaching it means that a request hung.
 	callTimeout = 15 * time.Second
 	password    = "Correct-Horse-7-battery"
