@@ -99,6 +99,8 @@ func TestReopenAccount(t *testing.T) {
 	for range 2 {
 		require.NoError(t, w.ReopenAccount(t.Context(), id))
 	}
+	_, err = w.CloseAccount(t.Context(), store.NewClosure{ID: id, AccountID: ada.AccountID, Grace: grace})
+	require.ErrorIs(t, err, account.ErrIdempotencyKeyReused, "its id comes from the key of the request")
 	cred, err := w.CredentialsOf(t.Context(), "ada@example.com", "")
 	require.NoError(t, err)
 	require.Equal(t, "hash of ada@example.com", cred.PasswordHash)
