@@ -71,7 +71,7 @@ func Open(o Options) (*Store, error) {
 	cfg.MinIdleConns = 1
 	cfg.PingTimeout = pingTimeout
 	cfg.ConnConfig.ConnectTimeout = connectTimeout
-	cfg.ConnConfig.DialFunc = dialer().DialContext
+	cfg.ConnConfig.DialFunc = dial
 	// bun writes its arguments into the text, so each text is new: nothing of it is worth preparing. The hot read
 	// asks for a prepared statement itself.
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec

@@ -73,11 +73,15 @@ type answer struct {
 type client struct {
 	base string
 	http *http.Client
+	// hangUp closes the connections that nobody uses.
+	hangUp func()
 }
 
 func newClient(base string) *client {
 	transport := &http.Transport{MaxIdleConnsPerHost: 256}
-	return &client{base: base, http: &http.Client{Timeout: callTimeout, Transport: remembering{transport}}}
+	return &client{
+		base: base, http: &http.Client{Timeout: callTimeout, Transport: remembering{transport}}, hangUp: transport.CloseIdleConnections,
+	}
 }
 
 // try sends a request once and returns the error when no answer came.

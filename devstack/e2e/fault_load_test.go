@@ -62,9 +62,9 @@ func TestFault_F37_LittleMemory(t *testing.T) {
 	defer all.Wait()
 	defer end()
 	var shed, compared atomic.Int32
+	flood := newClient(s.base)
 	s.withstand(t, fault{
 		strike: func() {
-			flood := newClient(s.base)
 			for range 24 {
 				all.Go(func() {
 					for ctx.Err() == nil {
@@ -92,7 +92,7 @@ func TestFault_F37_LittleMemory(t *testing.T) {
 			outage(t)
 			s.want(t, http.StatusOK, call{Path: pathMe, Token: token})
 		},
-		heal: func() { end(); all.Wait() },
+		heal: func() { end(); all.Wait(); flood.hangUp() },
 	})
 	stacktest.Called(t, int(shed.Load()+compared.Load()))
 	require.Positive(t, shed.Load(), "nothing was shed")

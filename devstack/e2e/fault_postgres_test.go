@@ -22,8 +22,9 @@ import (
 // back is how long after a fault of the database an API may still refuse.
 const back = 5 * time.Second
 
-// lost is how long it may take where connections were lost without a word: a full pool of them is found out one by one.
-const lost = 15 * time.Second
+// lost is how long it may take where connections were lost without a word: a full pool of them is found out one by one, and each
+// is given a short good-bye.
+const lost = 8 * time.Second
 
 // stays signs somebody up whose session must outlive a fault, and returns a credential that was ended before it.
 func (s *system) stays(t *testing.T) (email, token, ended string) {

@@ -125,6 +125,7 @@ func (s *system) workerOps() string {
 func (s *system) requireFootprint(t testing.TB, before map[string]float64) {
 	t.Helper()
 	require.NotEmpty(t, before)
+	s.hangUp()
 	testkit.Eventually(t, settling, func() bool {
 		for kind, held := range s.footprint(t) {
 			// Pools keep some idle connections, and a poller its goroutines.

@@ -88,6 +88,9 @@ func (l *lives) stop(t testing.TB) {
 	t.Helper()
 	l.end()
 	l.all.Wait()
+	for _, c := range l.through {
+		c.hangUp()
+	}
 	require.Empty(t, l.flaws)
 	for _, e := range l.journal {
 		e.holds(t)
