@@ -73,6 +73,8 @@ const (
 	// readTimeout bounds how slowly a request may trickle in, idleTimeout how long a connection may wait for the next.
 	readTimeout = 10 * time.Second
 	idleTimeout = 60 * time.Second
+	// idleWorker bounds how long what served a connection that has closed waits for the next one: a burst leaves nothing behind.
+	idleWorker = 2 * time.Second
 	// writeMargin is what a slow client gets beyond the request's own deadline.
 	writeMargin = 10 * time.Second
 	// unknownMethod stands for every method that Fiber does not know, so that it too meets the middleware.
@@ -105,6 +107,7 @@ func New(d Deps) (*App, error) {
 		RequestMethods:               methods,
 		ErrorHandler:                 a.escaped,
 	})
+	a.fiber.Server().MaxIdleWorkerDuration = idleWorker
 	known := a.fiber.Server().Handler
 	a.fiber.Server().Handler = func(ctx *fasthttp.RequestCtx) {
 		if !slices.Contains(methods, string(ctx.Method())) {
