@@ -160,7 +160,7 @@ func boundedSends(t *testing.T, a *arena) {
 	sent(10)
 	a.passTime(t, "signup", email, time.Hour)
 	a.burst(t, ask...)
-	a.see(t, effect{10, allCodes, []any{email}})
+	a.db.eventually(t, 10, allCodes, email) // not kept for the end: the sweep takes codes that are as old as these seem to be
 	require.LessOrEqual(t, a.db.number(t, `SELECT count(*) FROM dev_inbox WHERE recipient = $1`, email), 10)
 }
 
