@@ -54,7 +54,7 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 		return SignIn{}, err
 	}
 	from := origin(by, nil, nil, nil)
-	cred, err := c.proveLogin(ctx, from, in)
+	cred, throttle, err := c.proveLogin(ctx, from, in)
 	if err != nil {
 		return SignIn{}, err
 	}
@@ -67,22 +67,21 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 		refresh = secret.NewToken(secret.RefreshTokenPrefix)
 		n.RefreshHash = c.Keys.RefreshHash(refresh)
 	}
-	session, step, err := c.Store.OpenSession(ctx, n, c.gate(in.Device, n.ID))
+	p, step, err := c.Store.Enter(ctx, store.Entry{
+		Session: n, Gate: c.gate(in.Device, n.ID), Compared: &cred, Forget: throttle.keys,
+	})
 	if errors.Is(err, account.ErrNotFound) {
-		return SignIn{}, account.ErrInvalidCredentials.Because(err) // it was closed this moment
+		// It was closed or deactivated this moment, or its password was changed.
+		return SignIn{}, account.ErrInvalidCredentials.Because(err)
 	}
 	if err != nil {
 		return SignIn{}, err
 	}
-	if err := c.requireCurrent(ctx, cred, session.ID); err != nil {
-		return SignIn{}, err
-	}
-	out, err := c.signIn(ctx, session.ID)
-	if errors.Is(err, account.ErrUnauthorized) {
-		return SignIn{}, account.ErrInvalidCredentials.Because(err) // closed or deactivated just after its session began
-	}
-	if err == nil && in.WithRefresh {
-		out, err = c.withRefresh(out, refresh)
+	var out SignIn
+	if in.WithRefresh {
+		out, err = c.withRefresh(SignIn{Principal: withMultipliers(p)}, refresh)
+	} else {
+		out, err = c.signedIn(p)
 	}
 	if err != nil {
 		return SignIn{}, err
@@ -92,14 +91,14 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 
 const loginByPassword = "password"
 
-// proveLogin compares the password and returns whose it is. A trusted device does not wait for what others have guessed
+// proveLogin compares the password and returns whose it is, and what slows down guessing it. A trusted device does not wait for what others have guessed
 // (security.md LOG-03).
-func (c *Core) proveLogin(ctx context.Context, from account.Origin, in LoginInput) (store.Credentials, error) {
+func (c *Core) proveLogin(ctx context.Context, from account.Origin, in LoginInput) (store.Credentials, *loginThrottle, error) {
 	email := account.NormalizeEmail(in.Identifier)
 	username, _ := account.ReadUsername(in.Identifier)
 	cred, err := c.Store.CredentialsOf(ctx, email, username)
 	if err != nil && !errors.Is(err, account.ErrNotFound) {
-		return cred, err
+		return cred, nil, err
 	}
 	throttle := c.throttle(email, username, cred, err == nil)
 	if hash := c.deviceHash(in.Device); hash != nil {
@@ -108,7 +107,7 @@ func (c *Core) proveLogin(ctx context.Context, from account.Origin, in LoginInpu
 		if err == nil {
 			throttle = &loginThrottle{keys: [][]byte{c.Keys.Subject("login-device", trusted.ID.String())}}
 		} else if !errors.Is(err, account.ErrNotFound) {
-			return cred, err
+			return cred, throttle, err
 		}
 	}
 	record := account.LoginRecord{AccountID: cred.AccountID, Method: loginByPassword, IP: from.IP, UserAgent: from.UserAgent}
@@ -116,34 +115,17 @@ func (c *Core) proveLogin(ctx context.Context, from account.Origin, in LoginInpu
 	switch {
 	case errors.Is(err, account.ErrTooManyRequests):
 		record.Outcome = account.LoginThrottled
-		return cred, cmp.Or(c.Store.RecordRefusal(ctx, record), err)
+		return cred, throttle, cmp.Or(c.Store.RecordRefusal(ctx, record), err)
 	case err != nil:
-		return cred, err
+		return cred, throttle, err
 	case throttle.waits:
 		record.Outcome = account.LoginThrottled
-		return cred, c.loginFailed(ctx, record, throttle.keys)
+		return cred, throttle, c.loginFailed(ctx, record, throttle.keys)
 	case !match:
 		record.Outcome = account.LoginWrongPassword
-		return cred, c.loginFailed(ctx, record, throttle.keys)
+		return cred, throttle, c.loginFailed(ctx, record, throttle.keys)
 	}
-	if err := c.Store.LoginSucceeded(ctx, throttle.keys); err != nil {
-		return cred, err
-	}
-	return cred, c.renewHash(ctx, cred, in.Password)
-}
-
-// requireCurrent ends a new session whose password was changed or reset since it was compared: that ended all sessions,
-// perhaps just before this one began.
-func (c *Core) requireCurrent(ctx context.Context, cred store.Credentials, session uuid.UUID) error {
-	current, err := c.Store.StillCurrent(ctx, cred)
-	if err != nil || current {
-		return err
-	}
-	err = c.Store.RevokeSession(ctx, cred.AccountID, session, "password_changed")
-	if err != nil && !errors.Is(err, account.ErrNotFound) {
-		return err
-	}
-	return account.ErrInvalidCredentials
+	return cred, throttle, c.renewHash(ctx, cred, in.Password)
 }
 
 // loginThrottle slows down guessing: by the name that was sent, known or not, and by the account behind it. A name without an
@@ -204,11 +186,15 @@ func (c *Core) signIn(ctx context.Context, session uuid.UUID) (SignIn, error) {
 	if err != nil {
 		return SignIn{}, unauthorized(err)
 	}
+	return c.signedIn(p)
+}
+
+func (c *Core) signedIn(p account.Principal) (SignIn, error) {
 	expires := p.Session.ExpiresAt
 	if p.Session.State == account.SessionPending {
 		expires = p.Session.CreatedAt.Add(c.Policy.SessionTTL)
 	}
-	token, err := c.Tokens.Sign(session, p.Account.ID, p.Session.CreatedAt, expires)
+	token, err := c.Tokens.Sign(p.Session.ID, p.Account.ID, p.Session.CreatedAt, expires)
 	return SignIn{Principal: withMultipliers(p), AccessToken: token, ExpiresAt: expires}, err
 }
 

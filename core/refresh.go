@@ -36,34 +36,41 @@ func (c *Core) Refresh(ctx context.Context, _ account.Caller, in RefreshInput) (
 		return SignIn{}, account.ErrInvalidToken
 	}
 	next := c.Keys.NextToken(secret.RefreshTokenPrefix, token)
+	rotation := store.Rotation{
+		Hash: c.Keys.RefreshHash(token), Successor: c.Keys.RefreshHash(next), Grace: c.Policy.RefreshGrace, Idle: c.Policy.RefreshIdle,
+	}
+	p, err := c.Store.FirstUse(ctx, rotation)
+	if errors.Is(err, account.ErrNotFound) {
+		p, err = c.usedAgain(ctx, rotation)
+	}
+	if err != nil {
+		return SignIn{}, err
+	}
+	return c.withRefresh(SignIn{Principal: withMultipliers(p)}, next)
+}
+
+// usedAgain judges a refresh token that is not good for the first time.
+func (c *Core) usedAgain(ctx context.Context, rotation store.Rotation) (account.Principal, error) {
 	var rotated store.Rotated
 	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (_ told, err error) {
-		rotated, err = tx.RotateRefresh(ctx, store.Rotation{
-			Hash: c.Keys.RefreshHash(token), Successor: c.Keys.RefreshHash(next),
-			Grace: c.Policy.RefreshGrace, Idle: c.Policy.RefreshIdle,
-		})
-		if err != nil || !rotated.Reused {
+		if rotated, err = tx.RotateRefresh(ctx, rotation); err != nil || !rotated.Reused {
 			return nil, err
 		}
 		return told{c.notice(rotated.AccountID, templates.SessionEnded, rotated.SessionID.String())}, nil
 	})
+	switch {
+	case errors.Is(err, account.ErrNotFound):
+		return account.Principal{}, account.ErrInvalidToken.Because(err)
+	case err != nil:
+		return account.Principal{}, err
+	case rotated.Reused:
+		return account.Principal{}, account.ErrInvalidToken
+	}
+	p, err := c.Store.PrincipalBySession(ctx, rotated.SessionID)
 	if errors.Is(err, account.ErrNotFound) {
-		return SignIn{}, account.ErrInvalidToken.Because(err)
+		err = account.ErrInvalidToken.Because(err) // it has just ended
 	}
-	if err != nil {
-		return SignIn{}, err
-	}
-	if rotated.Reused {
-		return SignIn{}, account.ErrInvalidToken
-	}
-	out, err := c.signIn(ctx, rotated.SessionID)
-	if errors.Is(err, account.ErrUnauthorized) {
-		return SignIn{}, account.ErrInvalidToken.Because(err) // it has just ended
-	}
-	if err != nil {
-		return SignIn{}, err
-	}
-	return c.withRefresh(out, next)
+	return p, err
 }
 
 // withRefresh puts a refresh token beside a short access token, which never outlives its session.

@@ -17,9 +17,9 @@ type EmailOwner struct {
 // OwnerOf returns the live account of an address, or account.ErrNotFound.
 func (s *Store) OwnerOf(ctx context.Context, email string) (EmailOwner, error) {
 	var o EmailOwner
-	err := s.db.NewRaw(`SELECT id, email_verified_at IS NOT NULL, password_hash IS NOT NULL FROM accounts
-		WHERE email = ? AND deleted_at IS NULL`, email).Scan(ctx, &o.AccountID, &o.Verified, &o.HasPassword)
-	return o, translate(err)
+	err := s.only(ctx, `SELECT id, email_verified_at IS NOT NULL, password_hash IS NOT NULL FROM accounts
+		WHERE email = $1 AND deleted_at IS NULL`, []any{email}, &o.AccountID, &o.Verified, &o.HasPassword)
+	return o, err
 }
 
 // UsernameTaken reports whether a live account has the username, or it is kept for one.

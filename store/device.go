@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -140,82 +139,6 @@ func (s *Store) RevokeDevice(ctx context.Context, accountID, id uuid.UUID) error
 func (s *Store) forgetDevices(ctx context.Context, accountID uuid.UUID) error {
 	_, err := s.db.NewRaw(`UPDATE devices SET revoked_at = now() WHERE account_id = ? AND revoked_at IS NULL`, accountID).Exec(ctx)
 	return translate(err)
-}
-
-// Gate is what a login shows and may be asked for beside its first proof (design D7).
-type Gate struct {
-	// DeviceHash is the hash of the device token that was shown, nil for none.
-	DeviceHash []byte
-	// StepHash is the hash of the token that names the session if a code is due.
-	StepHash []byte
-	// CodeLife and FactorLife are how long the session waits for a code and for the second factor.
-	CodeLife, FactorLife time.Duration
-}
-
-// OpenSession creates the session of a login, pending if a second step is due: when two-factor is on, the account has a
-// trusted device, or the client names its device, and no trusted device shows its token. An account whose address is
-// unproven has nothing to guard, and owes none. Whoever changes what the account demands waits for this session, or this
-// session owes what was changed. It returns account.ErrNotFound when the account is gone.
-func (s *Store) OpenSession(ctx context.Context, n NewSession, g Gate) (account.Session, account.SecondStep, error) {
-	var out account.Session
-	var step account.SecondStep
-	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		var err error
-		if step, err = tx.secondStep(ctx, &n, g); err != nil {
-			return err
-		}
-		switch step {
-		case account.StepNone:
-		case account.StepDevice:
-			n.Pending, n.StepHash = g.CodeLife, g.StepHash
-		case account.StepFactor:
-			n.Pending = g.FactorLife
-		}
-		out, err = tx.CreateSession(ctx, n)
-		return err
-	})
-	return out, step, translate(err)
-}
-
-// secondStep decides what a login owes. A trusted device lends the session its name.
-func (s *Store) secondStep(ctx context.Context, n *NewSession, g Gate) (account.SecondStep, error) {
-	var twoFactor, app, reachable, guarded bool
-	err := s.db.NewRaw(`
-		SELECT a.two_factor_enabled,
-			EXISTS (SELECT 1 FROM totp_factors f WHERE f.account_id = a.id AND f.confirmed_at IS NOT NULL),
-			a.email IS NOT NULL AND a.email_verified_at IS NOT NULL,
-			EXISTS (SELECT 1 FROM devices d WHERE d.account_id = a.id AND `+deviceLive+`)
-		FROM accounts a WHERE a.id = ? AND a.deleted_at IS NULL FOR SHARE OF a`, n.AccountID).
-		Scan(ctx, &twoFactor, &app, &reachable, &guarded)
-	if err != nil {
-		return account.StepNone, err
-	}
-	trusted, err := s.useDevice(ctx, n, g.DeviceHash)
-	switch {
-	case err != nil || trusted:
-		return account.StepNone, err
-	case twoFactor && app:
-		return account.StepFactor, nil
-	case twoFactor || reachable && (guarded || n.Client.ID != ""):
-		return account.StepDevice, nil
-	}
-	return account.StepNone, nil
-}
-
-func (s *Store) useDevice(ctx context.Context, n *NewSession, tokenHash []byte) (bool, error) {
-	if tokenHash == nil {
-		return false, nil
-	}
-	var d account.TrustedDevice
-	err := translate(s.db.NewRaw(`UPDATE devices d SET last_used_at = now() WHERE d.token_hash = ? AND d.account_id = ? AND `+deviceLive+`
-		RETURNING `+deviceColumns, tokenHash, n.AccountID).Scan(ctx, deviceTargets(&d)...))
-	if errors.Is(err, account.ErrNotFound) {
-		return false, nil
-	}
-	if err == nil {
-		n.Client = d.Client
-	}
-	return err == nil, err
 }
 
 // Lift finishes the second step of a session.

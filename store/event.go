@@ -27,18 +27,25 @@ func (s *Store) record(ctx context.Context, accountID uuid.UUID, name account.Ev
 		return err
 	}
 	e := account.Event{ID: uuid.New(), AccountID: accountID, Name: name, Details: details}
-	err = s.db.NewRaw(`
-		WITH head AS (
-			INSERT INTO audit_heads AS h (account_id, last) VALUES (?0, 1)
-			ON CONFLICT (account_id) DO UPDATE SET last = h.last + 1 RETURNING last)
-		INSERT INTO audit_events (account_id, sequence, id, name, actor_kind, actor_id, network, request_id, details)
-		SELECT ?0, last, ?1, ?2, ?3, ?4, ?5, ?6, ?7::jsonb FROM head RETURNING sequence, at`,
-		accountID, e.ID, name, by.Kind, nullable(by.ID), nullable(by.Network), nullable(by.RequestID), string(text)).Scan(ctx, &e.Sequence, &e.At)
-	if err != nil || accountID == uuid.Nil {
-		return translate(err)
+	var wanted bool
+	err = s.only(ctx, eventRecorded, []any{
+		accountID, e.ID, string(name), string(by.Kind), nullable(by.ID), nullable(by.Network), nullable(by.RequestID), string(text),
+		account.WebhookPatterns(string(name)),
+	}, &e.Sequence, &e.At, &wanted)
+	if err != nil || accountID == uuid.Nil || !wanted {
+		return err
 	}
 	return s.Tell(ctx, e.WebhookEvent())
 }
+
+// Most installations have no receiver of webhooks: whether there is one to be told is part of the answer.
+const eventRecorded = `
+	WITH head AS (
+		INSERT INTO audit_heads AS h (account_id, last) VALUES ($1, 1)
+		ON CONFLICT (account_id) DO UPDATE SET last = h.last + 1 RETURNING last)
+	INSERT INTO audit_events (account_id, sequence, id, name, actor_kind, actor_id, network, request_id, details)
+	SELECT $1, last, $2::uuid, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text::jsonb FROM head
+	RETURNING sequence, at, EXISTS (SELECT 1 FROM webhook_endpoints WHERE events && $9::text[])`
 
 // EventPage asks for events, newest first.
 type EventPage struct {

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -13,24 +15,21 @@ import (
 // window of a quota's length ever holds more than its maximum. It returns account.ErrTooManyRequests with the time until
 // the next hit is allowed, and then counts nothing.
 func (s *Store) TakeQuota(ctx context.Context, key []byte, quotas []account.Quota) error {
-	longest := longestWindow(quotas)
 	allowed := make([]string, len(quotas))
-	args := []any{key, seconds(longest), seconds(longest), seconds(longest)}
+	args := []any{key, seconds(longestWindow(quotas))}
 	for i, q := range quotas {
-		allowed[i] = `(SELECT count(*) FROM unnest(q.hits) AS h WHERE h > now() - ? * interval '1 second') < ?`
+		allowed[i] = fmt.Sprintf(`(SELECT count(*) FROM unnest(q.hits) AS h WHERE h > now() - $%d::float8 * interval '1 second') < $%d::int`,
+			len(args)+1, len(args)+2)
 		args = append(args, seconds(q.Per), q.Max)
 	}
-	res, err := s.db.NewRaw(`
-		INSERT INTO quotas AS q (key, hits, expires_at) VALUES (?, ARRAY[now()], now() + ? * interval '1 second')
+	n, err := s.run(ctx, `
+		INSERT INTO quotas AS q (key, hits, expires_at) VALUES ($1, ARRAY[now()], now() + $2::float8 * interval '1 second')
 		ON CONFLICT (key) DO UPDATE SET
-			hits = array(SELECT h FROM unnest(q.hits) AS h WHERE h > now() - ? * interval '1 second') || now(),
-			expires_at = now() + ? * interval '1 second'
-		WHERE `+strings.Join(allowed, " AND "), args...).Exec(ctx)
-	if err != nil {
-		return translate(err)
-	}
-	if n, err := res.RowsAffected(); err != nil || n > 0 {
-		return translate(err)
+			hits = array(SELECT h FROM unnest(q.hits) AS h WHERE h > now() - $2::float8 * interval '1 second') || now(),
+			expires_at = now() + $2::float8 * interval '1 second'
+		WHERE `+strings.Join(allowed, " AND "), args...)
+	if err != nil || n > 0 {
+		return err
 	}
 	return s.quotaExceeded(ctx, key, quotas)
 }
@@ -73,34 +72,35 @@ func longestWindow(quotas []account.Quota) time.Duration {
 	return longest
 }
 
-// CountRate counts one hit in each fixed window and returns account.ErrTooManyRequests when any holds more than its
-// maximum. keys[i] is the window of quotas[i].
-func (s *Store) CountRate(ctx context.Context, keys [][]byte, quotas []account.Quota) error {
-	values := make([]string, len(quotas))
-	var args []any
-	for i, q := range quotas {
-		values[i] = `(?, 1, now() + ? * interval '1 second')`
-		args = append(args, keys[i], seconds(q.Per))
-	}
-	var windows []struct {
-		Key  []byte
-		Hits int
-		Left float64
-	}
-	err := s.db.NewRaw(`
-		INSERT INTO rate_limits AS r (key, hits, ends_at) VALUES `+strings.Join(values, ", ")+`
+const rateCounted = `
+	WITH counted AS (
+		INSERT INTO rate_limits AS r (key, hits, ends_at)
+		SELECT key, 1, now() + per * interval '1 second' FROM unnest($1::bytea[], $2::float8[]) AS k(key, per)
 		ON CONFLICT (key) DO UPDATE SET
 			hits = CASE WHEN r.ends_at <= now() THEN 1 ELSE r.hits + 1 END,
 			ends_at = CASE WHEN r.ends_at <= now() THEN EXCLUDED.ends_at ELSE r.ends_at END
-		RETURNING key, hits, extract(epoch FROM ends_at - now())::float8 AS left`, args...).Scan(ctx, &windows)
+		RETURNING key, hits, extract(epoch FROM ends_at - now())::float8 AS left)
+	SELECT array_agg(key), array_agg(hits::bigint), array_agg("left") FROM counted`
+
+// CountRate counts one hit in each fixed window and returns account.ErrTooManyRequests when any holds more than its
+// maximum. keys[i] is the window of quotas[i].
+func (s *Store) CountRate(ctx context.Context, keys [][]byte, quotas []account.Quota) error {
+	periods := make([]float64, len(quotas))
+	for i, q := range quotas {
+		periods[i] = seconds(q.Per)
+	}
+	var counted [][]byte
+	var hits []int64
+	var left []float64
+	err := s.only(ctx, rateCounted, []any{keys, periods}, &counted, &hits, &left)
 	if err != nil {
-		return translate(err)
+		return err
 	}
 	var wait float64
-	for _, w := range windows {
+	for n, key := range counted {
 		for i, q := range quotas {
-			if string(keys[i]) == string(w.Key) && w.Hits > q.Max {
-				wait = max(wait, w.Left)
+			if bytes.Equal(keys[i], key) && hits[n] > int64(q.Max) {
+				wait = max(wait, left[n])
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,22 +23,21 @@ type Credentials struct {
 // when there is none; a caller must not let the two cases differ in time.
 func (s *Store) CredentialsOf(ctx context.Context, email, username string) (Credentials, error) {
 	var c Credentials
-	err := s.db.NewRaw(`
+	err := s.only(ctx, `
 		SELECT a.id, coalesce(a.password_hash, ''), a.password_changed_at FROM accounts a
-		WHERE (a.email = ? OR a.username = ?) AND `+accountUsable+` LIMIT 1`,
-		email, nullable(username)).Scan(ctx, &c.AccountID, &c.PasswordHash, &c.ChangedAt)
-	return c, translate(err)
+		WHERE (a.email = $1 OR a.username = $2) AND `+accountUsable+` LIMIT 1`,
+		[]any{email, nullable(username)}, &c.AccountID, &c.PasswordHash, &c.ChangedAt)
+	return c, err
 }
 
 // LoginDelays returns how long each of keys still has to wait after wrong passwords, zero or less for one that need not.
 func (s *Store) LoginDelays(ctx context.Context, keys ...[]byte) ([]time.Duration, error) {
 	var left []float64
-	err := s.db.NewRaw(`
+	err := s.only(ctx, `
 		SELECT array_agg(coalesce(extract(epoch FROM t.not_before - now()), 0)::float8 ORDER BY k.nth)
-		FROM unnest(?::bytea[]) WITH ORDINALITY AS k(key, nth) LEFT JOIN login_throttles t USING (key)`, pgdialect.Array(keys)).
-		Scan(ctx, pgdialect.Array(&left))
+		FROM unnest($1::bytea[]) WITH ORDINALITY AS k(key, nth) LEFT JOIN login_throttles t USING (key)`, []any{keys}, &left)
 	if err != nil {
-		return nil, translate(err)
+		return nil, err
 	}
 	waits := make([]time.Duration, len(left))
 	for i, of := range left {
@@ -79,20 +77,6 @@ func (s *Store) LoginSucceeded(ctx context.Context, keys [][]byte) error {
 	_, err := s.db.NewRaw(`
 		DELETE FROM login_throttles WHERE key IN (SELECT key FROM login_throttles WHERE key IN (?) ORDER BY key FOR UPDATE)`, bun.List(keys)).Exec(ctx)
 	return translate(err)
-}
-
-// StillCurrent reports whether an account may be used, and its password is the one that was set at changedAt. It waits for a change that is
-// under way: asked after a session was made with the password, either it says no or the change ends the session.
-func (s *Store) StillCurrent(ctx context.Context, c Credentials) (bool, error) {
-	var current bool
-	err := s.db.NewRaw(`
-		SELECT a.password_hash IS NOT NULL AND a.password_changed_at IS NOT DISTINCT FROM ?::timestamptz FROM accounts a
-		WHERE a.id = ? AND `+accountUsable+` FOR SHARE`, c.ChangedAt, c.AccountID).Scan(ctx, &current)
-	err = translate(err)
-	if errors.Is(err, account.ErrNotFound) {
-		return false, nil
-	}
-	return current, err
 }
 
 // RenewPasswordHash replaces the hash of an account's password unless the password was changed meanwhile.

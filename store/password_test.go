@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -365,24 +366,18 @@ func TestLoginRaceAgainstReset(t *testing.T) {
 	for range *rounds {
 		before, err := w.CredentialsOf(t.Context(), ada, "")
 		require.NoError(t, err)
-		current, err := w.StillCurrent(t.Context(), before)
+		_, err = w.byPassword(t, before)
 		require.NoError(t, err)
-		require.True(t, current)
 		link := w.resetLink(t, ada, me.AccountID)
 		w.prove(t, link, store.Proof{PasswordHash: uuid.NewString()})
 		errs := race(40, func(i int) error {
 			if i == 20 {
 				return w.reset(t.Context(), link.ID)
 			}
-			s, err := w.CreateSession(t.Context(), store.NewSession{ID: uuid.New(), AccountID: me.AccountID, Method: "password", TTL: sessionTTL})
-			if err != nil {
-				return err
+			_, err := w.byPassword(t, before)
+			if errors.Is(err, account.ErrNotFound) {
+				return nil
 			}
-			current, err := w.StillCurrent(t.Context(), before)
-			if err != nil || current {
-				return err
-			}
-			_, err = w.sql.Exec(t.Context(), `UPDATE sessions SET revoked_at = now() WHERE id = $1`, s.ID)
 			return err
 		})
 		require.Equal(t, 40, winners(t, errs))
@@ -392,11 +387,23 @@ func TestLoginRaceAgainstReset(t *testing.T) {
 	after, err := w.CredentialsOf(t.Context(), ada, "")
 	require.NoError(t, err)
 	require.NoError(t, w.RenewPasswordHash(t.Context(), me.AccountID, "renewed", "again"))
-	current, err := w.StillCurrent(t.Context(), after)
-	require.NoError(t, err)
-	require.True(t, current, "a renewed hash is the same password")
-	w.exec(t, `UPDATE accounts SET deleted_at = now()`)
-	current, err = w.StillCurrent(t.Context(), after)
-	require.NoError(t, err)
-	require.False(t, current)
+	p, err := w.byPassword(t, after)
+	require.NoError(t, err, "a renewed hash is the same password")
+	require.Equal(t, me.AccountID, p.Account.ID)
+	for _, over := range []string{`is_active = false`, `is_active = true, is_locked = true`, `is_locked = false, deleted_at = now()`} {
+		w.exec(t, `UPDATE accounts SET `+over)
+		_, err = w.byPassword(t, after)
+		require.ErrorIs(t, err, account.ErrNotFound, over)
+	}
+	require.Zero(t, w.count(t, "sessions WHERE id <> $1 AND revoked_at IS NULL", p.Session.ID))
+}
+
+// byPassword is a login that compared a password with cred.
+func (w world) byPassword(t *testing.T, cred store.Credentials) (account.Principal, error) {
+	t.Helper()
+	p, _, err := w.Enter(t.Context(), store.Entry{
+		Session:  store.NewSession{ID: uuid.New(), AccountID: cred.AccountID, Method: "password", TTL: sessionTTL},
+		Compared: &cred,
+	})
+	return p, err
 }

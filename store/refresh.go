@@ -23,6 +23,42 @@ type Rotated struct {
 	Reused               bool
 }
 
+const familyHeld = `
+	SELECT s.id, s.account_id FROM sessions s JOIN accounts a ON a.id = s.account_id
+	WHERE s.id = (SELECT session_id FROM refresh_tokens WHERE token_hash = $1)
+		AND s.state = 'active' AND ` + sessionLive + ` AND ` + accountUsable + `
+	FOR NO KEY UPDATE OF s`
+
+const tokenRotated = `
+	WITH used AS (
+		UPDATE refresh_tokens r SET rotated_at = clock_timestamp() FROM sessions s JOIN accounts a ON a.id = s.account_id
+		WHERE r.token_hash = $1 AND r.rotated_at IS NULL AND r.expires_at > now() AND s.id = r.session_id
+			AND s.state = 'active' AND ` + sessionLive + ` AND ` + accountUsable + `
+		RETURNING r.session_id, s.expires_at)
+	INSERT INTO refresh_tokens (token_hash, session_id, expires_at)
+	SELECT $2::bytea, session_id, least(expires_at, now() + $3::float8 * interval '1 second') FROM used`
+
+const refreshedPrincipal = `
+	SELECT ` + sessionColumns + `, ` + principalColumns + `
+	FROM refresh_tokens r JOIN sessions s ON s.id = r.session_id JOIN accounts a ON a.id = s.account_id` + principalJoins + `
+	WHERE r.token_hash = $1 AND s.api_key_id IS NULL AND ` + sessionLive + ` AND ` + accountUsable
+
+// FirstUse is RotateRefresh for a token that was not used before, all of it in one round trip. It returns whose the token is,
+// and account.ErrNotFound for any other token, which it leaves alone: RotateRefresh tells what that means.
+func (s *Store) FirstUse(ctx context.Context, r Rotation) (account.Principal, error) {
+	p := account.Principal{Session: &account.Session{}}
+	rotated := &step{query: tokenRotated, args: []any{r.Hash, r.Successor, seconds(r.Idle)}}
+	read := &step{query: refreshedPrincipal, args: []any{r.Successor}, into: append(sessionTargets(p.Session), principalTargets(&p)...)}
+	err := s.atOnce(ctx, &step{query: familyHeld, args: []any{r.Hash}}, rotated, read)
+	switch {
+	case err != nil:
+		return account.Principal{}, err
+	case rotated.touched == 0 || !read.found:
+		return account.Principal{}, errNoRows
+	}
+	return p, nil
+}
+
 // RotateRefresh trades a refresh token for its successor. A token used within Grace returns the same successor while that
 // is unused; any other use of a used token revokes the session (security.md SES-01, SES-03). It returns
 // account.ErrNotFound when the token is unknown or expired, or its session has ended or awaits its second step: that is no
@@ -32,11 +68,7 @@ func (s *Store) RotateRefresh(ctx context.Context, r Rotation) (Rotated, error) 
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		// The tokens of a session move one at a time. They are read after the lock is held: a statement sees no more than
 		// what was there when it began.
-		err := tx.db.NewRaw(`
-			SELECT s.id, s.account_id FROM sessions s JOIN accounts a ON a.id = s.account_id
-			WHERE s.id = (SELECT session_id FROM refresh_tokens WHERE token_hash = ?) 
-				AND s.state = 'active' AND `+sessionLive+` AND `+accountUsable+`
-			FOR NO KEY UPDATE OF s`, r.Hash).Scan(ctx, &out.SessionID, &out.AccountID)
+		err := tx.only(ctx, familyHeld, []any{r.Hash}, &out.SessionID, &out.AccountID)
 		if err != nil {
 			return err
 		}
@@ -64,13 +96,6 @@ func (s *Store) RotateRefresh(ctx context.Context, r Rotation) (Rotated, error) 
 }
 
 func (s *Store) succeed(ctx context.Context, r Rotation) error {
-	if _, err := s.db.NewRaw(`UPDATE refresh_tokens SET rotated_at = clock_timestamp() WHERE token_hash = ?`, r.Hash).Exec(ctx); err != nil {
-		return err
-	}
-	_, err := s.db.NewRaw(`
-		INSERT INTO refresh_tokens (token_hash, session_id, expires_at)
-		SELECT ?, s.id, least(s.expires_at, now() + ? * interval '1 second')
-		FROM refresh_tokens r JOIN sessions s ON s.id = r.session_id WHERE r.token_hash = ?`,
-		r.Successor, seconds(r.Idle), r.Hash).Exec(ctx)
+	_, err := s.run(ctx, tokenRotated, r.Hash, r.Successor, seconds(r.Idle))
 	return err
 }

@@ -90,10 +90,6 @@ type NewSession struct {
 	RefreshIdle time.Duration
 	// Client is what the client calls its device.
 	Client account.ClientDevice
-	// Pending is how long the session waits for its second step, 0 when none is due. LiftSession gives it its TTL.
-	Pending time.Duration
-	// StepHash is the hash of the token that names a pending session to whoever finishes its second step by code.
-	StepHash []byte
 }
 
 // CreateSession inserts a session and its refresh token, records the login, and returns the session's times by the
@@ -103,28 +99,23 @@ func (s *Store) CreateSession(ctx context.Context, n NewSession) (account.Sessio
 		ID: n.ID, AccountID: n.AccountID, State: account.SessionActive, Method: n.Method, IP: n.IP, UserAgent: n.UserAgent,
 		Client: n.Client,
 	}
-	outcome, life := account.LoginSucceeded, n.TTL
-	if n.Pending > 0 {
-		out.State, outcome, life = account.SessionPending, account.LoginSecondStep, min(n.Pending, n.TTL)
-	}
-	err := s.db.NewRaw(`
+	err := s.only(ctx, `
 		WITH created AS (
-			INSERT INTO sessions
-				(id, account_id, method, ip_address, user_agent, expires_at, state, device_id, device_name, platform, step_hash)
-			VALUES (?0, ?1, ?2, ?3, ?4, now() + ?5 * interval '1 second', ?8, ?10, ?11, ?12, ?13)
+			INSERT INTO sessions (id, account_id, method, ip_address, user_agent, expires_at, device_id, device_name, platform)
+			VALUES ($1::uuid, $2::uuid, $3::text, $4::text, $5::text, now() + $6::float8 * interval '1 second', $9, $10, $11)
 			RETURNING id, created_at, last_active_at, auth_time, expires_at),
 		refresh AS (
 			INSERT INTO refresh_tokens (token_hash, session_id, expires_at)
-			SELECT ?6::bytea, id, now() + ?7 * interval '1 second' FROM created WHERE ?6::bytea IS NOT NULL),
+			SELECT $7::bytea, id, now() + $8::float8 * interval '1 second' FROM created WHERE $7::bytea IS NOT NULL),
 		history AS (
 			INSERT INTO login_history (account_id, method, outcome, ip_address, user_agent)
-			SELECT ?1, ?2, ?9, ?3, ?4 FROM created)
+			SELECT $2::uuid, $3::text, 'succeeded', $4::text, $5::text FROM created)
 		SELECT created_at, last_active_at, auth_time, expires_at FROM created`,
-		n.ID, n.AccountID, n.Method, nullable(n.IP), nullable(n.UserAgent), seconds(life), n.RefreshHash,
-		seconds(min(cmp.Or(n.RefreshIdle, n.TTL), n.TTL)), out.State, outcome,
-		nullable(n.Client.ID), n.Client.Name, n.Client.Platform, n.StepHash,
-	).Scan(ctx, &out.CreatedAt, &out.LastActiveAt, &out.AuthTime, &out.ExpiresAt)
-	return out, translate(err)
+		[]any{
+			n.ID, n.AccountID, n.Method, nullable(n.IP), nullable(n.UserAgent), seconds(n.TTL), n.RefreshHash,
+			seconds(min(cmp.Or(n.RefreshIdle, n.TTL), n.TTL)), nullable(n.Client.ID), n.Client.Name, n.Client.Platform,
+		}, &out.CreatedAt, &out.LastActiveAt, &out.AuthTime, &out.ExpiresAt)
+	return out, err
 }
 
 // RevokeSession ends a session of an account. It returns account.ErrNotFound when the account has no such live session.

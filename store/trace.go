@@ -77,13 +77,43 @@ func (statementTracer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.
 	span.End()
 }
 
-// bound reports whether a statement has its values beside it, as those have that this package hands to the pool itself.
-func bound(args []any) bool {
-	if len(args) == 0 {
-		return false
+// TraceBatchStart implements pgx.BatchTracer. Its statements are ours, with their values beside them.
+func (s statementTracer) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
+	if !trace.SpanFromContext(ctx).IsRecording() {
+		return ctx
 	}
-	_, ours := args[0].(pgx.QueryExecMode)
-	return ours
+	var all strings.Builder
+	for _, query := range data.Batch.QueuedQueries {
+		all.WriteString(strings.Join(strings.Fields(query.SQL), " ") + "; ")
+	}
+	text := all.String()
+	ctx, _ = s.tracer.Start(ctx, "BATCH", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+		attribute.String("db.system.name", "postgresql"), attribute.String("db.operation.name", "BATCH"),
+		attribute.Int("db.operation.batch.size", data.Batch.Len()),
+		attribute.String("db.query.text", text[:min(len(text), statementLimit)])))
+	return context.WithValue(ctx, startedKey{}, true)
+}
+
+// TraceBatchQuery implements pgx.BatchTracer.
+func (statementTracer) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+
+// TraceBatchEnd implements pgx.BatchTracer.
+func (s statementTracer) TraceBatchEnd(ctx context.Context, conn *pgx.Conn, data pgx.TraceBatchEndData) {
+	s.TraceQueryEnd(ctx, conn, pgx.TraceQueryEndData{Err: data.Err})
+}
+
+// bound reports whether a statement has its values beside it, as those have that this package hands to the driver itself.
+func bound(args []any) bool {
+	for _, arg := range args {
+		switch arg.(type) {
+		case pgx.QueryExecMode:
+			return true
+		case pgx.QueryResultFormatsByOID: // database/sql puts its own before ours
+		default:
+			return false
+		}
+	}
+	return false
 }
 
 // firstWord is the operation of a statement, in capitals.

@@ -1,0 +1,189 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/uptrace/bun"
+)
+
+// The hot statements are prepared: Postgres parses and plans each of them once per connection, where bun's texts, with their
+// values inside, are planned each time. They have $1 for their values, and casts where Postgres could not tell a type.
+
+// step is one statement of a transaction that goes to the database at once: no step builds on what another one has
+// answered, but each sees what those before it have done, and what others had committed when its turn came.
+type step struct {
+	query string
+	args  []any
+	// into gets the first row, decoded as by row; nil wants none.
+	into []any
+	// found says that there was a row, touched how many were written or returned.
+	found   bool
+	touched int64
+}
+
+// only reads the one row of a prepared statement into targets. It returns the error of no rows when there is none.
+func (s *Store) only(ctx context.Context, query string, args []any, targets ...any) error {
+	if tx, ok := s.db.(bun.Tx); ok {
+		return translate(tx.Tx.QueryRowContext(ctx, query, bindings(args)...).Scan(targets...))
+	}
+	return translate(retried(func() error {
+		return s.pool.QueryRow(ctx, query, bindings(args)...).Scan(targets...)
+	}))
+}
+
+// run executes a prepared statement and returns how many rows it has written.
+func (s *Store) run(ctx context.Context, query string, args ...any) (touched int64, err error) {
+	if tx, ok := s.db.(bun.Tx); ok {
+		res, err := tx.Tx.ExecContext(ctx, query, bindings(args)...)
+		if err != nil {
+			return 0, translate(err)
+		}
+		touched, err = res.RowsAffected()
+		return touched, translate(err)
+	}
+	err = retried(func() error {
+		tag, err := s.pool.Exec(ctx, query, bindings(args)...)
+		touched = tag.RowsAffected()
+		return err
+	})
+	return touched, translate(err)
+}
+
+// bindings has the driver prepare a statement and keep it. A uuid.UUID would travel as text, because it is a driver.Valuer.
+func bindings(args []any) []any {
+	return append([]any{pgx.QueryExecModeCacheStatement}, values(args)...)
+}
+
+func values(args []any) []any {
+	out := make([]any, len(args))
+	for i, arg := range args {
+		if id, ok := arg.(uuid.UUID); ok {
+			arg = pgtype.UUID{Bytes: id, Valid: true}
+		}
+		out[i] = arg
+	}
+	return out
+}
+
+// wireTries bounds how often something is sent that has not reached the database.
+const wireTries = 3
+
+// retried sends again what a connection that is gone has not even taken, as database/sql does.
+func retried(send func() error) error {
+	var err error
+	for range wireTries {
+		if err = send(); !pgconn.SafeToRetry(err) {
+			break
+		}
+	}
+	return err
+}
+
+// atOnce runs steps in one transaction and, unless the caller has one already, in one round trip. A transaction that waited for
+// another one which waited for it is run again.
+func (s *Store) atOnce(ctx context.Context, steps ...*step) error {
+	if tx, ok := s.db.(bun.Tx); ok {
+		for _, st := range steps {
+			if err := st.within(ctx, tx); err != nil {
+				return translate(err)
+			}
+		}
+		return nil
+	}
+	var err error
+	for range deadlockTries {
+		err = retried(func() error {
+			return s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return pipeline(ctx, conn.Conn(), steps) })
+		})
+		if !deadlocked(err) {
+			break
+		}
+	}
+	return translate(err)
+}
+
+// The codes of a prepared statement that does not fit the schema any more, or that the server has forgotten.
+const (
+	planOutdated     = "0A000"
+	statementUnknown = "26000"
+)
+
+func pipeline(ctx context.Context, conn *pgx.Conn, steps []*step) error {
+	err := sendSteps(ctx, conn, steps)
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || pg.Code != planOutdated && pg.Code != statementUnknown {
+		return err
+	}
+	// A migration came in between. Nothing was changed: the steps are one transaction.
+	if err := conn.DeallocateAll(ctx); err != nil {
+		return err
+	}
+	return sendSteps(ctx, conn, steps)
+}
+
+// sendSteps sends all steps before it reads an answer. Postgres takes what comes before a Sync message as one transaction.
+func sendSteps(ctx context.Context, conn *pgx.Conn, steps []*step) error {
+	batch := &pgx.Batch{}
+	for _, st := range steps {
+		// The pool's default is not to prepare, and a batch has no mode of its own. Prepared before, it costs nothing.
+		if _, err := conn.Prepare(ctx, st.query, st.query); err != nil {
+			return err
+		}
+		batch.Queue(st.query, values(st.args)...)
+	}
+	results := conn.SendBatch(ctx, batch)
+	for _, st := range steps {
+		if err := st.read(results); err != nil {
+			_ = results.Close()
+			return err
+		}
+	}
+	return results.Close()
+}
+
+func (st *step) read(results pgx.BatchResults) error {
+	st.found, st.touched = false, 0
+	rows, err := results.Query()
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	if st.found = rows.Next(); st.found && st.into != nil {
+		if err := rows.Scan(row(st.into)); err != nil {
+			return err
+		}
+	}
+	rows.Close()
+	st.touched = rows.CommandTag().RowsAffected()
+	return rows.Err()
+}
+
+// within runs the step in a transaction that the caller has.
+func (st *step) within(ctx context.Context, tx bun.Tx) error {
+	st.found, st.touched = false, 0
+	if st.into == nil {
+		res, err := tx.Tx.ExecContext(ctx, st.query, bindings(st.args)...)
+		if err == nil {
+			st.touched, err = res.RowsAffected()
+		}
+		st.found = st.touched > 0
+		return err
+	}
+	err := tx.Tx.QueryRowContext(ctx, st.query, bindings(st.args)...).Scan(st.into...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read a step: %w", err)
+	}
+	st.found, st.touched = true, 1
+	return nil
+}
