@@ -14,17 +14,17 @@ type Plan struct {
 	// ID is what clients name (a price id), Code what documents B and C show, Name what document A shows.
 	ID   string
 	Code string
-	Name string
+	Name string `json:",omitzero"`
 	// Family is what an account has at most one live subscription of.
 	Family          string
-	Free            bool
+	Free            bool `json:",omitzero"`
 	Price           Money
 	Interval        Interval
-	TrialDays       int
-	CreditsPerMonth int64
-	Features        []string
+	TrialDays       int      `json:",omitzero"`
+	CreditsPerMonth int64    `json:",omitzero"`
+	Features        []string `json:",omitzero"`
 	// Retired plans renew, and take no new subscribers.
-	Retired bool
+	Retired bool `json:",omitzero"`
 }
 
 // MainFamily is the family of plans that a plan without one belongs to, and the one that /me shows.

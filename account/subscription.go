@@ -44,30 +44,30 @@ type Subscription struct {
 	PeriodEnd   time.Time
 	// Anchor is what period ends are counted from.
 	Anchor   time.Time
-	TrialEnd *time.Time
+	TrialEnd *time.Time `json:",omitzero"`
 
 	// CancelAtPeriodEnd ends it with its period; CanceledAt is when that was asked for, EndedAt when it was over.
-	CancelAtPeriodEnd bool
-	CanceledAt        *time.Time
-	EndedAt           *time.Time
+	CancelAtPeriodEnd bool       `json:",omitzero"`
+	CanceledAt        *time.Time `json:",omitzero"`
+	EndedAt           *time.Time `json:",omitzero"`
 
 	// PausedAt is set while it is paused. The paid time that was left then goes on at the resumption, which comes by itself
 	// at ResumesAt if that is set.
-	PausedAt    *time.Time
-	ResumesAt   *time.Time
-	PauseReason PauseReason
+	PausedAt    *time.Time  `json:",omitzero"`
+	ResumesAt   *time.Time  `json:",omitzero"`
+	PauseReason PauseReason `json:",omitzero"`
 
 	// NextPlan takes over when the period ends.
-	NextPlan *Plan
+	NextPlan *Plan `json:",omitzero"`
 	// Upgrade is a dearer plan that takes over once its invoice is paid.
-	Upgrade *Plan
+	Upgrade *Plan `json:",omitzero"`
 
 	// Invoice is the open invoice, nil for none. Declines counts its attempts that were declined; FirstDeclineAt is the first.
-	Invoice        *Invoice
-	Declines       int
-	FirstDeclineAt *time.Time
+	Invoice        *Invoice   `json:",omitzero"`
+	Declines       int        `json:",omitzero"`
+	FirstDeclineAt *time.Time `json:",omitzero"`
 	// RetryAt is when the open invoice is tried again; nil means not before there is another method.
-	RetryAt *time.Time
+	RetryAt *time.Time `json:",omitzero"`
 
 	CreatedAt time.Time
 }
@@ -96,7 +96,7 @@ type Invoice struct {
 	// Attempt numbers the charge under way or to come, from 1. A charge whose outcome is unknown keeps its number.
 	Attempt   int
 	CreatedAt time.Time
-	PaidAt    *time.Time
+	PaidAt    *time.Time `json:",omitzero"`
 }
 
 // InvoiceReason says what an invoice is for.

@@ -32,7 +32,7 @@ const (
 type SendCodeInput struct {
 	ChallengeID uuid.UUID
 	Template    string
-	Channel     account.Channel
+	Channel     account.Channel `json:",omitzero"`
 }
 
 // step is the step of the flow that a code is sent in: one for each channel.
@@ -46,7 +46,7 @@ func (in SendCodeInput) step(channel account.Channel) string {
 // Delivered is how a delivery ended, and for a code when it expires.
 type Delivered struct {
 	State         DeliveryState
-	CodeExpiresAt time.Time
+	CodeExpiresAt time.Time `json:",omitzero"`
 }
 
 // SendCode stores the keyed hash of a challenge's code and sends the code. The code is derived from the challenge, so

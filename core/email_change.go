@@ -139,7 +139,7 @@ func (c *Core) openEmailChange(ctx context.Context, e account.EmailChange) error
 		WorkflowID: emailChangeFlow(e.AccountID), Workflow: workflows.EmailChangeWorkflow, Queue: durable.QueueFlows,
 		Input:  workflows.EmailChangeInput{AccountID: e.AccountID, Request: request},
 		Update: workflows.EmailChangeOpen, Arg: request,
-		Summary: "Change of email to " + account.MaskEmail(e.NewEmail), Details: "Asked for by its owner.",
+		Summary: "Change of email to " + account.MaskEmail(e.NewEmail),
 		// A guard against flows that no worker ever serves. Ten requests a day can keep one open for long.
 		ExecutionTimeout: emailChangeGuard,
 	}

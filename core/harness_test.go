@@ -42,7 +42,12 @@ func migrate(ctx context.Context, url string) error {
 
 func newWorld(t *testing.T) world {
 	t.Helper()
-	url := testkit.NewDatabase(t, migrate, store.MigrationFingerprint())
+	return newWorldAt(t, testkit.NewDatabase(t, migrate, store.MigrationFingerprint()))
+}
+
+// newWorldAt is newWorld on a database that is there.
+func newWorldAt(t *testing.T, url string) world {
+	t.Helper()
 	db, err := store.Open(store.Options{URL: url, Pool: 16, Application: "core-test", StatementTimeout: time.Minute})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })

@@ -181,7 +181,7 @@ func (c *Core) openPasswordChange(ctx context.Context, owner uuid.UUID, request 
 		WorkflowID: passwordChangeFlow(owner), Workflow: workflows.PasswordChangeWorkflow, Queue: durable.QueueFlows,
 		Input:  workflows.PasswordChangeInput{AccountID: owner, Request: request},
 		Update: workflows.PasswordChangeOpen, Arg: request,
-		Summary: "Code to " + masked, Details: "For account " + owner.String() + ".",
+		Summary: "Code to " + masked,
 		Attributes: []temporal.SearchAttributeUpdate{
 			durable.FlowKind.ValueSet("password"), durable.FlowStage.ValueSet("awaiting_proof"),
 			durable.AccountID.ValueSet(owner.String()), durable.NextActionAt.ValueSet(c.Clock.Now().Add(c.Policy.CodeTTL)),

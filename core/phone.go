@@ -134,7 +134,7 @@ func (c *Core) openPhone(ctx context.Context, owner, challenge uuid.UUID) error 
 		WorkflowID: phoneFlow(owner), Workflow: workflows.PhoneVerificationWorkflow, Queue: durable.QueueFlows,
 		Input:  workflows.PhoneInput{AccountID: owner, Request: request, Failover: c.Policy.PhoneFailover},
 		Update: workflows.PhoneOpen, Arg: request,
-		Summary: "Verification of a number", Details: "For account " + owner.String() + ".",
+		Summary: "Verification of a number",
 		Attributes: []temporal.SearchAttributeUpdate{
 			durable.FlowKind.ValueSet("phone"), durable.FlowStage.ValueSet("awaiting_proof"),
 			durable.AccountID.ValueSet(owner.String()), durable.NextActionAt.ValueSet(c.Clock.Now().Add(life)),

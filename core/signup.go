@@ -220,6 +220,7 @@ func (c *Core) tellOwner(ctx context.Context, by account.Caller, purpose account
 // openFlow starts or joins the sign-up of an address and returns the state of its newest code.
 func (c *Core) openFlow(ctx context.Context, kind account.SignupKind, email string, request workflows.SignupRequest) (workflows.SignupOpened, error) {
 	var out workflows.SignupOpened
+	request = request.Brief()
 	life := c.Policy.SignupTTL
 	if kind == account.SignupByRegister {
 		life = c.Policy.UnverifiedTTL
@@ -229,7 +230,7 @@ func (c *Core) openFlow(ctx context.Context, kind account.SignupKind, email stri
 		Input: workflows.SignupInput{Kind: kind, Request: request},
 		// The flow itself tells a repeated request by its challenge. A fixed update id would repeat a passing failure, too.
 		Update: workflows.SignupOpen, Arg: request,
-		Summary: "Sign-up of " + account.MaskEmail(email), Details: "Began by " + string(kind) + ".",
+		Summary: "Sign-up of " + account.MaskEmail(email),
 		Attributes: []temporal.SearchAttributeUpdate{
 			durable.FlowKind.ValueSet("signup"), durable.FlowStage.ValueSet("awaiting_proof"),
 			durable.NextActionAt.ValueSet(c.Clock.Now().Add(life)),

@@ -191,12 +191,12 @@ func TestCutWire(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	signed := w.member(t, "ada@example.com")
-	wire, through := newWire(t, w.url)
+	wire, through := testkit.NewWire(t, w.url)
 	s := openStore(t, through)
 	_, err := s.PrincipalBySession(t.Context(), signed.SessionID)
 	require.NoError(t, err)
 
-	wire.cut(true)
+	wire.Cut(true)
 	for range 5 {
 		_, err = s.PrincipalBySession(t.Context(), signed.SessionID)
 		require.ErrorIs(t, err, account.ErrUnavailable)
@@ -205,7 +205,7 @@ func TestCutWire(t *testing.T) {
 	}
 	require.ErrorIs(t, s.Ping(t.Context()), account.ErrUnavailable)
 
-	wire.mend()
+	wire.Mend()
 	_, err = s.PrincipalBySession(t.Context(), signed.SessionID)
 	require.NoError(t, err, "the first call after the fault is served")
 	require.NoError(t, s.RevokeSession(t.Context(), signed.AccountID, signed.SessionID, "logout"))

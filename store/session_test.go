@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/account"
+	"gatehouse/internal/testkit"
 	"gatehouse/store"
 )
 
@@ -211,7 +212,7 @@ func TestMeIsOneStatement(t *testing.T) {
 
 func requireOneStatement(t *testing.T, w world, read func(s *store.Store) error) {
 	t.Helper()
-	wire, through := newWire(t, w.url)
+	wire, through := testkit.NewWire(t, w.url)
 	s, err := store.Open(store.Options{URL: through, Pool: 2})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.Close() })
@@ -221,13 +222,13 @@ func requireOneStatement(t *testing.T, w world, read func(s *store.Store) error)
 	}
 
 	const calls = 50
-	parses, runs, turns := wire.parses.Load(), wire.runs.Load(), wire.turns.Load()
+	parses, runs, turns := wire.Parses.Load(), wire.Runs.Load(), wire.Turns.Load()
 	for range calls {
 		require.NoError(t, read(s))
 	}
-	require.Equal(t, int64(calls), wire.runs.Load()-runs, "one statement each")
-	require.Equal(t, int64(calls), wire.turns.Load()-turns, "one round trip each")
-	require.LessOrEqual(t, wire.parses.Load()-parses, int64(1), "prepared before")
+	require.Equal(t, int64(calls), wire.Runs.Load()-runs, "one statement each")
+	require.Equal(t, int64(calls), wire.Turns.Load()-turns, "one round trip each")
+	require.LessOrEqual(t, wire.Parses.Load()-parses, int64(1), "prepared before")
 }
 
 func TestMeReadsIndexesOnly(t *testing.T) {

@@ -29,12 +29,28 @@ type SignupInput struct {
 	Request SignupRequest
 }
 
-// SignupRequest asks for a code under a fresh ChallengeID; repeating the id changes nothing. AccountID is set when an
+// SignupRequest asks for a code under a fresh ChallengeID, or none for the attempt's own; repeating the id changes nothing. AccountID is set when an
 // unverified account exists already.
 type SignupRequest struct {
 	AttemptID   uuid.UUID `json:",omitzero"`
 	ChallengeID uuid.UUID `json:",omitzero"`
 	AccountID   uuid.UUID `json:",omitzero"`
+}
+
+// Brief leaves out the ChallengeID of a first request, which is its attempt's: the id goes into a history with the start and
+// with the update.
+func (r SignupRequest) Brief() SignupRequest {
+	if r.ChallengeID == r.AttemptID {
+		r.ChallengeID = uuid.Nil
+	}
+	return r
+}
+
+func (r SignupRequest) whole() SignupRequest {
+	if r.ChallengeID == uuid.Nil {
+		r.ChallengeID = r.AttemptID
+	}
+	return r
 }
 
 // SignupOpened tells which account and session the request made (B02). Its code is on its way, or will be: when the
@@ -68,8 +84,9 @@ type SignupDone struct {
 // One execution per address and kind. Another request for the same address joins it, and gets a new code. At ten codes
 // a day (account.Policy) and seven days a run stays far below the size from which it had to continue as new.
 func Signup(ctx workflow.Context, in SignupInput) error {
+	first := in.Request.whole()
 	s := &signup{
-		kind: in.Kind, owed: &in.Request, opened: map[uuid.UUID]signupAnswer{}, mutex: workflow.NewMutex(ctx),
+		kind: in.Kind, owed: &first, opened: map[uuid.UUID]signupAnswer{}, mutex: workflow.NewMutex(ctx),
 		log: workflow.GetLogger(ctx), stage: stageAwaitingProof,
 	}
 	return play(ctx, s)
@@ -176,6 +193,7 @@ func (s *signup) answerOpen(ctx workflow.Context, req SignupRequest) (SignupOpen
 	if s.kind == account.SignupTaken {
 		return SignupOpened{}, nil // one mail is on its way, and the answer that of any other address
 	}
+	req = req.whole()
 	out, err := s.open(ctx, req, briefly)
 	if err == nil || !passing(err) {
 		return out, err

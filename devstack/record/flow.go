@@ -76,7 +76,7 @@ type story struct {
 	// open and proceed are updates. Without open the flow is only started.
 	open, proceed         string
 	input, request, proof func(first, newest uuid.UUID) any
-	summary, details      string
+	summary               string
 	attributes            []temporal.SearchAttributeUpdate
 }
 
@@ -96,7 +96,7 @@ func (f *flow) ask(ctx context.Context) error {
 		WorkflowID: f.id, Workflow: f.workflow, Queue: durable.QueueFlows,
 		Input:  f.input(f.first, f.newest),
 		Update: f.open, Arg: f.request(f.first, f.newest),
-		Summary: f.summary, Details: f.details,
+		Summary:    f.summary,
 		Attributes: f.starting(), ExecutionTimeout: guard,
 	}, nil)
 }

@@ -279,7 +279,7 @@ func signup(kind account.SignupKind) story {
 		if kind == account.SignupTaken {
 			r.AccountID = owner
 		}
-		return r
+		return r.Brief()
 	}
 	return story{
 		noun: "signup", workflow: workflows.SignupWorkflow, open: workflows.SignupOpen, proceed: workflows.SignupProceed,
@@ -288,7 +288,7 @@ func signup(kind account.SignupKind) story {
 		},
 		request: func(first, newest uuid.UUID) any { return request(first, newest) },
 		proof:   func(_, newest uuid.UUID) any { return workflows.SignupProof{ChallengeID: newest} },
-		summary: "Sign-up of " + masked, details: "Began by " + string(kind) + ".",
+		summary: "Sign-up of " + masked,
 		attributes: []temporal.SearchAttributeUpdate{
 			durable.FlowStage.ValueSet("awaiting_proof"), durable.NextActionAt.ValueSet(account.SystemClock{}.Now().Add(long)),
 		},
@@ -304,7 +304,7 @@ func phone() story {
 		},
 		request: func(_, newest uuid.UUID) any { return workflows.PhoneRequest{ChallengeID: newest} },
 		proof:   func(_, newest uuid.UUID) any { return workflows.PhoneProof{ChallengeID: newest} },
-		summary: "Verification of a number", details: "For " + masked,
+		summary: "Verification of a number",
 		attributes: []temporal.SearchAttributeUpdate{
 			durable.FlowStage.ValueSet("awaiting_proof"), durable.AccountID.ValueSet(owner.String()),
 			durable.NextActionAt.ValueSet(account.SystemClock{}.Now().Add(long)),
@@ -321,7 +321,7 @@ func moving() story {
 		},
 		request: func(_, newest uuid.UUID) any { return workflows.EmailChangeRequest{ChangeID: newest} },
 		proof:   func(_, newest uuid.UUID) any { return workflows.SignupProof{ChallengeID: newest} },
-		summary: "Change of email to " + masked, details: "Asked for by its owner.",
+		summary: "Change of email to " + masked,
 		attributes: []temporal.SearchAttributeUpdate{
 			durable.FlowStage.ValueSet("awaiting_proof"), durable.AccountID.ValueSet(owner.String()),
 			durable.NextActionAt.ValueSet(account.SystemClock{}.Now().Add(long)),

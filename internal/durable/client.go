@@ -6,6 +6,7 @@ package durable
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -107,9 +108,8 @@ type Ask struct {
 	// UpdateID makes a repetition safe: the same id gets the first outcome, failures included, and also from the latest
 	// closed run. Empty means a fresh one. Never a constant.
 	UpdateID string
-	// Summary (a line) and Details (Markdown) show in the Temporal UI for the life of the flow, encrypted at rest.
+	// Summary is a line that shows in the Temporal UI for the life of the flow, encrypted at rest.
 	Summary string
-	Details string
 	// Attributes are the first search attributes, in the clear.
 	Attributes []temporal.SearchAttributeUpdate
 	// ExecutionTimeout ends a flow that no worker ever served. Zero means never.
@@ -139,7 +139,6 @@ func (c *Client) Ask(ctx context.Context, a Ask, out any) error {
 			WorkflowIDReusePolicy:    cmp.Or(a.Reuse, enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE),
 			TypedSearchAttributes:    temporal.NewSearchAttributes(a.Attributes...),
 			StaticSummary:            a.Summary,
-			StaticDetails:            a.Details,
 		}, a.Workflow, arguments(a.Input)...)
 		handle, err := c.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
 			StartWorkflowOperation: start,
@@ -279,11 +278,15 @@ func unlessLost(ctx context.Context, send func() error) error {
 	}
 }
 
+// freshID is an id that no other update of a flow has. Histories repeat it four times, so it is as short as a flow of two
+// thousand updates allows; the SDK's own is a UUID.
+func freshID() string { return rand.Text()[:16] }
+
 func update(workflowID, name, id string, arg any) client.UpdateWorkflowOptions {
 	return client.UpdateWorkflowOptions{
 		WorkflowID:   workflowID,
 		UpdateName:   name,
-		UpdateID:     id,
+		UpdateID:     cmp.Or(id, freshID()),
 		Args:         arguments(arg),
 		WaitForStage: client.WorkflowUpdateStageCompleted,
 	}

@@ -189,7 +189,7 @@ func TestAskSaysWhatItMeans(t *testing.T) {
 	require.NoError(t, c.Ask(t.Context(), durable.Ask{
 		WorkflowID: "signup/abc", Workflow: "Signup", Queue: durable.QueueFlows, Input: body{"input " + marker},
 		Update: "begin", UpdateID: "idem:1", Arg: body{"arg " + marker},
-		Summary: "sign-up " + marker, Details: "details " + marker,
+		Summary:          "sign-up " + marker,
 		Attributes:       []temporal.SearchAttributeUpdate{durable.FlowKind.ValueSet("signup")},
 		ExecutionTimeout: time.Hour,
 	}, &out))
@@ -210,7 +210,7 @@ func TestAskSaysWhatItMeans(t *testing.T) {
 
 	for _, encrypted := range []*commonpb.Payload{
 		f.started.GetInput().GetPayloads()[0], f.updated.GetRequest().GetInput().GetArgs().GetPayloads()[0],
-		f.started.GetUserMetadata().GetSummary(), f.started.GetUserMetadata().GetDetails(),
+		f.started.GetUserMetadata().GetSummary(),
 	} {
 		require.Equal(t, f.keys.KeyID(), keyID(encrypted))
 	}
@@ -228,7 +228,10 @@ func TestAskKeepsChosenPoliciesAndOmitsNothings(t *testing.T) {
 	require.Equal(t, enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE, f.started.GetWorkflowIdReusePolicy())
 	require.Empty(t, f.started.GetInput().GetPayloads())
 	require.Empty(t, f.updated.GetRequest().GetInput().GetArgs().GetPayloads())
-	require.NotEmpty(t, f.updated.GetRequest().GetMeta().GetUpdateId(), "a fresh one")
+	first := f.updated.GetRequest().GetMeta().GetUpdateId()
+	require.Len(t, first, 16, "a fresh one, and short: histories repeat it")
+	require.NoError(t, c.Ask(t.Context(), durable.Ask{WorkflowID: "sub/1", Workflow: "Subscription", Queue: durable.QueueFlows, Update: "begin"}, nil))
+	require.NotEqual(t, first, f.updated.GetRequest().GetMeta().GetUpdateId())
 }
 
 func TestAnswersOfTheFlow(t *testing.T) {

@@ -171,7 +171,7 @@ func keysIn(ctx context.Context, in proto.Message, found map[string]bool) error 
 		Visitor: func(_ *proxy.VisitPayloadsContext, payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
 			for _, p := range payloads {
 				if string(p.GetMetadata()[converter.MetadataEncoding]) == encryptedEncoding {
-					found[string(p.GetMetadata()[metadataKeyID])] = true
+					found[keyOf(p)] = true
 				}
 			}
 			return payloads, nil

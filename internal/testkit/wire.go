@@ -1,4 +1,4 @@
-package store_test
+package testkit
 
 import (
 	"encoding/binary"
@@ -12,13 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// wire stands between a store and Postgres. It counts what the store asks, as it goes over the connection, and can cut all
+// Wire stands between a store and Postgres. It counts what the store asks, as it goes over the connection, and can cut all
 // connections at once.
-type wire struct {
+type Wire struct {
+	// Parses counts statements to be parsed, Runs the executions asked for, Turns the waits for an answer.
+	Parses, Runs, Turns atomic.Int64
+
 	listener net.Listener
 	server   string
-	// parses counts statements to be parsed, runs the executions asked for, turns the waits for an answer.
-	parses, runs, turns atomic.Int64
 
 	mutex sync.Mutex
 	open  map[net.Conn]bool
@@ -26,25 +27,25 @@ type wire struct {
 	work  sync.WaitGroup
 }
 
-// newWire returns the wire and the URL of the database through it.
-func newWire(t *testing.T, database string) (*wire, string) {
+// NewWire returns the wire and the URL of the database through it.
+func NewWire(t testing.TB, database string) (wire *Wire, through string) {
 	t.Helper()
 	u, err := url.Parse(database)
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	w := &wire{listener: l, server: u.Host, open: map[net.Conn]bool{}}
+	w := &Wire{listener: l, server: u.Host, open: map[net.Conn]bool{}}
 	u.Host = l.Addr().String()
 	w.work.Go(w.serve)
 	t.Cleanup(func() {
 		_ = l.Close()
-		w.cut(true)
+		w.Cut(true)
 		w.work.Wait()
 	})
 	return w, u.String()
 }
 
-func (w *wire) serve() {
+func (w *Wire) serve() {
 	for {
 		client, err := w.listener.Accept()
 		if err != nil {
@@ -59,7 +60,7 @@ func (w *wire) serve() {
 	}
 }
 
-func (w *wire) keep(conns ...net.Conn) bool {
+func (w *Wire) keep(conns ...net.Conn) bool {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	for _, c := range conns {
@@ -72,8 +73,8 @@ func (w *wire) keep(conns ...net.Conn) bool {
 	return !w.down
 }
 
-// cut resets every connection; while down, new ones are refused.
-func (w *wire) cut(down bool) {
+// Cut resets every connection; while down, new ones are refused.
+func (w *Wire) Cut(down bool) {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	w.down = down
@@ -86,13 +87,14 @@ func (w *wire) cut(down bool) {
 	}
 }
 
-func (w *wire) mend() {
+// Mend lets connections through again.
+func (w *Wire) Mend() {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	w.down = false
 }
 
-func (w *wire) relay(client, server net.Conn) {
+func (w *Wire) relay(client, server net.Conn) {
 	w.work.Go(func() {
 		_, _ = io.Copy(client, server)
 		_ = client.Close()
@@ -107,7 +109,7 @@ func (w *wire) relay(client, server net.Conn) {
 }
 
 // pass hands one message of the client on (PostgreSQL's frontend protocol 3).
-func (w *wire) pass(client io.Reader, server io.Writer, typed int) error {
+func (w *Wire) pass(client io.Reader, server io.Writer, typed int) error {
 	head := make([]byte, typed+4)
 	if _, err := io.ReadFull(client, head); err != nil {
 		return err
@@ -115,14 +117,14 @@ func (w *wire) pass(client io.Reader, server io.Writer, typed int) error {
 	if typed == 1 {
 		switch head[0] {
 		case 'P':
-			w.parses.Add(1)
+			w.Parses.Add(1)
 		case 'E':
-			w.runs.Add(1)
+			w.Runs.Add(1)
 		case 'S':
-			w.turns.Add(1)
+			w.Turns.Add(1)
 		case 'Q':
-			w.runs.Add(1)
-			w.turns.Add(1)
+			w.Runs.Add(1)
+			w.Turns.Add(1)
 		}
 	}
 	if _, err := server.Write(head); err != nil {

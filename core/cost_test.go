@@ -1,0 +1,82 @@
+package core
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/account"
+	"gatehouse/internal/testkit"
+	"gatehouse/store"
+)
+
+// What an operation costs the database: statements, BEGIN and COMMIT among them, and waits for an answer. Whoever makes one of
+// these grow says here why. docs/performance-writes.md shows the table.
+func TestCost(t *testing.T) {
+	t.Parallel()
+	wire, through := testkit.NewWire(t, testkit.NewDatabase(t, migrate, store.MigrationFingerprint()))
+	w := newWorldAt(t, through)
+	w.Policy.CodeTTL, w.Policy.SignupTTL, w.Policy.SendGap, w.Policy.SendsPerHour, w.Policy.SendsPerDay = time.Hour, time.Hour, time.Minute, 5, 10
+	w.member(t, "ada@example.com")
+	in, by := w.login(t, "ada@example.com")
+	made, err := w.CreateAPIKey(t.Context(), by, CreateAPIKeyInput{Name: "ci", Scopes: []string{"account:read"}})
+	require.NoError(t, err)
+
+	refresh := in.RefreshToken
+	ops := []struct {
+		name              string
+		statements, turns int64
+		call              func(ctx context.Context) error
+	}{
+		{"count a request against its limit", 1, 1, func(ctx context.Context) error {
+			return w.Allow(ctx, account.LimitLogin, client.IP)
+		}},
+		{"know who calls, by token", 1, 1, func(ctx context.Context) error {
+			_, err := w.Authenticate(ctx, w.shown(in.AccessToken))
+			return err
+		}},
+		{"know who calls, by API key", 1, 1, func(ctx context.Context) error {
+			_, err := w.Authenticate(ctx, w.shown(made.Secret))
+			return err
+		}},
+		// Credentials, delay, and in one transaction: lock, session, principal.
+		{"login", 5, 3, func(ctx context.Context) error {
+			_, err := w.Login(ctx, client, LoginInput{Identifier: "ada@example.com", Password: ownPassword, WithRefresh: true})
+			return err
+		}},
+		{"login, wrong password", 3, 3, func(ctx context.Context) error {
+			_, err := w.Login(ctx, client, LoginInput{Identifier: uuid.NewString() + "@example.com", Password: "wrong"})
+			require.ErrorIs(t, err, account.ErrInvalidCredentials)
+			return nil
+		}},
+		// In one transaction: lock, rotation, principal.
+		{"refresh", 3, 1, func(ctx context.Context) error {
+			out, err := w.Refresh(ctx, client, RefreshInput{Token: refresh})
+			refresh = out.RefreshToken
+			return err
+		}},
+		{"list the sessions", 1, 1, func(ctx context.Context) error {
+			_, err := w.Sessions(ctx, by, None{})
+			return err
+		}},
+	}
+	for _, op := range ops {
+		for range 3 { // prepares
+			require.NoError(t, op.call(t.Context()), op.name)
+		}
+		least := func() (statements, turns int64) {
+			statements, turns = wire.Runs.Load(), wire.Turns.Load()
+			require.NoError(t, op.call(t.Context()), op.name)
+			return wire.Runs.Load() - statements, wire.Turns.Load() - turns
+		}
+		statements, turns := least()
+		if s, n := least(); n < turns { // another connection had to prepare
+			statements, turns = s, n
+		}
+		require.Equal(t, op.statements, statements, "statements: "+op.name)
+		require.Equal(t, op.turns, turns, "round trips: "+op.name)
+	}
+}
