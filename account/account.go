@@ -126,14 +126,20 @@ const (
 	SessionPending SessionState = "pending"
 )
 
-// Principal is who is calling, as one query returned it: the account with what /me shows, and either a session or an
-// API key with its implicit session.
+// Principal is who is calling, as one query returned it: the account, and either a session or an API key with its implicit
+// session.
 type Principal struct {
-	Account      Account
+	Account Account
+	// Wallet is nil where nobody asked for it.
+	*Wallet
+	Session *Session
+	APIKey  *APIKey
+}
+
+// Wallet is what an account has to spend, and the plan it has it from.
+type Wallet struct {
 	Credits      Credits
 	Subscription Entitlement
-	Session      *Session
-	APIKey       *APIKey
 }
 
 // Can reports whether the credential carries scope. Sessions carry every scope.

@@ -84,17 +84,19 @@ func somebody() account.Principal {
 			},
 			CreatedAt: moment, UpdatedAt: moment.Add(time.Hour),
 		},
-		Credits: account.Credits{
-			Balance: 1500, PayAsYouGo: 750, LastResetAt: moment, NextResetAt: moment.AddDate(0, 1, 0), TotalUsed: 3250,
-			TotalPurchased: 750, DiscountEligible: true, DiscountActive: true,
-			MultiplierByAction: map[string]float64{
-				"default": 5.5, "speech_translation": 55, "translation": 27.5, "voice_cloning": 5.5, "voice_conversion": 16.5,
+		Wallet: &account.Wallet{
+			Credits: account.Credits{
+				Balance: 1500, PayAsYouGo: 750, LastResetAt: moment, NextResetAt: moment.AddDate(0, 1, 0), TotalUsed: 3250,
+				TotalPurchased: 750, DiscountEligible: true, DiscountActive: true,
+				MultiplierByAction: map[string]float64{
+					"default": 5.5, "speech_translation": 55, "translation": 27.5, "voice_cloning": 5.5, "voice_conversion": 16.5,
+				},
 			},
-		},
-		Subscription: account.Entitlement{
-			ID:     new("sub_1"),
-			Plan:   account.Plan{ID: "price_1", Code: "starter", Name: "Starter", CreditsPerMonth: 2000},
-			Status: "active", PeriodStart: moment, PeriodEnd: new(moment.AddDate(0, 2, 0)), CancelAt: new(moment.AddDate(0, 3, 0)),
+			Subscription: account.Entitlement{
+				ID:     new("sub_1"),
+				Plan:   account.Plan{ID: "price_1", Code: "starter", Name: "Starter", CreditsPerMonth: 2000},
+				Status: "active", PeriodStart: moment, PeriodEnd: new(moment.AddDate(0, 2, 0)), CancelAt: new(moment.AddDate(0, 3, 0)),
+			},
 		},
 		Session: &account.Session{
 			ID: sessionID, AccountID: accountID, State: account.SessionActive, Method: "password", IP: "192.168.1.100",
@@ -255,7 +257,11 @@ func (f *fakeCore) Authenticate(_ context.Context, shown core.Credential) (accou
 	case shown.Bearer != "" && shown.APIKey != "":
 		return account.Principal{}, account.ErrAmbiguousCredentials
 	case shown.Bearer == goodToken, shown.AllowKeys && (shown.APIKey == goodKey || shown.Bearer == goodKey):
-		return f.principal, nil
+		p := f.principal
+		if !shown.Wallet {
+			p.Wallet = nil
+		}
+		return p, nil
 	}
 	return account.Principal{}, account.ErrUnauthorized
 }

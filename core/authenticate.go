@@ -23,6 +23,8 @@ type Credential struct {
 	APIKey string
 	// AllowKeys accepts API keys, as Bearer or X-API-Key (documents A and C).
 	AllowKeys bool
+	// Wallet asks for the account's wallet, too.
+	Wallet bool
 	// IP and UserAgent are where it came from, for the implicit session of a key (contract X06).
 	IP        netip.Addr
 	UserAgent string
@@ -47,7 +49,7 @@ func (c *Core) Authenticate(ctx context.Context, cred Credential) (account.Princ
 		}
 		bearer, err = c.byKey(ctx, cred, cred.Bearer)
 	} else {
-		bearer, err = c.byToken(ctx, cred.Bearer)
+		bearer, err = c.byToken(ctx, cred)
 	}
 	if err != nil || apiKey == "" {
 		return bearer, err
@@ -63,12 +65,16 @@ func (c *Core) Authenticate(ctx context.Context, cred Credential) (account.Princ
 	return bearer, nil
 }
 
-func (c *Core) byToken(ctx context.Context, token string) (account.Principal, error) {
-	session, err := c.Tokens.Session(token)
+func (c *Core) byToken(ctx context.Context, cred Credential) (account.Principal, error) {
+	session, err := c.Tokens.Session(cred.Bearer)
 	if err != nil {
 		return account.Principal{}, account.ErrUnauthorized.Because(err)
 	}
-	p, err := c.Store.PrincipalBySession(ctx, session)
+	read := c.Store.CallerBySession
+	if cred.Wallet {
+		read = c.Store.PrincipalBySession
+	}
+	p, err := read(ctx, session)
 	if err != nil {
 		return account.Principal{}, unauthorized(err)
 	}
@@ -90,7 +96,11 @@ func (c *Core) byKey(ctx context.Context, cred Credential, key string) (account.
 		return account.Principal{}, account.ErrUnauthorized
 	}
 	service := strings.HasPrefix(key, secret.ServiceKeyPrefix)
-	p, err := c.Store.PrincipalByKey(ctx, c.Keys.TokenHash(APIKeyHash, key), service)
+	read := c.Store.CallerByKey
+	if cred.Wallet {
+		read = c.Store.PrincipalByKey
+	}
+	p, err := read(ctx, c.Keys.TokenHash(APIKeyHash, key), service)
 	if err != nil {
 		return p, unauthorized(err)
 	}
@@ -132,7 +142,9 @@ func unauthorized(err error) error {
 }
 
 func withMultipliers(p account.Principal) account.Principal {
-	p.Credits.MultiplierByAction = account.CreditMultipliers
+	if p.Wallet != nil {
+		p.Credits.MultiplierByAction = account.CreditMultipliers
+	}
 	return p
 }
 

@@ -14,40 +14,15 @@ import (
 
 const keyColumns = `k.id, k.account_id, k.name, k.scopes, k.is_service, k.created_at, k.last_used_at`
 
-const keyPrincipalQuery = `
-	SELECT ` + keyColumns + `, s.id IS NOT NULL, coalesce(s.id, k.id), a.id, coalesce(s.state, 'active'),
-		coalesce(s.method, ''), s.device_info, coalesce(s.ip_address, ''), coalesce(s.user_agent, ''),
-		coalesce(s.device_id, ''), s.device_name, s.platform, coalesce(s.created_at, k.created_at),
-		coalesce(s.last_active_at, k.created_at), coalesce(s.auth_time, k.created_at), s.factor_at,
-		coalesce(s.expires_at, k.created_at), now(), ` + principalColumns + `
-	FROM api_keys k JOIN accounts a ON a.id = k.account_id` + principalJoins + `
-	LEFT JOIN sessions s ON s.api_key_id = k.id AND ` + sessionLive + `
-	WHERE k.key_hash = $1 AND k.revoked_at IS NULL AND ` + accountUsable
-
 const serviceKeyQuery = `SELECT ` + keyColumns + ` FROM api_keys k WHERE k.key_hash = $1 AND k.revoked_at IS NULL AND k.is_service`
 
-func keyTargets(k *account.APIKey) []any {
-	return []any{&k.ID, &k.AccountID, &k.Name, &k.Scopes, &k.Service, &k.CreatedAt, &k.LastUsedAt}
+func keyTargets(to []any, k *account.APIKey) []any {
+	return append(to, &k.ID, &k.AccountID, &k.Name, &k.Scopes, &k.Service, &k.CreatedAt, &k.LastUsedAt)
 }
 
-// PrincipalByKey returns who an API key belongs to, with the key's implicit session if it has one (contract X06); a
-// service key belongs to nobody and carries an empty account. It returns account.ErrNotFound when the key is unknown or
-// revoked, or its account may not be used.
-func (s *Store) PrincipalByKey(ctx context.Context, keyHash []byte, service bool) (account.Principal, error) {
+func (s *Store) serviceKey(ctx context.Context, keyHash []byte) (account.Principal, error) {
 	p := account.Principal{APIKey: &account.APIKey{}}
-	if service {
-		err := s.pool.QueryRow(ctx, serviceKeyQuery, pgx.QueryExecModeCacheStatement, keyHash).Scan(row(keyTargets(p.APIKey)))
-		return p, translate(err)
-	}
-	var session account.Session
-	var used bool
-	targets := append(keyTargets(p.APIKey), &used)
-	targets = append(targets, sessionTargets(&session)...)
-	targets = append(targets, principalTargets(&p)...)
-	err := s.pool.QueryRow(ctx, keyPrincipalQuery, pgx.QueryExecModeCacheStatement, keyHash).Scan(row(targets))
-	if used {
-		p.Session = &session
-	}
+	err := s.pool.QueryRow(ctx, serviceKeyQuery, pgx.QueryExecModeCacheStatement, keyHash).Scan(row(keyTargets(nil, p.APIKey)))
 	return p, translate(err)
 }
 
@@ -80,7 +55,7 @@ func (s *Store) UseKey(ctx context.Context, u KeyUse) (account.Session, error) {
 			last_active_at = now(), expires_at = now() + ?4 * interval '1 second'
 		RETURNING `+sessionColumns,
 		u.KeyID, seconds(u.Gap), nullable(u.IP), nullable(u.UserAgent), seconds(u.SessionTTL)).
-		Scan(ctx, sessionTargets(&out)...)
+		Scan(ctx, sessionTargets(nil, &out)...)
 	return out, translate(err)
 }
 
@@ -156,7 +131,7 @@ func (s *Store) keys(ctx context.Context, query string, args ...any) ([]account.
 	}
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (account.APIKey, error) {
 		var k account.APIKey
-		err := row.Scan(keyTargets(&k)...)
+		err := row.Scan(keyTargets(nil, &k)...)
 		return k, err
 	})
 	return found, translate(err)

@@ -114,15 +114,18 @@ func (s *Store) OpenSession(ctx context.Context, n NewSession, g Gate) (account.
 	return out, account.SecondStep(due), err
 }
 
+const newPrincipal = `SELECT ` + sessionColumns + `, ` + accountColumns + walletColumns + sessionFrom + walletJoins + `
+	WHERE s.id = $1` + sessionWhere
+
 // Enter is OpenSession for a login by password, all of it in one round trip: the password is still the one that was compared,
 // wrong ones are forgotten, and the principal of the new session comes back. A change of the password waits and ends the
 // session, or there is none. It returns account.ErrNotFound when the account may not be used, or has another password.
 func (s *Store) Enter(ctx context.Context, e Entry) (account.Principal, account.SecondStep, error) {
 	var out account.Session
 	var due string
-	p := account.Principal{Session: &account.Session{}}
+	var p account.Principal
 	held, opened := e.open(&out, &due)
-	read := &step{query: sessionPrincipalQuery, args: []any{e.Session.ID}, into: append(sessionTargets(p.Session), principalTargets(&p)...)}
+	read := &step{query: newPrincipal, args: []any{e.Session.ID}, into: wholePrincipal(&p)}
 	err := s.atOnce(ctx, held, opened, read)
 	if err == nil && (!opened.found || !read.found) {
 		err = errNoRows
@@ -130,5 +133,5 @@ func (s *Store) Enter(ctx context.Context, e Entry) (account.Principal, account.
 	if err != nil {
 		return account.Principal{}, account.StepNone, err
 	}
-	return p, account.SecondStep(due), nil
+	return p, account.SecondStep(due), s.namePlan(ctx, &p)
 }

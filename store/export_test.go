@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -9,7 +10,10 @@ import (
 )
 
 // What the tests look at from inside.
-const SessionPrincipalQuery = sessionPrincipalQuery
+var (
+	PrincipalQueries = slices.Concat(callerBySession.texts, principalBySession.texts, callerByKey.texts, principalByKey.texts)
+	GroupLimit       = groupLimit
+)
 
 var Translate = translate
 

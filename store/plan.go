@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
@@ -88,4 +90,38 @@ func (s *Store) putPlan(ctx context.Context, p account.Plan) error {
 		p.ID, p.Code, p.Name, p.Family, p.Free, p.Price.Amount, p.Price.Currency, p.Interval.Unit, p.Interval.Count,
 		p.TrialDays, p.CreditsPerMonth, pgdialect.Array(p.Features), p.Retired).Exec(ctx)
 	return translate(err)
+}
+
+// catalogueAge is how old the names and credits of plans may be that reads of accounts show. Which plan somebody has is read
+// every time.
+const catalogueAge = time.Second
+
+// catalogue spares those reads the join: there are few plans, and they hardly ever change.
+type catalogue struct {
+	mu    sync.Mutex
+	read  time.Time
+	plans map[string]account.Plan
+}
+
+// plan returns a plan, retired or not. That one is missing is an internal error: subscriptions refer to plans.
+func (c *catalogue) plan(ctx context.Context, s *Store, id string) (account.Plan, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := account.SystemClock{}.Now()
+	if found, ok := c.plans[id]; ok && now.Sub(c.read) < catalogueAge {
+		return found, nil
+	}
+	all, err := s.Plans(ctx)
+	if err != nil {
+		return account.Plan{}, err
+	}
+	c.plans, c.read = make(map[string]account.Plan, len(all)), now
+	for _, p := range all {
+		c.plans[p.ID] = p
+	}
+	found, ok := c.plans[id]
+	if !ok {
+		return account.Plan{}, fmt.Errorf("plan %s is not in the catalogue", id)
+	}
+	return found, nil
 }

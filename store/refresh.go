@@ -39,16 +39,16 @@ const tokenRotated = `
 	SELECT $2::bytea, session_id, least(expires_at, now() + $3::float8 * interval '1 second') FROM used`
 
 const refreshedPrincipal = `
-	SELECT ` + sessionColumns + `, ` + principalColumns + `
-	FROM refresh_tokens r JOIN sessions s ON s.id = r.session_id JOIN accounts a ON a.id = s.account_id` + principalJoins + `
+	SELECT ` + sessionColumns + `, ` + accountColumns + walletColumns + `
+	FROM refresh_tokens r JOIN sessions s ON s.id = r.session_id JOIN accounts a ON a.id = s.account_id` + walletJoins + `
 	WHERE r.token_hash = $1 AND s.api_key_id IS NULL AND ` + sessionLive + ` AND ` + accountUsable
 
 // FirstUse is RotateRefresh for a token that was not used before, all of it in one round trip. It returns whose the token is,
 // and account.ErrNotFound for any other token, which it leaves alone: RotateRefresh tells what that means.
 func (s *Store) FirstUse(ctx context.Context, r Rotation) (account.Principal, error) {
-	p := account.Principal{Session: &account.Session{}}
+	var p account.Principal
 	rotated := &step{query: tokenRotated, args: []any{r.Hash, r.Successor, seconds(r.Idle)}}
-	read := &step{query: refreshedPrincipal, args: []any{r.Successor}, into: append(sessionTargets(p.Session), principalTargets(&p)...)}
+	read := &step{query: refreshedPrincipal, args: []any{r.Successor}, into: wholePrincipal(&p)}
 	err := s.atOnce(ctx, &step{query: familyHeld, args: []any{r.Hash}}, rotated, read)
 	switch {
 	case err != nil:
@@ -56,7 +56,7 @@ func (s *Store) FirstUse(ctx context.Context, r Rotation) (account.Principal, er
 	case rotated.touched == 0 || !read.found:
 		return account.Principal{}, errNoRows
 	}
-	return p, nil
+	return p, s.namePlan(ctx, &p)
 }
 
 // RotateRefresh trades a refresh token for its successor. A token used within Grace returns the same successor while that

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,27 +20,59 @@ type row []any
 var errRow = errors.New("a column is not of the form that its target wants")
 
 // ScanRow implements pgx.RowScanner.
-func (r row) ScanRow(rows pgx.Rows) error {
-	values := rows.RawValues()
+func (r row) ScanRow(rows pgx.Rows) error { return r.fill(rows.RawValues()) }
+
+// fill keeps nothing of values. All texts of a row are one piece of memory, and so are the pointers to them.
+func (r row) fill(values [][]byte) error {
 	if len(values) != len(r) {
 		return fmt.Errorf("%d columns for %d targets: %w", len(values), len(r), errRow)
 	}
+	size, pointers := 0, 0
 	for i, value := range values {
-		if !decode(value, r[i]) {
-			return fmt.Errorf("column %s: %w", rows.FieldDescriptions()[i].Name, errRow)
+		switch r[i].(type) {
+		case **string:
+			if value != nil {
+				size, pointers = size+len(value), pointers+1
+			}
+		case *string:
+			size += len(value)
+		}
+	}
+	t := rowTexts{pointers: make([]string, 0, pointers)}
+	t.all.Grow(size)
+	for i, value := range values {
+		if !t.decode(value, r[i]) {
+			return fmt.Errorf("column %d for a %T: %w", i, r[i], errRow)
 		}
 	}
 	return nil
 }
 
-// decode reports whether value, nil for NULL, could be read into target. It keeps nothing of value.
-func decode(value []byte, target any) bool {
+// rowTexts are the texts of a row. There is room for all of them before the first is read.
+type rowTexts struct {
+	all      strings.Builder
+	pointers []string
+}
+
+func (t *rowTexts) text(value []byte) string {
+	from := t.all.Len()
+	t.all.Write(value)
+	return t.all.String()[from:]
+}
+
+// decode reports whether value, nil for NULL, could be read into target.
+func (t *rowTexts) decode(value []byte, target any) bool {
 	switch to := target.(type) {
+	case *string:
+		if value != nil {
+			*to = t.text(value)
+		}
+		return value != nil
 	case **string:
 		*to = nil
 		if value != nil {
-			text := string(value)
-			*to = &text
+			t.pointers = append(t.pointers, t.text(value))
+			*to = &t.pointers[len(t.pointers)-1]
 		}
 		return true
 	case **time.Time:
@@ -64,14 +97,16 @@ func decode(value []byte, target any) bool {
 func decodeValue(value []byte, target any) bool {
 	ok := true
 	switch to := target.(type) {
-	case *string:
-		*to = string(value)
 	case *account.SessionState:
 		*to = account.SessionState(value)
 	case *account.SubscriptionStatus:
 		*to = account.SubscriptionStatus(value)
 	case *bool:
 		*to, ok = len(value) == 1 && value[0] != 0, len(value) == 1
+	case *int32:
+		if ok = len(value) == 4; ok {
+			*to = int32(binary.BigEndian.Uint32(value)) //nolint:gosec // the wire has two's complement
+		}
 	case *int64:
 		if ok = len(value) == 8; ok {
 			*to = int64(binary.BigEndian.Uint64(value)) //nolint:gosec // the wire has two's complement

@@ -11,6 +11,8 @@ import (
 	"gatehouse/account"
 )
 
+func decode(value []byte, target any) bool { return row{target}.fill([][]byte{value}) == nil }
+
 // What the driver writes, decode reads.
 func TestDecode_ReadsWhatTheDriverWrites(t *testing.T) {
 	t.Parallel()
@@ -26,6 +28,7 @@ func TestDecode_ReadsWhatTheDriverWrites(t *testing.T) {
 		maybe   *string
 		state   account.SessionState
 		yes     bool
+		small   int32
 		number  int64
 		id      uuid.UUID
 		maybeID *uuid.UUID
@@ -39,6 +42,7 @@ func TestDecode_ReadsWhatTheDriverWrites(t *testing.T) {
 	decoded(pgtype.TextOID, "", &p.maybe)
 	decoded(pgtype.TextOID, "pending", &p.state)
 	decoded(pgtype.BoolOID, true, &p.yes)
+	decoded(pgtype.Int4OID, int32(-6), &p.small)
 	decoded(pgtype.Int8OID, int64(-7), &p.number)
 	decoded(pgtype.UUIDOID, pgtype.UUID{Bytes: id, Valid: true}, &p.id)
 	decoded(pgtype.UUIDOID, pgtype.UUID{Bytes: id, Valid: true}, &p.maybeID)
@@ -51,6 +55,7 @@ func TestDecode_ReadsWhatTheDriverWrites(t *testing.T) {
 	require.Empty(t, *p.maybe)
 	require.Equal(t, account.SessionPending, p.state)
 	require.True(t, p.yes)
+	require.EqualValues(t, -6, p.small)
 	require.EqualValues(t, -7, p.number)
 	require.Equal(t, []uuid.UUID{id, id}, []uuid.UUID{p.id, *p.maybeID})
 	require.Equal(t, []time.Time{at, at}, []time.Time{p.at, *p.maybeAt})
@@ -68,7 +73,7 @@ func TestDecode_ReadsWhatTheDriverWrites(t *testing.T) {
 func TestDecode_RefusesOtherForms(t *testing.T) {
 	t.Parallel()
 	targets := map[string]any{
-		"bool": new(bool), "int64": new(int64), "uuid": new(uuid.UUID), "time": new(time.Time), "texts": new([]string),
+		"bool": new(bool), "int32": new(int32), "int64": new(int64), "uuid": new(uuid.UUID), "time": new(time.Time), "texts": new([]string),
 		"maybe uuid": new(*uuid.UUID), "maybe time": new(*time.Time), "unknown": new(float64),
 	}
 	for name, target := range targets {

@@ -7,74 +7,21 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"gatehouse/account"
 )
-
-// principalColumns is what every authenticated request reads, in one statement: the account with all that /me shows.
-const principalColumns = `
-	a.id, a.email, a.email IS NOT NULL AND a.email_verified_at IS NOT NULL, a.username, a.password_hash IS NOT NULL, a.is_active,
-	a.is_locked, a.roles, a.primary_provider, a.two_factor_enabled, a.phone_number, a.country_code, a.phone_verified_at IS NOT NULL,
-	a.full_name, a.avatar_url, a.user_type, a.audio_usage, a.referral_source, a.onboarding_done, a.created_at, a.updated_at,
-	c.balance, c.payg_balance, c.last_reset_at, c.next_reset_at, c.total_used, c.total_purchased, c.discount_eligible,
-	c.discount_active, sub.id, coalesce(sub.status, 'active'), coalesce(sub.period_start, a.created_at), sub.period_end,
-	sub.cancel_at, p.id, p.code, p.name, p.is_free, p.credits_per_month`
-
-const principalJoins = `
-	JOIN credits c ON c.account_id = a.id
-	LEFT JOIN subscriptions sub ON sub.account_id = a.id AND sub.family = 'main'
-		AND sub.status IN ('trialing', 'active', 'past_due', 'paused', 'unpaid')
-	JOIN plans p ON p.id = coalesce(sub.plan_id, 'free')`
-
-const accountUsable = `a.is_active AND NOT a.is_locked AND a.deleted_at IS NULL`
-
-func principalTargets(p *account.Principal) []any {
-	a, c, sub := &p.Account, &p.Credits, &p.Subscription
-	return []any{
-		&a.ID, &a.Email, &a.EmailVerified, &a.Username, &a.HasPassword, &a.Active, &a.Locked,
-		&a.Roles, &a.PrimaryProvider, &a.TwoFactor, &a.PhoneNumber, &a.CountryCode, &a.PhoneVerified,
-		&a.Profile.FullName, &a.Profile.AvatarURL, &a.Profile.UserType, &a.Profile.AudioUsage, &a.Profile.ReferralSource,
-		&a.OnboardingDone, &a.CreatedAt, &a.UpdatedAt,
-		&c.Balance, &c.PayAsYouGo, &c.LastResetAt, &c.NextResetAt, &c.TotalUsed, &c.TotalPurchased, &c.DiscountEligible,
-		&c.DiscountActive, &sub.ID, &sub.Status, &sub.PeriodStart, &sub.PeriodEnd,
-		&sub.CancelAt, &sub.Plan.ID, &sub.Plan.Code, &sub.Plan.Name, &sub.Plan.Free, &sub.Plan.CreditsPerMonth,
-	}
-}
 
 const sessionColumns = `s.id, s.account_id, s.state, s.method, s.device_info, coalesce(s.ip_address, ''),
 	coalesce(s.user_agent, ''), coalesce(s.device_id, ''), s.device_name, s.platform, s.created_at, s.last_active_at,
 	s.auth_time, s.factor_at, s.expires_at, now()`
 
-func sessionTargets(s *account.Session) []any {
-	return []any{
-		&s.ID, &s.AccountID, &s.State, &s.Method, &s.DeviceInfo, &s.IP,
+func sessionTargets(to []any, s *account.Session) []any {
+	return append(to, &s.ID, &s.AccountID, &s.State, &s.Method, &s.DeviceInfo, &s.IP,
 		&s.UserAgent, &s.Client.ID, &s.Client.Name, &s.Client.Platform, &s.CreatedAt, &s.LastActiveAt,
-		&s.AuthTime, &s.FactorAt, &s.ExpiresAt, &s.ReadAt,
-	}
+		&s.AuthTime, &s.FactorAt, &s.ExpiresAt, &s.ReadAt)
 }
 
 const sessionLive = `s.revoked_at IS NULL AND s.expires_at > now()`
-
-// No token names the implicit session of a key.
-const sessionPrincipalQuery = `
-	SELECT ` + sessionColumns + `, ` + principalColumns + `
-	FROM sessions s JOIN accounts a ON a.id = s.account_id` + principalJoins + `
-	WHERE s.id = $1 AND s.api_key_id IS NULL AND ` + sessionLive + ` AND ` + accountUsable
-
-// PrincipalBySession returns who a session belongs to, in one prepared statement. It returns account.ErrNotFound when the
-// session is unknown, revoked or expired, or its account may not sign in: revoked means refused from the next request on.
-func (s *Store) PrincipalBySession(ctx context.Context, id uuid.UUID) (account.Principal, error) {
-	p := account.Principal{Session: &account.Session{}}
-	targets := append(sessionTargets(p.Session), principalTargets(&p)...)
-	// A uuid.UUID would travel as text, because it is a driver.Valuer.
-	key := pgtype.UUID{Bytes: id, Valid: true}
-	err := s.pool.QueryRow(ctx, sessionPrincipalQuery, pgx.QueryExecModeCacheStatement, key).Scan(row(targets))
-	if err != nil {
-		return account.Principal{}, translate(err)
-	}
-	return p, nil
-}
 
 // NewSession is a session to be created.
 type NewSession struct {
@@ -160,13 +107,13 @@ const sessionListQuery = `
 // Sessions returns the live sessions of an account, none that is pending: current first, if it is one, then the latest active, at most limit.
 func (s *Store) Sessions(ctx context.Context, accountID, current uuid.UUID, limit int) ([]account.Session, error) {
 	rows, err := s.pool.Query(ctx, sessionListQuery, pgx.QueryExecModeCacheStatement,
-		pgtype.UUID{Bytes: accountID, Valid: true}, pgtype.UUID{Bytes: current, Valid: true}, limit)
+		uuidArgument(accountID), uuidArgument(current), limit)
 	if err != nil {
 		return nil, translate(err)
 	}
 	found, err := pgx.CollectRows(rows, func(read pgx.CollectableRow) (account.Session, error) {
 		var one account.Session
-		err := read.Scan(row(sessionTargets(&one)))
+		err := read.Scan(row(sessionTargets(nil, &one)))
 		return one, err
 	})
 	return found, translate(err)

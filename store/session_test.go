@@ -3,6 +3,7 @@ package store_test
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -222,13 +223,16 @@ func requireOneStatement(t *testing.T, w world, read func(s *store.Store) error)
 	}
 
 	const calls = 50
-	parses, runs, turns := wire.Parses.Load(), wire.Runs.Load(), wire.Turns.Load()
+	parses, runs, turns, started := wire.Parses.Load(), wire.Runs.Load(), wire.Turns.Load(), time.Now()
 	for range calls {
 		require.NoError(t, read(s))
 	}
-	require.Equal(t, int64(calls), wire.Runs.Load()-runs, "one statement each")
-	require.Equal(t, int64(calls), wire.Turns.Load()-turns, "one round trip each")
-	require.LessOrEqual(t, wire.Parses.Load()-parses, int64(1), "prepared before")
+	// The catalogue of plans may be read once a second.
+	catalogue := 1 + float64(time.Since(started)/time.Second)
+	require.GreaterOrEqual(t, wire.Runs.Load()-runs, int64(calls))
+	require.InDelta(t, calls, wire.Runs.Load()-runs, catalogue, "one statement each")
+	require.InDelta(t, calls, wire.Turns.Load()-turns, 2*catalogue, "one round trip each")
+	require.LessOrEqual(t, wire.Parses.Load()-parses, 1+2*int64(catalogue), "prepared before")
 }
 
 func TestMeReadsIndexesOnly(t *testing.T) {
@@ -241,19 +245,31 @@ func TestMeReadsIndexesOnly(t *testing.T) {
 		FROM accounts`)
 	w.exec(t, `INSERT INTO subscriptions (id, account_id, plan_id, status, period_start, period_end)
 		SELECT 'sub_' || id, id, 'premium_monthly', 'active', now(), now() + interval '1 month' FROM accounts`)
+	w.exec(t, `INSERT INTO api_keys (id, account_id, name, key_hash, scopes)
+		SELECT gen_random_uuid(), id, 'key', decode(md5(id::text), 'hex'), '{account:read}' FROM accounts`)
 	_, err := w.sql.Exec(t.Context(), `ANALYZE`)
 	require.NoError(t, err)
 	id := one[uuid.UUID](t, w, `SELECT id FROM sessions LIMIT 1`)
 
-	text := one[string](t, w, `EXPLAIN (FORMAT JSON) `+store.SessionPrincipalQuery, id)
-	var plans []struct{ Plan planNode }
-	require.NoError(t, json.Unmarshal([]byte(text), &plans))
-	require.Len(t, plans, 1)
-	seen := map[string]string{}
-	plans[0].Plan.walk(func(n planNode) { seen[n.Relation] += n.Type })
-	for _, table := range []string{"sessions", "accounts", "credits", "subscriptions"} {
-		require.Contains(t, seen[table], "Index", "%s: %v", table, seen)
-		require.NotContains(t, seen[table], "Seq Scan", table)
+	for _, query := range store.PrincipalQueries {
+		args := make([]any, strings.Count(query, "$"))
+		for i := range args {
+			if args[i] = id; strings.Contains(query, "api_keys") {
+				args[i] = id[:]
+			}
+		}
+		text := one[string](t, w, `EXPLAIN (FORMAT JSON) `+query, args...)
+		var plans []struct{ Plan planNode }
+		require.NoError(t, json.Unmarshal([]byte(text), &plans))
+		require.Len(t, plans, 1)
+		seen := map[string]string{}
+		plans[0].Plan.walk(func(n planNode) { seen[n.Relation] += n.Type })
+		for _, table := range []string{"sessions", "accounts", "credits", "subscriptions", "api_keys"} {
+			if strings.Contains(query, table+" ") {
+				require.Contains(t, seen[table], "Index", "%s: %v", table, seen)
+				require.NotContains(t, seen[table], "Seq Scan", table)
+			}
+		}
 	}
 
 	p, err := w.PrincipalBySession(t.Context(), id)

@@ -27,6 +27,9 @@ type Store struct {
 	// bun and pool are nil inside a transaction: there, db is the only handle in scope.
 	bun  *bun.DB
 	pool *pgxpool.Pool
+	// principals and plans are read outside of transactions only.
+	principals principals
+	plans      *catalogue
 	// lockTimeout is that of Options.
 	lockTimeout time.Duration
 	// prover is who showed the code that the transaction has consumed: its changes are theirs.
@@ -103,7 +106,9 @@ func Open(o Options) (*Store, error) {
 	if o.Tracer != nil {
 		db = db.WithQueryHook(statementTracer{o.Tracer})
 	}
-	return &Store{db: db, bun: db, pool: pool, lockTimeout: o.LockTimeout}, nil
+	s := &Store{db: db, bun: db, pool: pool, plans: &catalogue{}, lockTimeout: o.LockTimeout}
+	s.principals = s.gatherPrincipals(int(cfg.MaxConns))
+	return s, nil
 }
 
 // Close returns every connection.

@@ -58,7 +58,7 @@ type subscriptionBody struct {
 
 func newMeBody(p account.Principal) any {
 	a := p.Account
-	return meBody{
+	return &meBody{
 		ID: a.ID, Email: a.Email, FullName: a.Profile.FullName, IsActive: a.Active, IsSuperuser: a.Admin(),
 		IsVerified: a.EmailVerified, CreatedAt: endpoint.Stamp(a.CreatedAt), UpdatedAt: endpoint.Stamp(a.UpdatedAt),
 		Image: a.Profile.AvatarURL, UserType: a.Profile.UserType, AudioUsage: a.Profile.AudioUsage,

@@ -30,7 +30,7 @@ type profileBody struct {
 
 func newProfileBody(p account.Principal) any {
 	a := p.Account
-	return profileBody{
+	return &profileBody{
 		ID: a.ID, Email: a.Email, Name: a.Profile.FullName, AvatarURL: a.Profile.AvatarURL,
 		CreatedAt: endpoint.Stamp(a.CreatedAt), SubscriptionTier: p.Subscription.Plan.Code,
 	}

@@ -59,12 +59,12 @@ func accountRoutes(c Core) []endpoint.Route {
 		// A01, C16
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "getMe", Method: "GET", Path: "/api/v1/auth/me",
-			Policy: endpoint.Session, Scope: account.ScopeRead, Limit: account.LimitRead,
+			Policy: endpoint.Session, Scope: account.ScopeRead, Wallet: true, Limit: account.LimitRead,
 		}, emptyRequest.none, c.Me, newMeBody),
 		// A02
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "changeMe", Method: "PATCH", Path: "/api/v1/auth/me",
-			Policy: endpoint.Session, Scope: account.ScopeWrite, Limit: account.LimitWrite, Idempotent: true,
+			Policy: endpoint.Session, Scope: account.ScopeWrite, Wallet: true, Limit: account.LimitWrite, Idempotent: true,
 		}, changeMeRequest.input, c.ChangeProfile, newMeBody),
 		// C18
 		endpoint.Handle(Dialect, endpoint.Meta{
@@ -74,12 +74,12 @@ func accountRoutes(c Core) []endpoint.Route {
 		// C19
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "getProfile", Method: "GET", Path: "/api/v1/auth/profile",
-			Policy: endpoint.Session, Scope: account.ScopeRead, Limit: account.LimitRead,
+			Policy: endpoint.Session, Scope: account.ScopeRead, Wallet: true, Limit: account.LimitRead,
 		}, emptyRequest.none, c.Me, newProfileBody),
 		// C20
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "updateProfile", Method: "PATCH", Path: "/api/v1/auth/profile",
-			Policy: endpoint.Session, Scope: account.ScopeWrite, Limit: account.LimitWrite, Idempotent: true,
+			Policy: endpoint.Session, Scope: account.ScopeWrite, Wallet: true, Limit: account.LimitWrite, Idempotent: true,
 		}, updateProfileRequest.input, c.UpdateProfile, newProfileBody),
 		// C30
 		endpoint.Handle(Dialect, endpoint.Meta{

@@ -49,7 +49,9 @@ type Meta struct {
 	Scope account.Scope
 	// Service routes take service keys, too, and judge their X-Assertion.
 	Service bool
-	Limit   account.RateLimit
+	// Wallet routes show what the caller has to spend, or their plan.
+	Wallet bool
+	Limit  account.RateLimit
 	// Idempotent routes honour the Idempotency-Key header.
 	Idempotent bool
 }

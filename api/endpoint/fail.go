@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -124,8 +125,14 @@ func send(c *fiber.Ctx, d *Dialect, status int, body any) error {
 	if status == http.StatusNoContent {
 		return Replay(c, status, nil)
 	}
-	var buffer bytes.Buffer
-	if err := json.MarshalWrite(&buffer, body, json.Deterministic(true)); err != nil {
+	buffer, _ := buffers.Get().(*bytes.Buffer)
+	defer func() {
+		if buffer.Cap() <= largeBody {
+			buffer.Reset()
+			buffers.Put(buffer)
+		}
+	}()
+	if err := json.MarshalWrite(buffer, body, json.Deterministic(true)); err != nil {
 		if status == http.StatusInternalServerError {
 			return err
 		}
@@ -134,11 +141,17 @@ func send(c *fiber.Ctx, d *Dialect, status int, body any) error {
 	return Replay(c, status, buffer.Bytes())
 }
 
-// Replay sends a body that was rendered before.
+// buffers are what bodies are rendered in: a new one would grow step by step for each of them. Large ones are not kept.
+var buffers = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, usualBody)) }}
+
+const usualBody, largeBody = 2 << 10, 32 << 10
+
+// Replay sends a body that was rendered before, and keeps nothing of it.
 func Replay(c *fiber.Ctx, status int, body []byte) error {
 	if status == http.StatusNoContent {
 		return c.SendStatus(status)
 	}
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
-	return c.Status(status).Send(body)
+	c.Status(status).Response().SetBody(body)
+	return nil
 }

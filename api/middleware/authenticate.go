@@ -34,7 +34,7 @@ func Authenticate(route endpoint.Route, who Authenticator) fiber.Handler {
 		if optional && shown.Bearer == "" && shown.APIKey == "" {
 			return c.Next()
 		}
-		shown.IP, shown.UserAgent = state.Caller.IP, state.Caller.UserAgent
+		shown.Wallet, shown.IP, shown.UserAgent = route.Wallet, state.Caller.IP, state.Caller.UserAgent
 		principal, err := who.Authenticate(c.UserContext(), shown)
 		if err != nil {
 			return refuse(c, route, err)

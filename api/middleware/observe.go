@@ -64,6 +64,9 @@ func (o *Observer) Finish(c *fiber.Ctx, started time.Time) {
 	took := state.Frame.Clock.Now().Sub(started)
 	status := c.Response().StatusCode()
 	o.durations.WithLabelValues(c.Method(), state.Pattern, strconv.Itoa(status)).Observe(took.Seconds())
+	if !state.Frame.Logger.Enabled(c.UserContext(), slog.LevelInfo) {
+		return
+	}
 	attributes := []slog.Attr{
 		slog.String("method", c.Method()), slog.String("route", state.Pattern), slog.Int("status", status),
 		slog.Float64("duration_ms", float64(took.Microseconds())/1000), slog.String("request_id", state.RequestID),

@@ -24,7 +24,7 @@ type detailedPlanBody struct {
 
 func newDetailsBody(p account.Principal) any {
 	a := p.Account
-	return detailsBody{
+	return &detailsBody{
 		UserID: a.ID, Username: a.DisplayUsername(), Email: a.Email,
 		DisplayName: a.Profile.FullName, Avatar: a.Profile.AvatarURL, CreatedAt: endpoint.Stamp(a.CreatedAt),
 		Subscription: detailedPlanBody{

@@ -58,7 +58,7 @@ func accountRoutes(c Core) []endpoint.Route {
 		// B12
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "getDetails", Method: "GET", Path: "/v1/users/details",
-			Policy: endpoint.Session, Scope: account.ScopeRead, Limit: account.LimitRead,
+			Policy: endpoint.Session, Scope: account.ScopeRead, Wallet: true, Limit: account.LimitRead,
 		}, emptyRequest.none, c.Me, newDetailsBody),
 		// design D16: what belongs to an account is its owner's to see, of the rest the unguessable id is the permission.
 		endpoint.Handle(Dialect, endpoint.Meta{

@@ -195,7 +195,10 @@ func (p *process) serveOps(ctx context.Context, setting, addr string, ready ops.
 		<-ctx.Done()
 		return nil
 	}
-	handlers := ops.Handlers{Logger: p.log, Ready: ready, Metrics: promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{})}
+	handlers := ops.Handlers{
+		Logger: p.log, Ready: ready, Metrics: promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}),
+		Profile: p.config.Environment == config.Development,
+	}
 	if c := p.config.Codec; codec && c.Serve {
 		handlers.Codec = p.keyring.CodecHandler(durable.CodecOptions{
 			UIOrigin: p.config.TemporalUIURL, Log: p.log,

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"syscall"
 	"time"
 )
@@ -25,6 +26,8 @@ type Handlers struct {
 	Metrics http.Handler
 	// Codec encodes and decodes Temporal payloads; it sees paths that end in /encode and /decode.
 	Codec http.Handler
+	// Profile serves profiles of the process under /debug/pprof. They hold what the process holds, so it is for development.
+	Profile bool
 	// Logger hears why a check failed, which the answer never tells. Nil means nobody does.
 	Logger *slog.Logger
 }
@@ -84,6 +87,11 @@ func (h Handlers) mux() http.Handler {
 		for _, path := range []string{"/encode", "/decode", "/codec/encode", "/codec/decode"} {
 			mux.Handle(path, h.Codec)
 		}
+	}
+	if h.Profile {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	return mux
 }

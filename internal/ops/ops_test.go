@@ -98,3 +98,16 @@ func TestServeNamesTheSettingOfATakenAddress(t *testing.T) {
 	require.ErrorContains(t, err, "GATEHOUSE_OPS_ADDR: "+taken.Addr().String()+" is taken")
 	require.NotContains(t, err.Error(), "bind")
 }
+
+// Profiles hold what the process holds: they are there only where somebody asked for them.
+func TestProfilesAreServedOnDemandOnly(t *testing.T) {
+	t.Parallel()
+	for profile, want := range map[bool]int{true: http.StatusOK, false: http.StatusNotFound} {
+		url, stop := serve(t, ops.Handlers{Profile: profile})
+		for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/profile?seconds=1"} {
+			status, _ := get(t, url+path)
+			require.Equal(t, want, status, "%v %s", profile, path)
+		}
+		require.NoError(t, stop())
+	}
+}

@@ -105,7 +105,7 @@ func (t *AccessTokens) Session(token string) (uuid.UUID, error) {
 	if len(token) > maxTokenLength || strings.ContainsAny(token, "\r\n") {
 		return uuid.Nil, errNotOurs
 	}
-	hash := sha256.Sum256([]byte(token))
+	hash := hashOf(token)
 	if known, ok := t.verified.find(hash); ok {
 		if t.validator.Validate(&known.claims) != nil {
 			return uuid.Nil, errNotOurs
@@ -131,6 +131,15 @@ func (t *AccessTokens) Session(token string) (uuid.UUID, error) {
 	}
 	t.verified.keep(hash, &verified{session: session, claims: claims.RegisteredClaims})
 	return session, nil
+}
+
+// hashOf is the hash under which a token is remembered. It copies tokens of our length to the stack.
+func hashOf(token string) [sha256.Size]byte {
+	var copied [512]byte
+	if len(token) > len(copied) {
+		return sha256.Sum256([]byte(token))
+	}
+	return sha256.Sum256(copied[:copy(copied[:], token)])
 }
 
 // JWKS returns the public keys as a JSON Web Key Set (RFC 7517, RFC 8037).
