@@ -8,11 +8,12 @@ import (
 )
 
 // newBlocks returns zeroed memory outside of the garbage collector's, which would let as much again pile up beside it before it
-// collects. It is never given back.
-func newBlocks(n int) []block {
+// collects. After release nobody may touch it.
+func newBlocks(n int) (blocks []block, release func()) {
 	memory, err := syscall.Mmap(-1, 0, n*blockBytes, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
-		return make([]block, n)
+		return make([]block, n), func() {}
 	}
-	return unsafe.Slice((*block)(unsafe.Pointer(unsafe.SliceData(memory))), n) //nolint:gosec // pages are aligned for anything
+	blocks = unsafe.Slice((*block)(unsafe.Pointer(unsafe.SliceData(memory))), n) //nolint:gosec // pages are aligned for anything
+	return blocks, func() { _ = syscall.Munmap(memory) }                         // it fails for what is no mapping of ours alone
 }
