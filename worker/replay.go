@@ -73,9 +73,14 @@ func Replay(ctx context.Context, d ReplayDeps) (replayed, faults int, err error)
 	return replayed, faults, nil
 }
 
+// replayPage is how many runs are listed at once: few, for a busy Temporal has 10 seconds to answer.
+const replayPage = 100
+
 // replayAll replays the runs of one workflow.
 func (d ReplayDeps) replayAll(ctx context.Context, replayer worker.WorkflowReplayer, name string) error {
-	list := &workflowservice.ListWorkflowExecutionsRequest{Query: "(" + d.Query + ") AND WorkflowType = " + strconv.Quote(name)}
+	list := &workflowservice.ListWorkflowExecutionsRequest{
+		Query: "(" + d.Query + ") AND WorkflowType = " + strconv.Quote(name), PageSize: replayPage,
+	}
 	for left := d.Most; ; {
 		page, err := d.Client.Temporal().ListWorkflow(ctx, list)
 		if err != nil {
