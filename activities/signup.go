@@ -39,17 +39,13 @@ func (a *Activities) issued(ch account.Challenge, flowExpires time.Time) IssuedC
 // IssueSignupCode makes the challenge of a pending sign-up, in place of its former one. It returns account.ErrInvalidCode
 // when the attempt has expired.
 func (a *Activities) IssueSignupCode(ctx context.Context, in IssueSignupCodeInput) (IssuedCode, error) {
-	attempt, err := a.Store.Signup(ctx, in.AttemptID)
-	if err != nil {
-		return IssuedCode{}, gone(err)
-	}
-	expires, err := a.Store.SignupExpiry(ctx, in.AttemptID, a.Policy.SignupTTL)
+	email, expires, err := a.Store.SignupExpiry(ctx, in.AttemptID, a.Policy.SignupTTL)
 	if err != nil {
 		return IssuedCode{}, gone(err)
 	}
 	ch, err := a.Store.IssueChallenge(ctx, store.NewChallenge{
-		ID: in.ChallengeID, Purpose: account.PurposeSignup, Subject: a.Keys.Subject(string(account.PurposeSignup), attempt.Email),
-		Channel: account.ChannelEmail, Destination: attempt.Email, CodeTTL: a.Policy.CodeTTL,
+		ID: in.ChallengeID, Purpose: account.PurposeSignup, Subject: a.Keys.Subject(string(account.PurposeSignup), email),
+		Channel: account.ChannelEmail, Destination: email, CodeTTL: a.Policy.CodeTTL,
 	})
 	return a.issued(ch, expires), err
 }

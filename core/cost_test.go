@@ -25,6 +25,9 @@ func TestCost(t *testing.T) {
 	made, err := w.CreateAPIKey(t.Context(), by, CreateAPIKeyInput{Name: "ci", Scopes: []string{"account:read"}})
 	require.NoError(t, err)
 
+	attempt, _, err := w.Store.OpenSignup(t.Context(), account.SignupAttempt{ID: uuid.New(), Kind: account.SignupByCode, Email: "bob@example.com"}, time.Hour)
+	require.NoError(t, err)
+
 	refresh := in.RefreshToken
 	ops := []struct {
 		name              string
@@ -56,6 +59,22 @@ func TestCost(t *testing.T) {
 		{"refresh", 3, 1, func(ctx context.Context) error {
 			out, err := w.Refresh(ctx, client, RefreshInput{Token: refresh})
 			refresh = out.RefreshToken
+			return err
+		}},
+		// The owner of the address, an open sign-up, the parked attempt after those that have expired, the quota of codes.
+		{"begin a sign-up, up to its flow", 5, 4, func(ctx context.Context) error {
+			_, err := w.InitiateSignup(ctx, client, InitiateSignupInput{Email: uuid.NewString() + "@example.com", Password: ownPassword})
+			require.Error(t, err, "no flow answers here")
+			return nil
+		}},
+		// Its term, and in one transaction: lock, the code before, the code, what it has become.
+		{"make the code of a sign-up", 5, 2, func(ctx context.Context) error {
+			_, _, err := w.Store.SignupExpiry(ctx, attempt.ID, time.Hour)
+			require.NoError(t, err)
+			_, err = w.Store.IssueChallenge(ctx, store.NewChallenge{
+				ID: uuid.New(), Purpose: account.PurposeSignup, Subject: []byte("bob"), Channel: account.ChannelEmail,
+				Destination: attempt.Email, CodeTTL: time.Hour,
+			})
 			return err
 		}},
 		{"list the sessions", 1, 1, func(ctx context.Context) error {

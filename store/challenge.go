@@ -66,36 +66,45 @@ type NewChallenge struct {
 // IssueChallenge makes n the live challenge of its purpose and subject, in place of the one before, whose code and link
 // die. Issuing the same id again changes nothing.
 func (s *Store) IssueChallenge(ctx context.Context, n NewChallenge) (account.Challenge, error) {
-	var row challengeRow
-	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+	var ch account.Challenge
+	var purpose, channel string
+	var attempts int64
+	subject := []any{string(n.Purpose), n.Subject}
+	err := s.atOnce(ctx,
 		// Two at once would both find nothing to replace, and then one index entry or each other in their way.
-		_, err := tx.db.NewRaw(`SELECT pg_advisory_xact_lock(hashtextextended(?::text || encode(?::bytea, 'hex'), 0))`,
-			n.Purpose, n.Subject).Exec(ctx)
-		if err != nil {
-			return err
-		}
-		_, err = tx.db.NewRaw(`
-			UPDATE challenges SET superseded_at = now()
-			WHERE purpose = ? AND subject = ? AND consumed_at IS NULL AND superseded_at IS NULL
-				AND NOT EXISTS (SELECT 1 FROM challenges WHERE id = ?)`,
-			n.Purpose, n.Subject, n.ID).Exec(ctx)
-		if err != nil {
-			return err
-		}
-		_, err = tx.db.NewRaw(`
-			INSERT INTO challenges
+		&step{query: `SELECT pg_advisory_xact_lock(hashtextextended($1::text || encode($2::bytea, 'hex'), 0))`, args: subject},
+		&step{
+			query: `UPDATE challenges SET superseded_at = now()
+				WHERE purpose = $1 AND subject = $2 AND consumed_at IS NULL AND superseded_at IS NULL
+					AND NOT EXISTS (SELECT 1 FROM challenges WHERE id = $3)`,
+			args: append(subject, n.ID),
+		},
+		&step{
+			query: `INSERT INTO challenges
 				(id, purpose, subject, account_id, session_id, channel, destination, send_by, code_expires_at, link_expires_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?, now() + ? * interval '1 second', now() + ? * interval '1 second',
-				now() + nullif(?, 0) * interval '1 second')
-			ON CONFLICT (id) DO NOTHING`,
-			n.ID, n.Purpose, n.Subject, n.AccountID, n.SessionID, n.Channel, n.Destination, seconds(n.CodeTTL),
-			seconds(n.CodeTTL), seconds(n.LinkTTL)).Exec(ctx)
-		if err != nil {
-			return err
-		}
-		return tx.db.NewSelect().Model(&row).Where("id = ? AND purpose = ? AND subject = ?", n.ID, n.Purpose, n.Subject).Scan(ctx)
-	})
-	return row.challenge(), translate(err)
+				VALUES ($1, $2, $3, $4::uuid, $5::uuid, $6, $7, now() + $8::float8 * interval '1 second', now() + $8::float8 * interval '1 second',
+					now() + nullif($9::float8, 0) * interval '1 second')
+				ON CONFLICT (id) DO NOTHING`,
+			args: []any{
+				n.ID, string(n.Purpose), n.Subject, n.AccountID, n.SessionID, string(n.Channel), n.Destination,
+				seconds(n.CodeTTL), seconds(n.LinkTTL),
+			},
+		},
+		&step{
+			query: `SELECT id, purpose, account_id, session_id, channel, destination, attempts::bigint, created_at, send_by,
+					code_expires_at, link_expires_at, sent_at
+				FROM challenges WHERE id = $1 AND purpose = $2 AND subject = $3`,
+			args: []any{n.ID, string(n.Purpose), n.Subject},
+			into: []any{
+				&ch.ID, &purpose, &ch.AccountID, &ch.SessionID, &channel, &ch.Destination, &attempts, &ch.CreatedAt, &ch.SendBy,
+				&ch.CodeExpiresAt, &ch.LinkExpiresAt, &ch.SentAt,
+			},
+		})
+	if err == nil && ch.ID != n.ID {
+		err = errNoRows
+	}
+	ch.Purpose, ch.Channel, ch.Attempts = account.Purpose(purpose), account.Channel(channel), int(attempts)
+	return ch, err
 }
 
 // LiveChallenge returns the challenge whose code is or will be valid for a subject. It returns account.ErrNotFound when

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"gatehouse/account"
@@ -114,18 +115,15 @@ func (s *Store) countFailure(ctx context.Context, key []byte, per time.Duration)
 // RefundSpreadGuess takes back what ChargeSpreadGuess counted for a guess that was right: who knows a person's code is no
 // stranger to them.
 func (s *Store) RefundSpreadGuess(ctx context.Context, g SpreadGuess) error {
-	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		for _, source := range g.Sources {
-			_, err := tx.db.NewRaw(`
-				UPDATE guess_sources g SET
-					subjects = array(SELECT f.subject FROM `+fresh+` AS f ORDER BY f.at, f.subject),
-					guessed_at = array(SELECT f.at FROM `+fresh+` AS f ORDER BY f.at, f.subject)
-				WHERE g.key = ?0`, source.Key, g.Subject, seconds(g.Per)).Exec(ctx)
-			if err != nil {
-				return err
-			}
-		}
-		_, err := tx.db.NewRaw(`UPDATE budgets SET used = greatest(used - 1, 0) WHERE key = ?`, g.Everywhere).Exec(ctx)
-		return err
-	})
+	steps := make([]*step, 0, len(g.Sources)+1)
+	for _, source := range g.Sources {
+		steps = append(steps, &step{query: guessRefunded, args: []any{source.Key, g.Subject, seconds(g.Per)}})
+	}
+	return s.atOnce(ctx, append(steps, &step{query: `UPDATE budgets SET used = greatest(used - 1, 0) WHERE key = $1`, args: []any{g.Everywhere}})...)
 }
+
+var guessRefunded = strings.NewReplacer("?0", "$1", "?1", "$2::bytea", "?2", "$3::float8").Replace(`
+	UPDATE guess_sources g SET
+		subjects = array(SELECT f.subject FROM ` + fresh + ` AS f ORDER BY f.at, f.subject),
+		guessed_at = array(SELECT f.at FROM ` + fresh + ` AS f ORDER BY f.at, f.subject)
+	WHERE g.key = ?0`)

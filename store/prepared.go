@@ -65,8 +65,13 @@ func bindings(args []any) []any {
 func values(args []any) []any {
 	out := make([]any, len(args))
 	for i, arg := range args {
-		if id, ok := arg.(uuid.UUID); ok {
+		switch id := arg.(type) {
+		case uuid.UUID:
 			arg = pgtype.UUID{Bytes: id, Valid: true}
+		case *uuid.UUID:
+			if arg = (pgtype.UUID{}); id != nil {
+				arg = pgtype.UUID{Bytes: *id, Valid: true}
+			}
 		}
 		out[i] = arg
 	}

@@ -53,33 +53,29 @@ func (s *Store) OpenSignup(ctx context.Context, a account.SignupAttempt, ttl tim
 	if err != nil {
 		return out, false, err
 	}
-	var row signupAttemptRow
-	err = s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		_, err := tx.db.NewRaw(`DELETE FROM signup_attempts
-			WHERE email = ? AND kind = 'code' AND closed_at IS NULL AND expires_at <= now()`,
-			a.Email).Exec(ctx)
-		if err != nil {
-			return err
-		}
-		res, err := tx.db.NewRaw(`
-			INSERT INTO signup_attempts (id, kind, email, username, password_hash, name, marketing_opt_in, ip_address,
+	out = a
+	added := &step{
+		query: `INSERT INTO signup_attempts (id, kind, email, username, password_hash, name, marketing_opt_in, ip_address,
 				user_agent, fingerprint, attribution, expires_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?::jsonb, ?::jsonb, now() + ? * interval '1 second')
-			ON CONFLICT DO NOTHING`,
-			a.ID, a.Kind, a.Email, a.Username, a.PasswordHash, a.Name, a.MarketingOptIn, nullable(a.Origin.IP),
-			nullable(a.Origin.UserAgent), nullable(string(a.Origin.Fingerprint)), string(attribution), seconds(ttl)).Exec(ctx)
-		if err != nil {
-			return err
-		}
-		n, err := res.RowsAffected()
-		opened = n > 0
-		if err != nil {
-			return err
-		}
-		return tx.db.NewSelect().Model(&row).
-			Where("id = ? OR (? = 'code' AND kind = 'code' AND email = ? AND closed_at IS NULL)", a.ID, a.Kind, a.Email).Scan(ctx)
-	})
-	return row.attempt(), opened, translate(err)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11::text::jsonb, now() + $12::float8 * interval '1 second')
+			ON CONFLICT DO NOTHING RETURNING created_at, expires_at`,
+		args: []any{
+			a.ID, string(a.Kind), a.Email, a.Username, a.PasswordHash, a.Name, a.MarketingOptIn, nullable(a.Origin.IP),
+			nullable(a.Origin.UserAgent), nullable(string(a.Origin.Fingerprint)), string(attribution), seconds(ttl),
+		},
+		into: []any{&out.CreatedAt, &out.ExpiresAt},
+	}
+	err = s.atOnce(ctx, &step{
+		query: `DELETE FROM signup_attempts WHERE email = $1 AND kind = 'code' AND closed_at IS NULL AND expires_at <= now()`,
+		args:  []any{a.Email},
+	}, added)
+	if err != nil || added.found {
+		return out, added.found, err
+	}
+	var row signupAttemptRow
+	err = s.db.NewSelect().Model(&row).
+		Where("id = ? OR (? = 'code' AND kind = 'code' AND email = ? AND closed_at IS NULL)", a.ID, a.Kind, a.Email).Scan(ctx)
+	return row.attempt(), false, translate(err)
 }
 
 // OpenCodeSignup returns the open sign-up attempt by code of an address, or account.ErrNotFound.
@@ -109,13 +105,14 @@ func (s *Store) JoinSignup(ctx context.Context, id uuid.UUID, contested bool, tt
 	return touched(res, err)
 }
 
-// SignupExpiry prolongs an open attempt to ttl from now and returns when it expires.
-func (s *Store) SignupExpiry(ctx context.Context, id uuid.UUID, ttl time.Duration) (time.Time, error) {
-	var expires time.Time
-	err := s.db.NewRaw(`
-		UPDATE signup_attempts SET expires_at = `+prolonged+`
-		WHERE id = ? AND closed_at IS NULL RETURNING expires_at`, seconds(ttl), id).Scan(ctx, &expires)
-	return expires, translate(err)
+// SignupExpiry prolongs an open attempt to ttl from now and returns its address and when it expires. It returns
+// account.ErrNotFound when it is not open.
+func (s *Store) SignupExpiry(ctx context.Context, id uuid.UUID, ttl time.Duration) (email string, expires time.Time, err error) {
+	err = s.only(ctx, `
+		UPDATE signup_attempts
+		SET expires_at = least(created_at + interval '1 day', greatest(expires_at, now() + $2::float8 * interval '1 second'))
+		WHERE id = $1 AND closed_at IS NULL RETURNING email, expires_at`, []any{id, seconds(ttl)}, &email, &expires)
+	return email, expires, err
 }
 
 // AbandonSignup removes an open attempt by code that has expired, with every code of its address: nothing is left behind.

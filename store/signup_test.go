@@ -282,10 +282,11 @@ func TestProlongedSignups(t *testing.T) {
 	w := newWorld(t)
 	a := w.park(t, account.SignupByCode, ada)
 	w.exec(t, `UPDATE signup_attempts SET created_at = created_at - interval '20 minutes', expires_at = expires_at - interval '20 minutes'`)
-	expires, err := w.SignupExpiry(t.Context(), a.ID, signupTTL)
+	email, expires, err := w.SignupExpiry(t.Context(), a.ID, signupTTL)
 	require.NoError(t, err)
+	require.Equal(t, ada, email)
 	require.InDelta(t, 50*60, expires.Sub(a.CreatedAt.Add(-20*time.Minute)).Seconds(), 60)
-	shorter, err := w.SignupExpiry(t.Context(), a.ID, time.Minute)
+	_, shorter, err := w.SignupExpiry(t.Context(), a.ID, time.Minute)
 	require.NoError(t, err)
 	require.Equal(t, expires, shorter, "never shortened")
 
@@ -294,7 +295,7 @@ func TestProlongedSignups(t *testing.T) {
 	require.Equal(t, 1, w.count(t, "signup_attempts WHERE expires_at = created_at + interval '1 day'"), "a day at most")
 
 	w.exec(t, `UPDATE signup_attempts SET closed_at = now()`)
-	_, err = w.SignupExpiry(t.Context(), a.ID, signupTTL)
+	_, _, err = w.SignupExpiry(t.Context(), a.ID, signupTTL)
 	require.ErrorIs(t, err, account.ErrNotFound)
 	require.ErrorIs(t, w.JoinSignup(t.Context(), a.ID, true, signupTTL), account.ErrNotFound)
 }

@@ -9,22 +9,22 @@ import (
 // summaries say in the Temporal UI what each step of activities.Activities does. Those of messages are made where the message
 // is, since they name its masked destination.
 var summaries = map[string]string{ //nolint:gosec // "IssueSignupCode" is no credential
-	"IssueSignupCode": "make the code",
+	"IssueSignupCode": "make the code of the sign-up",
 	"RegisterAccount": "make the account, unverified",
-	"IssueEmailCode":  "make code and link",
-	"CompleteSignup":  "make account and session",
+	"IssueEmailCode":  "make the code and the link that confirm the address",
+	"CompleteSignup":  "make the account and its first session",
 	"ConfirmEmail":    "mark the address as verified",
 	"AbandonSignup":   "remove the sign-up that nobody has proven",
 	"PurgeUnverified": "remove the account whose address nobody has proven",
 
-	"IssueReset":    "make the link",
-	"ResetPassword": "set the password, end sessions",
+	"IssueReset":    "make the link that sets a new password",
+	"ResetPassword": "set the new password, sign everything else out",
 
-	"IssuePasswordCode": "make the code",
+	"IssuePasswordCode": "make the code for this session",
 	"SpendPasswordCode": "make the change that the code allows",
 
-	"IssueDeviceCode": "make the code",
-	"VerifyDevice":    "trust the device",
+	"IssueDeviceCode": "make the code of the login",
+	"VerifyDevice":    "trust the device, open the session",
 
 	"IssueEmailChange":  "make the proof for the new address",
 	"ChangeEmail":       "give the account its new address",

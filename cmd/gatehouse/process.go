@@ -100,7 +100,7 @@ func identity(role string) string {
 	if err != nil {
 		host = "unknown"
 	}
-	return fmt.Sprintf("gatehouse-%s-%d@%s", role, os.Getpid(), host)
+	return fmt.Sprintf("%s-%d@%s", role, os.Getpid(), host)
 }
 
 // close comes last: whatever used Temporal and the database has ended.

@@ -1,0 +1,28 @@
+package workflows_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+)
+
+// What a flow may cost the server that keeps it: events and bytes of what was recorded. Whoever makes one grow says here why.
+func TestHistoriesStaySmall(t *testing.T) {
+	t.Parallel()
+	for name, most := range map[string]struct{ events, bytes int }{
+		"signup-code-completed":     {30, 6144},
+		"signup-register-completed": {30, 7168},
+		"device-completed":          {27, 6400},
+		"password-reset-completed":  {28, 6656},
+		"subscription-renewed":      {60, 13312},
+	} {
+		h, _ := recorded(t, name)
+		size := 0
+		for _, e := range h.GetEvents() {
+			size += proto.Size(e)
+		}
+		require.LessOrEqual(t, len(h.GetEvents()), most.events, name)
+		require.LessOrEqual(t, size, most.bytes, name)
+	}
+}
