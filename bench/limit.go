@@ -18,8 +18,10 @@ import (
 
 // serveLimit serves the limit handlers of docs/performance.md until ctx ends: Fiber, one prepared primary-key select
 // through pgx and a constant body. GET /row/<bytes>/<id> reads the columns that our reads return from one flat table,
-// GET /bare/<bytes>/<id> one text column that is as wide.
-func serveLimit(ctx context.Context, address, url string, connections int) error {
+// GET /slim/<bytes>/<id> those without credits
+// and plan, GET /bare/<bytes>/<id> one text column that is as wide. POST /commit/<id> changes one row and commits. POST /start/<id> and
+// POST /update/<id> ask an empty flow, started or running, and with ?hash hash a password first.
+func serveLimit(ctx context.Context, address, url string, connections int, flows emptyFlows) error {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return fmt.Errorf("read the database URL: %w", err)
@@ -31,13 +33,16 @@ func serveLimit(ctx context.Context, address, url string, connections int) error
 	}
 	defer pool.Close()
 	app := fiber.New(fiber.Config{DisableStartupMessage: true})
-	for path, table := range map[string]string{rowPath: "limit_rows", barePath: "limit_bare"} {
+	for path, table := range map[string]string{rowPath: "limit_rows", slimPath: "limit_slim", barePath: "limit_bare"} {
 		columns, err := columnsOf(ctx, pool, table)
 		if err != nil {
 			return err
 		}
 		app.Get(path+":bytes/:id", limitHandler(pool, "SELECT * FROM "+table+" WHERE id = $1", columns)) //nolint:contextcheck // a request brings its own
 	}
+	app.Post(commitPath+":id", commitHandler(pool)) //nolint:contextcheck // a request brings its own
+	app.Post(startPath+":id", flows.handler(flows.start))
+	app.Post(updatePath+":id", flows.handler(flows.update))
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -49,7 +54,29 @@ func serveLimit(ctx context.Context, address, url string, connections int) error
 	return app.Listener(listener)
 }
 
-const rowPath, barePath = "/row/", "/bare/"
+const (
+	rowPath, barePath     = "/row/", "/bare/"
+	commitPath            = "/commit/"
+	startPath, updatePath = "/start/", "/update/"
+)
+
+// commitHandler commits a change of one row.
+func commitHandler(pool *pgxpool.Pool) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		id, err := c.ParamsInt("id")
+		if err != nil {
+			return fiber.ErrBadRequest
+		}
+		_, err = pool.Exec(c.UserContext(), "UPDATE limit_commits SET n = n + 1 WHERE id = $1", pgx.QueryExecModeCacheStatement, id)
+		if err != nil {
+			return fmt.Errorf("commit: %w", err)
+		}
+		return c.Send(limitBody[:limitAnswer])
+	}
+}
+
+// limitAnswer is the length of the answers of commits and flows, about that of ours.
+const limitAnswer = 200
 
 var limitBody = bytes.Repeat([]byte("x"), 64<<10)
 

@@ -64,9 +64,9 @@ type indexSize struct {
 }
 
 func tableSizes(ctx context.Context, binary string, accounts int) (tables []tableSize, indexes []indexSize, major int, err error) {
-	s := &stack{}
+	s := &stack{binary: binary}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	if err := s.startDatabase(ctx, binary); err != nil {
+	if err := s.startDatabase(ctx); err != nil {
 		return nil, nil, 0, err
 	}
 	conn, err := pgx.Connect(ctx, s.url())

@@ -22,37 +22,49 @@ import (
 	"gatehouse/internal/secret"
 )
 
-// stack is what is measured, all of it on free ports of the loopback interface: a durable Postgres, the real binary
-// with its access log off and once more with the log as it is by default, and the limit server. There is no Temporal:
-// reads and logins ask nothing of it.
+// stack is what is measured, all of it on free ports of the loopback interface: a durable Postgres with a database of many
+// accounts and one of few, a Temporal server, the real binary as API (with its access log off, with the log as it is by default,
+// and on the small database) and as worker, and the limit server with its worker.
 type stack struct {
-	dir      string
-	cluster  *postgres.Cluster
-	children []*machine.Process
+	dir string
+	// binary is what is measured, dev what starts Temporal.
+	binary, dev string
+	cluster     *postgres.Cluster
+	children    []*machine.Process
+	temporal    string
 
 	secretKey, signingKey, codecKeys string
 
-	api, logging, limit server
+	api, logging, small, worker, limit, limitWorker *server
+	// workerPeak is the most memory that workers held which were stopped.
+	workerPeak int64
 }
 
-// server is a child that serves HTTP.
+// server is a child.
 type server struct {
-	address string
-	pid     int
+	name string
+	// address is where it serves HTTP, ops where its metrics are.
+	address, ops string
+	pid          int
+	child        *machine.Process
 }
 
 const (
-	database = "bench"
-	baseURL  = "http://localhost"
+	database      = "bench"
+	smallDatabase = "small"
+	namespace     = "gatehouse"
+	costNamespace = "costs"
+	paymentRate   = "GATEHOUSE_PAYMENT_RATE"
+	baseURL       = "http://localhost"
 	// poolSize is the default of GATEHOUSE_DATABASE_POOL; the limit server gets the same.
 	poolSize = 16
 
-	startPatience = 30 * time.Second
-	stopPatience  = 5 * time.Second
+	startPatience = 90 * time.Second
+	stopPatience  = 10 * time.Second
 )
 
-// startDatabase starts Postgres and migrates a database. The caller stops the stack, also after an error.
-func (s *stack) startDatabase(ctx context.Context, binary string) error {
+// startDatabase starts Postgres and makes an empty database with our schema. The caller stops the stack, also after an error.
+func (s *stack) startDatabase(ctx context.Context, settings ...string) error {
 	_, err := postgres.FindOrInstall(ctx, os.Stderr, func() {
 		_, _ = fmt.Fprintln(os.Stderr, "PostgreSQL is missing; installing the package postgresql ...")
 	})
@@ -65,19 +77,23 @@ func (s *stack) startDatabase(ctx context.Context, binary string) error {
 	if err := os.Chmod(s.dir, 0o755); err != nil { //nolint:gosec // as root, the server's user must pass through
 		return fmt.Errorf("open the directory: %w", err)
 	}
-	s.cluster, err = postgres.Start(ctx, postgres.Options{Dir: filepath.Join(s.dir, "postgres"), Durable: true})
+	s.cluster, err = postgres.Start(ctx, postgres.Options{Dir: filepath.Join(s.dir, "postgres"), Durable: true, Settings: settings})
 	if err != nil {
-		return err
-	}
-	if err := s.cluster.CreateDatabase(ctx, database); err != nil {
 		return err
 	}
 	s.secretKey, s.signingKey = secret.GenerateKey(), secret.GenerateKey()
 	if s.codecKeys, err = durable.GenerateKeyset(); err != nil {
 		return err
 	}
-	migrate := exec.CommandContext(ctx, binary, "migrate")
-	migrate.Env = []string{"DATABASE_URL=" + s.url()}
+	return s.createDatabase(ctx, database)
+}
+
+func (s *stack) createDatabase(ctx context.Context, name string) error {
+	if err := s.cluster.CreateDatabase(ctx, name); err != nil {
+		return err
+	}
+	migrate := exec.CommandContext(ctx, s.binary, "migrate") //nolint:gosec // what is measured
+	migrate.Env = []string{"DATABASE_URL=" + s.cluster.URL(name)}
 	if out, err := migrate.CombinedOutput(); err != nil {
 		return fmt.Errorf("migrate: %w\n%s", err, out)
 	}
@@ -86,14 +102,44 @@ func (s *stack) startDatabase(ctx context.Context, binary string) error {
 
 func (s *stack) url() string { return s.cluster.URL(database) }
 
-// startServers starts the servers and waits until each answers. row is one that the limit server can read.
-func (s *stack) startServers(ctx context.Context, binary, row string) (err error) {
-	if s.api, err = s.startAPI(ctx, binary, "warn"); err != nil {
+// settings of every process of the product.
+func (s *stack) settings() map[string]string {
+	return map[string]string{
+		"DATABASE_URL": s.url(), "TEMPORAL_ADDRESS": s.temporal, "GATEHOUSE_TEMPORAL_NAMESPACE": namespace,
+		"GATEHOUSE_DATABASE_POOL": strconv.Itoa(poolSize), "GATEHOUSE_BASE_URL": baseURL,
+		"GATEHOUSE_SECRET_KEY": s.secretKey, "GATEHOUSE_SIGNING_KEY": s.signingKey, "GATEHOUSE_CODEC_KEYS": s.codecKeys,
+		// One address asks for everything, and few people ask for many codes: all is counted, but the bounds are far.
+		"GATEHOUSE_LIMIT_SCALE": "1000000", "GATEHOUSE_SEND_GAP": "1ms", "GATEHOUSE_SENDS_PER_HOUR": "100000",
+		"GATEHOUSE_SENDS_PER_DAY": "100000",
+		// What a busy machine delays must not fail the run.
+		"GATEHOUSE_REQUEST_TIMEOUT": "25s", "GATEHOUSE_FLOW_TIMEOUT": "20s", "GATEHOUSE_HASH_WAIT": "20s",
+	}
+}
+
+// startServers starts everything and waits until it works. row is one that the limit server can read.
+func (s *stack) startServers(ctx context.Context, row string) (err error) {
+	if err = s.startTemporal(ctx, namespace, costNamespace, emptyNamespace); err != nil {
 		return err
 	}
-	if s.logging, err = s.startAPI(ctx, binary, "info"); err != nil {
+	if s.worker, err = s.startWorker(ctx, "worker", map[string]string{paymentRate: "100000"}); err != nil {
 		return err
 	}
+	if s.api, err = s.startAPI(ctx, "api", map[string]string{"GATEHOUSE_LOG_LEVEL": "warn"}); err != nil {
+		return err
+	}
+	if s.logging, err = s.startAPI(ctx, "api-logging", nil); err != nil {
+		return err
+	}
+	s.small, err = s.startAPI(ctx, "api-small", map[string]string{
+		"GATEHOUSE_LOG_LEVEL": "warn", "DATABASE_URL": s.cluster.URL(smallDatabase),
+	})
+	if err != nil {
+		return err
+	}
+	return s.startLimit(ctx, row)
+}
+
+func (s *stack) startLimit(ctx context.Context, row string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find ourselves: %w", err)
@@ -102,79 +148,119 @@ func (s *stack) startServers(ctx context.Context, binary, row string) (err error
 	if err != nil {
 		return err
 	}
-	args := []string{"limit", "-address", address, "-pool", strconv.Itoa(poolSize)}
+	work := exec.CommandContext(ctx, self, "empty-worker", "-temporal", s.temporal) //nolint:gosec // ourselves
+	s.limitWorker, err = s.start(ctx, &server{name: "limit-worker"}, work, func(said string) bool { return strings.Contains(said, readyLine) })
+	if err != nil {
+		return err
+	}
+	args := []string{"limit", "-address", address, "-pool", strconv.Itoa(poolSize), "-temporal", s.temporal}
 	cmd := exec.CommandContext(ctx, self, args...) //nolint:gosec // ourselves
 	cmd.Env = []string{"DATABASE_URL=" + s.url()}
-	s.limit, err = s.start(ctx, "limit", cmd, address, get(rowPath+"100/"+row, "", ""))
+	s.limit, err = s.start(ctx, &server{name: "limit", address: address}, cmd, answers(ctx, address, get(rowPath+"100/"+row)))
 	return err
 }
 
-func (s *stack) startAPI(ctx context.Context, binary, level string) (server, error) {
-	var free [3]string
-	for i := range free {
-		address, err := freeAddress()
-		if err != nil {
-			return server{}, err
-		}
-		free[i] = address
+func (s *stack) startTemporal(ctx context.Context, namespaces ...string) error {
+	port, err := machine.FreePort()
+	if err != nil {
+		return err
 	}
-	cmd := exec.CommandContext(ctx, binary, "api")
-	cmd.Env = []string{
-		"DATABASE_URL=" + s.url(), "TEMPORAL_ADDRESS=" + free[2], // where nobody listens
-		"GATEHOUSE_DATABASE_POOL=" + strconv.Itoa(poolSize),
-		"GATEHOUSE_API_ADDR=" + free[0], "GATEHOUSE_OPS_ADDR=" + free[1], "GATEHOUSE_BASE_URL=" + baseURL,
-		"GATEHOUSE_SECRET_KEY=" + s.secretKey, "GATEHOUSE_SIGNING_KEY=" + s.signingKey,
-		"GATEHOUSE_CODEC_KEYS=" + s.codecKeys,
-		"GATEHOUSE_LOG_LEVEL=" + level,
-		"GATEHOUSE_LIMIT_SCALE=1000000", // one address asks for everything
-		// What a busy machine delays must not fail the run.
-		"GATEHOUSE_REQUEST_TIMEOUT=10s", "GATEHOUSE_HASH_WAIT=9s",
-	}
-	return s.start(ctx, "api-"+level, cmd, free[0], get("/.well-known/jwks.json", "", ""))
+	s.temporal = machine.LoopbackAddress(port)
+	args := append([]string{"temporal", "-port", strconv.Itoa(port)}, namespaces...)
+	cmd := exec.CommandContext(ctx, s.dev, args...) //nolint:gosec // our own binary
+	_, err = s.start(ctx, &server{name: "temporal"}, cmd, func(said string) bool { return strings.Contains(said, s.temporal) })
+	return err
 }
 
-// start runs cmd, its output in a file, until probe is answered with 200.
-func (s *stack) start(ctx context.Context, name string, cmd *exec.Cmd, address string, probe []byte) (server, error) {
-	log, err := os.Create(filepath.Join(s.dir, name+".log")) //nolint:gosec // a name of our own
+// command runs the binary with our settings and others.
+func (s *stack) command(ctx context.Context, name string, extra map[string]string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, s.binary, name) //nolint:gosec // what is measured
+	all := s.settings()
+	for key, value := range extra {
+		all[key] = value
+	}
+	for key, value := range all {
+		cmd.Env = append(cmd.Env, key+"="+value)
+	}
+	return cmd
+}
+
+func (s *stack) startAPI(ctx context.Context, name string, extra map[string]string) (*server, error) {
+	address, err := freeAddress()
 	if err != nil {
-		return server{}, fmt.Errorf("open a log: %w", err)
+		return nil, err
+	}
+	ops, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	cmd := s.command(ctx, "api", extra)
+	cmd.Env = append(cmd.Env, "GATEHOUSE_API_ADDR="+address, "GATEHOUSE_OPS_ADDR="+ops)
+	return s.start(ctx, &server{name: name, address: address, ops: ops}, cmd, answers(ctx, address, get("/.well-known/jwks.json")))
+}
+
+func (s *stack) startWorker(ctx context.Context, name string, extra map[string]string) (*server, error) {
+	ops, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	cmd := s.command(ctx, "worker", extra)
+	cmd.Env = append(cmd.Env, "GATEHOUSE_WORKER_OPS_ADDR="+ops)
+	return s.start(ctx, &server{name: name, ops: ops}, cmd, func(said string) bool { return strings.Contains(said, `"worker started"`) })
+}
+
+// start runs cmd, its output in a file, until it is ready by what it has said.
+func (s *stack) start(ctx context.Context, made *server, cmd *exec.Cmd, ready func(said string) bool) (*server, error) {
+	log, err := os.Create(filepath.Join(s.dir, made.name+".log")) //nolint:gosec // a name of our own
+	if err != nil {
+		return nil, fmt.Errorf("open a log: %w", err)
 	}
 	defer func() { _ = log.Close() }() // the child holds its own descriptor
 	cmd.Stdout, cmd.Stderr = log, log
-	child, err := machine.Start(cmd, syscall.SIGKILL)
+	made.child, err = machine.Start(cmd, syscall.SIGKILL)
 	if err != nil {
-		return server{}, err
+		return nil, err
 	}
-	s.children = append(s.children, child)
+	made.pid = made.child.PID()
+	s.children = append(s.children, made.child)
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
 	for {
-		_, err := ask(ctx, address, probe)
-		if err == nil {
-			return server{address: address, pid: child.PID()}, nil
+		said, _ := os.ReadFile(log.Name())
+		if ready(string(said)) {
+			return made, nil
 		}
 		select {
-		case <-child.Done():
+		case <-made.child.Done():
+			return nil, fmt.Errorf("%s ended: %w\n%s", made.name, made.child.Err(), said)
 		case <-ctx.Done():
+			return nil, fmt.Errorf("%s did not start: %w\n%s", made.name, ctx.Err(), said)
 		case <-again.C:
-			continue
 		}
-		said, _ := os.ReadFile(log.Name())
-		return server{}, fmt.Errorf("%s did not start: %w\n%s", name, err, said)
 	}
 }
 
-// lastWords are the newest warnings of the APIs, for the error of a run.
+func (s *server) stop() error { return s.child.Stop(syscall.SIGTERM, stopPatience) }
+
+// answers is whether a request is answered with success.
+func answers(ctx context.Context, address string, probe []byte) func(string) bool {
+	return func(string) bool {
+		_, err := ask(ctx, address, probe)
+		return err == nil
+	}
+}
+
+// lastWords are the newest warnings of the product, for the error of a run.
 func (s *stack) lastWords() string {
 	const most = 5
 	var lines []string
-	logs, _ := filepath.Glob(filepath.Join(s.dir, "api-*.log")) // a constant pattern, which is all that can fail
+	logs, _ := filepath.Glob(filepath.Join(s.dir, "*.log")) // a constant pattern, which is all that can fail
 	for _, log := range logs {
 		content, _ := os.ReadFile(log) //nolint:gosec // a file of ours
 		for line := range strings.Lines(string(content)) {
-			if !strings.Contains(line, `"level":"INFO"`) && !strings.Contains(line, "waiting for Temporal") {
+			if strings.Contains(line, `"level":"WARN"`) || strings.Contains(line, `"level":"ERROR"`) {
 				lines = append(lines, line)
 			}
 		}
@@ -182,11 +268,11 @@ func (s *stack) lastWords() string {
 	return strings.Join(lines[max(0, len(lines)-most):], "")
 }
 
-// stop ends all children and deletes their files.
+// stop ends all children, those first that were started last, and deletes their files.
 func (s *stack) stop() error {
 	var errs []error
-	for _, c := range s.children {
-		errs = append(errs, c.Stop(syscall.SIGTERM, stopPatience))
+	for i := len(s.children) - 1; i >= 0; i-- {
+		s.children[i].Kill() // nothing of theirs is kept
 	}
 	if s.cluster != nil {
 		errs = append(errs, s.cluster.Stop(), os.RemoveAll(s.cluster.Dir))
@@ -197,20 +283,20 @@ func (s *stack) stop() error {
 	return errors.Join(errs...)
 }
 
-// ask sends one request on a connection of its own and returns the length of the answer's body.
-func ask(ctx context.Context, address string, request []byte) (int, error) {
+// ask sends one request on a connection of its own and returns the answer's body.
+func ask(ctx context.Context, address string, request []byte) ([]byte, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
-		return 0, fmt.Errorf("connect: %w", err)
+		return nil, fmt.Errorf("connect: %w", err)
 	}
 	defer func() { _ = conn.Close() }()
 	if err := conn.SetDeadline(clock.Now().Add(patience)); err != nil {
-		return 0, fmt.Errorf("bound the connection: %w", err)
+		return nil, fmt.Errorf("bound the connection: %w", err)
 	}
 	if _, err := conn.Write(request); err != nil {
-		return 0, fmt.Errorf("send a request: %w", err)
+		return nil, fmt.Errorf("send a request: %w", err)
 	}
-	return answer(bufio.NewReader(conn))
+	return answer(bufio.NewReaderSize(conn, readBuffer))
 }
 
 func freeAddress() (string, error) {

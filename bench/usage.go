@@ -4,6 +4,7 @@ package main
 
 import (
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,23 +17,9 @@ type usage struct {
 	rss int64
 }
 
-// usageOf reads /proc; it is zero on systems without.
+// usageOf is zero where that cannot be read.
 func usageOf(pid int) usage {
-	dir := "/proc/" + strconv.Itoa(pid)
-	stat, err := os.ReadFile(dir + "/stat") //nolint:gosec // a number and two constants
-	if err != nil {
-		return usage{}
-	}
-	// The second field is the name in parentheses and may hold anything.
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	fields := strings.Fields(rest)
-	const utime, stime, tick = 11, 12, 10 * time.Millisecond
-	if len(fields) <= stime {
-		return usage{}
-	}
-	user, _ := strconv.ParseInt(fields[utime], 10, 64)
-	system, _ := strconv.ParseInt(fields[stime], 10, 64)
-	return usage{cpu: time.Duration(user+system) * tick, rss: kilobytes(dir+"/status", "VmRSS:") << 10}
+	return usage{cpu: cpuOf(pid), rss: kilobytes("/proc/"+strconv.Itoa(pid)+"/status", "VmRSS:") << 10}
 }
 
 // kilobytes reads a value such as "VmRSS:   1234 kB" of a file of /proc, 0 when it is not there.
@@ -57,3 +44,8 @@ func ownCPU() time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// peakOf is the most memory that a process ever held, 0 where that cannot be read.
+func peakOf(pid int) int64 { return kilobytes("/proc/"+strconv.Itoa(pid)+"/status", "VmHWM:") << 10 }
+
+func cores() int { return runtime.GOMAXPROCS(0) }

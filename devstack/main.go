@@ -4,6 +4,7 @@
 //
 //	gatehouse-dev run     the whole system: PostgreSQL, Temporal with its UI, migrations, worker and API
 //	gatehouse-dev demo    a sign-up played against a running system
+//	gatehouse-dev temporal [-port n] [-file path] namespace...    a Temporal server alone, for `make bench`
 package main
 
 import (
@@ -34,7 +35,7 @@ const usage = `usage: gatehouse-dev run | demo
 `
 
 func main() {
-	if len(os.Args) != 2 {
+	if len(os.Args) != 2 && (len(os.Args) < 2 || os.Args[1] != "temporal") {
 		fmt.Fprint(os.Stderr, usage)
 		os.Exit(2)
 	}
@@ -46,6 +47,8 @@ func main() {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		err = demo.Play(ctx, os.Stdout, os.Environ())
+	case "temporal":
+		err = temporal(os.Args[2:])
 	case "help", "-h", "--help":
 		_, _ = fmt.Fprint(os.Stdout, usage)
 	default:

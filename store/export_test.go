@@ -45,3 +45,8 @@ func (s *Store) Scans(ctx context.Context, table string) (whole, indexed int64, 
 func (s *Store) Record(ctx context.Context, accountID uuid.UUID, name account.EventName, details map[string]any) error {
 	return s.record(ctx, accountID, name, details)
 }
+
+// TrialLeft is trialLeft, in the transaction.
+func (s *Store) TrialLeft(ctx context.Context, accountID uuid.UUID, family string) (bool, error) {
+	return s.trialLeft(ctx, accountID, family)
+}

@@ -144,7 +144,7 @@ func (s *Store) trialLeft(ctx context.Context, accountID uuid.UUID, family strin
 		SELECT NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.family = ?1 AND s.trial_end IS NOT NULL AND s.account_id IN (
 			SELECT ?0::uuid UNION SELECT other.account_id FROM payment_methods mine
 			JOIN payment_methods other ON other.fingerprint = mine.fingerprint
-			WHERE mine.account_id = ?0 AND mine.fingerprint <> ''))`, accountID, family).Scan(ctx, &left)
+			WHERE mine.account_id = ?0 AND mine.fingerprint <> '' AND other.fingerprint <> ''))`, accountID, family).Scan(ctx, &left)
 	return left, translate(err)
 }
 

@@ -30,6 +30,8 @@ type Deps struct {
 	ShutdownTimeout time.Duration
 	// PaymentRate is how many activities a second all workers together take from the queue of payments; 0 means no bound.
 	PaymentRate float64
+	// Pollers is how many polls of each kind are open for each queue; 0 lets them follow the load.
+	Pollers int
 	// Started, if set, is called once all queues are polled.
 	Started func()
 	// Build names the code of this worker to Temporal. A worker whose build has an ID gets no work until that is promoted; one
@@ -80,8 +82,8 @@ func Run(ctx context.Context, d Deps) error {
 
 func (d Deps) workers(onFatal func(error)) []worker.Worker {
 	options := worker.Options{
-		WorkflowTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
-		ActivityTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
+		WorkflowTaskPollerBehavior: d.pollers(),
+		ActivityTaskPollerBehavior: d.pollers(),
 		// What was meant for a worker that has died or stopped goes to another one after this, within a request's deadline;
 		// the default of five seconds lies beyond it.
 		StickyScheduleToStartTimeout: stickyWait,
@@ -118,6 +120,12 @@ func (d Deps) workers(onFatal func(error)) []worker.Worker {
 	payments := worker.New(d.Client.Temporal(), durable.QueuePayments, options)
 	payments.RegisterActivity(d.Activities)
 	return []worker.Worker{flows, billing, notify, webhooks, payments}
+}
+
+func (d Deps) pollers() worker.PollerBehavior {
+	return worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{
+		InitialNumberOfPollers: d.Pollers, MinimumNumberOfPollers: d.Pollers, MaximumNumberOfPollers: d.Pollers,
+	})
 }
 
 // interceptors are what surrounds every workflow and activity, when it is run as when it is replayed.

@@ -82,6 +82,8 @@ type Config struct {
 	WorkerBuildID string `env:"GATEHOUSE_WORKER_BUILD_ID"`
 	// WorkerDeployment groups the builds of which one is current.
 	WorkerDeployment string `env:"GATEHOUSE_WORKER_DEPLOYMENT" envDefault:"gatehouse"`
+	// WorkerPollers is how many polls of each kind a worker keeps open at Temporal for each queue. 0 lets it follow the load.
+	WorkerPollers int `env:"GATEHOUSE_WORKER_POLLERS" envDefault:"0"`
 	// HeldChanges are changes of flows (ids of GetVersion) that a worker knows and does not begin yet, with commas between: set
 	// while workers of an older build may get the same flows.
 	HeldChanges []string `env:"GATEHOUSE_HELD_CHANGES"`

@@ -1,0 +1,183 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	loginPath   = "/api/v1/auth/login"
+	loginRounds = 5
+
+	loginShare    = 0.95                   // of argon2id alone
+	loginBeside   = time.Millisecond       // of CPU, beside the hash
+	floodedTarget = 100 * time.Millisecond // of p99
+)
+
+// logins is the part that hashes.
+type logins struct {
+	// login is at many connections, quiet at one, flooded is a read while others log in.
+	login, quiet, flooded *series
+	// ceiling is argon2id alone, as many at once as there are cores; hash is one after the other.
+	ceiling, hash *series
+}
+
+func loginOf(p person) []byte {
+	return post(loginPath, fmt.Sprintf(`{"email":%q,"password":%q}`, p.email, password))
+}
+
+func (b *bench) logins() *part {
+	alone := operation{key: "limit", name: "argon2id alone"}
+	login := operation{key: keyLogin, name: keyLogin, server: b.api, requests: shown(b.people.readers, loginOf)}
+	l := &logins{
+		ceiling: &series{operation: alone, connections: runtime.GOMAXPROCS(0), share: 2},
+		hash:    &series{operation: alone, connections: 1, share: 1.5},
+	}
+	l.login = &series{operation: login, connections: many, share: 3, limit: l.ceiling}
+	l.quiet = &series{operation: login, connections: 1, share: 1.5, limit: l.hash}
+	l.flooded = &series{
+		operation: operation{
+			key: keyMe, name: "`GET " + mePath + "` while 32 connections log in", server: b.api, requests: asBearer(b.people.readers, mePath),
+		},
+		connections: 1, share: 2,
+	}
+	all := l.all()
+	p := &part{key: "login", title: "Login", run: l.run, report: l.report, verdicts: l.verdicts, failures: func() []error {
+		var errs []error
+		for _, s := range all {
+			errs = append(errs, s.failures()...)
+		}
+		return errs
+	}}
+	for _, s := range all {
+		p.shares += loginRounds * s.share
+	}
+	return p
+}
+
+func (l *logins) all() []*series { return []*series{l.ceiling, l.login, l.hash, l.quiet, l.flooded} }
+
+func (l *logins) run(ctx context.Context, unit time.Duration) error {
+	for range loginRounds {
+		l.ceiling.hashAlone(ctx, unit)
+		l.login.measure(ctx, unit)
+		l.hash.hashAlone(ctx, unit)
+		l.quiet.measure(ctx, unit)
+		flood := *l.login
+		flood.share = l.flooded.share
+		var group errgroup.Group
+		var failed error
+		group.Go(func() error {
+			failed = flood.sampled(ctx, unit).err
+			return nil
+		})
+		group.Go(func() error {
+			l.flooded.measure(ctx, unit)
+			return nil
+		})
+		_ = group.Wait() // neither returns an error
+		if failed != nil {
+			// A read beside no flood shows nothing.
+			l.flooded.samples[len(l.flooded.samples)-1].err = failed
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// hashAlone hashes, with nothing around it.
+func (s *series) hashAlone(ctx context.Context, unit time.Duration) {
+	hasher, err := newHasher()
+	if err != nil {
+		s.samples = append(s.samples, sample{err: err})
+		return
+	}
+	d := time.Duration(s.share * float64(unit))
+	counts := make([]int, s.connections)
+	before, started := ownCPU(), clock.Now()
+	var group errgroup.Group
+	for i := range counts {
+		group.Go(func() error {
+			for clock.Now().Sub(started) < d {
+				if _, err := hasher.Hash(ctx, password); err != nil {
+					return fmt.Errorf("hash: %w", err)
+				}
+				counts[i]++
+			}
+			return nil
+		})
+	}
+	failed := group.Wait()
+	elapsed, total := clock.Now().Sub(started), 0
+	for _, n := range counts {
+		total += n
+	}
+	s.samples = append(s.samples, sample{
+		result: result{requests: total, rate: float64(total) / elapsed.Seconds()}, cpu: ownCPU() - before, err: failed,
+	})
+}
+
+const (
+	measureHashes = "requests/s of argon2id alone"
+	measureBeside = "CPU beside the hash, 1 connection"
+)
+
+// beside is what a login costs that is not the hash.
+func (l *logins) beside() (time.Duration, bool) {
+	if !l.quiet.known() || !l.hash.known() {
+		return 0, false
+	}
+	return l.quiet.cpu() - l.hash.cpu(), true
+}
+
+const measureFlooded = "p99 while 32 connections log in"
+
+func (l *logins) verdicts() []verdict {
+	share := l.login.ratioVerdict(measureHashes, rateOf, fmt.Sprintf(">= %.2f", loginShare), func(x float64) bool { return x >= loginShare })
+	beside := verdict{key: keyLogin, measure: measureBeside, target: "<= 1 ms"}
+	if d, known := l.beside(); known {
+		beside.found, beside.met = millis(d)+" ms", d <= loginBeside
+	} else {
+		beside.unknown = true
+	}
+	flooded := verdict{key: keyMe, measure: measureFlooded, target: "< 100 ms", unknown: !l.flooded.known()}
+	if !flooded.unknown {
+		flooded.found, flooded.met = millis(l.flooded.p99())+" ms", l.flooded.p99() < floodedTarget
+	}
+	return []verdict{share, beside, flooded}
+}
+
+func (l *logins) report() string {
+	row := func(s *series, name string, more ...string) []string {
+		if !s.known() {
+			return append([]string{name, notMeasured, "", "", "", ""}, more...)
+		}
+		cells := []string{name, one(s.rate()), millis(s.p50()), millis(s.p99()), millis(s.cpu()), mebi(s.memory())}
+		if s.server == nil {
+			cells[2], cells[3], cells[5] = "", "", ""
+		}
+		return append(cells, more...)
+	}
+	compared := func(s *series) string {
+		if ratios := s.ratios(rateOf); len(ratios) > 0 {
+			return two(median(ratios)) + ", " + spread(ratios)
+		}
+		return ""
+	}
+	return "The ceiling is the product's own hash, argon2id with 19 MiB, t=2 and p=1, with nothing around it.\n\n" + table([][]string{
+		{"what", "requests/s", "p50 ms", "p99 ms", "CPU ms/request", "RSS MiB", "ratio, lowest to highest"},
+		row(l.ceiling, fmt.Sprintf("argon2id alone, %d at once", l.ceiling.connections), "1"),
+		row(l.login, keyLogin+", 32 connections", compared(l.login)),
+		row(l.hash, "argon2id alone, one after the other", "1"),
+		row(l.quiet, keyLogin+", 1 connection", compared(l.quiet)),
+		row(l.flooded, l.flooded.name, ""),
+	})
+}

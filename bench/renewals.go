@@ -1,0 +1,212 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"gatehouse/internal/durable"
+	"gatehouse/workflows"
+)
+
+const (
+	// renewalRate is GATEHOUSE_PAYMENT_RATE as it is by default: charges a second.
+	renewalRate = 50
+	// drainSlack is how much longer than at that rate the renewals may take, drainPatience how much longer is waited for them.
+	drainSlack, drainPatience = 1.25, 60 * time.Second
+	idleFactor                = 2.0
+	idleShare                 = 6
+	keyRenewals               = "renewals"
+	measureDrain              = "charges/s against the configured rate"
+	measureOthers             = "p99 of sign-ups against idle, 1 connection"
+)
+
+// renewing is the part in which many subscriptions renew at one instant.
+type renewing struct {
+	*flowing
+
+	n            int
+	idle, during *series
+	took         time.Duration
+}
+
+func (f *flowing) renewing() *part {
+	of := func(name string) *series {
+		return &series{connections: 1, share: idleShare, operation: operation{
+			key: keyInitiate, name: name, server: f.api, helpers: []*server{f.worker}, supply: fresh(initiate),
+		}}
+	}
+	r := &renewing{flowing: f, n: f.renewals, idle: of(keyInitiate + ", nothing renews"), during: of("the same, during the renewals")}
+	return &part{
+		key: "renewals", title: "Renewals at one instant", shares: idleShare, run: r.run, report: r.report, verdicts: r.verdicts,
+		failures: func() []error { return append(r.idle.failures(), r.during.failures()...) },
+	}
+}
+
+func (r *renewing) run(ctx context.Context, unit time.Duration) error {
+	if err := r.restartWorker(ctx, map[string]string{paymentRate: fmt.Sprint(renewalRate)}); err != nil {
+		return err
+	}
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
+	r.idle.measure(ctx, unit)
+	// All flows must wait when the moment comes; starting one takes some milliseconds.
+	due := clock.Now().Add(10*time.Second + time.Duration(r.n)*15*time.Millisecond).Truncate(time.Second)
+	if err := r.open(ctx, due); err != nil {
+		return err
+	}
+	if clock.Now().After(due) {
+		return fmt.Errorf("starting %d flows took too long: some were late", r.n)
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(due.Sub(clock.Now())):
+	}
+	expected := time.Duration(float64(r.n) / renewalRate * float64(time.Second))
+	r.during.share = float64(expected) / float64(unit)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		r.during.measure(ctx, unit)
+		return nil
+	})
+	group.Go(func() error { return r.await(ctx, due, expected+drainPatience) })
+	return group.Wait()
+}
+
+// open makes payers whose paid month ends at one instant, and starts the flows of their subscriptions.
+func (r *renewing) open(ctx context.Context, due time.Time) error {
+	for _, statement := range []string{
+		`CREATE TEMPORARY TABLE renewers AS SELECT account_id AS id, 'pm_renew_' || account_id AS method, 'sub_renew_' || account_id AS sub
+			FROM settings s WHERE NOT EXISTS (SELECT FROM subscriptions o WHERE o.account_id = s.account_id)
+			ORDER BY account_id DESC LIMIT $1`,
+		`INSERT INTO sandbox_methods (id, customer, test_id) SELECT method, 'cus_' || id, 'pm_card_visa' FROM renewers LIMIT $1`,
+		`INSERT INTO payment_methods (provider, id, account_id, customer) SELECT 'sandbox', method, id, 'cus_' || id FROM renewers LIMIT $1`,
+	} {
+		if _, err := r.db.Exec(ctx, statement, r.n); err != nil {
+			return fmt.Errorf("make payers: %w\n%s", err, statement)
+		}
+	}
+	_, err := r.db.Exec(ctx, `INSERT INTO subscriptions (id, account_id, plan_id, status, method_id, period_start, period_end, anchor)
+		SELECT sub, id, $2, 'active', method, $1::timestamptz - interval '1 month', $1, $1 FROM renewers`, due, premiumPlan)
+	if err != nil {
+		return fmt.Errorf("make subscriptions: %w", err)
+	}
+	_, err = r.db.Exec(ctx, `INSERT INTO subscription_events (subscription_id, version, key, event, status, at)
+		SELECT sub, 1, 'open', 'paid', 'active', now() FROM renewers`)
+	if err != nil {
+		return fmt.Errorf("make subscriptions: %w", err)
+	}
+	rows, err := r.db.Query(ctx, `SELECT sub FROM renewers`)
+	if err != nil {
+		return fmt.Errorf("read subscriptions: %w", err)
+	}
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return err
+		}
+		ids = append(ids, id)
+	}
+	if rows.Err() != nil {
+		return rows.Err()
+	}
+	return r.startAll(ctx, ids)
+}
+
+func (r *renewing) startAll(ctx context.Context, ids []string) error {
+	ring, err := durable.NewKeyring(r.codecKeys)
+	if err != nil {
+		return err
+	}
+	flows, err := durable.Dial(durable.Options{
+		Address: r.temporal, Namespace: namespace, Keyring: ring, Logger: slog.New(slog.DiscardHandler), Timeout: patience,
+	})
+	if err != nil {
+		return err
+	}
+	defer flows.Close()
+	var next atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	for range 16 {
+		group.Go(func() error {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(ids) {
+					return nil
+				}
+				err := flows.Start(ctx, durable.Start{
+					WorkflowID: workflows.SubscriptionWorkflowID(ids[i]), Workflow: workflows.SubscriptionWorkflow, Queue: durable.QueueBilling,
+					Input: workflows.SubscriptionFlow{SubscriptionID: ids[i]},
+				})
+				if err != nil {
+					return fmt.Errorf("start %s: %w", ids[i], err)
+				}
+			}
+		})
+	}
+	return group.Wait()
+}
+
+// await waits until all are paid.
+func (r *renewing) await(ctx context.Context, due time.Time, most time.Duration) error {
+	for {
+		var paid int
+		err := r.db.QueryRow(ctx, `SELECT count(*) FROM invoices WHERE subscription_id LIKE 'sub\_renew\_%' AND status = 'paid'`).Scan(&paid)
+		if err != nil {
+			return fmt.Errorf("count what is paid: %w", err)
+		}
+		took := clock.Now().Sub(due)
+		switch {
+		case paid >= r.n:
+			r.took = took
+			return nil
+		case took > most:
+			return fmt.Errorf("after %s only %d of %d were paid", took.Round(time.Second), paid, r.n)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// rate is the share of the configured rate at which charges were made.
+func (r *renewing) rate() float64 { return float64(r.n) / r.took.Seconds() / renewalRate }
+
+func (r *renewing) verdicts() []verdict {
+	drain := verdict{key: keyRenewals, measure: measureDrain, target: ">= " + two(1/drainSlack), unknown: r.took == 0}
+	if !drain.unknown {
+		drain.found, drain.met = two(r.rate()), r.rate() >= 1/drainSlack
+	}
+	others := verdict{key: keyRenewals, measure: measureOthers, target: "<= 2.0", unknown: !r.idle.known() || !r.during.known()}
+	if !others.unknown {
+		ratio := float64(r.during.p99()) / float64(r.idle.p99())
+		others.found, others.met = two(ratio), ratio <= idleFactor
+	}
+	return []verdict{drain, others}
+}
+
+func (r *renewing) report() string {
+	row := func(s *series) []string {
+		if !s.known() {
+			return absent(s.name, 4)
+		}
+		return []string{s.name, millis(s.p50()), millis(s.p99()), fmt.Sprint(s.samples[0].requests)}
+	}
+	drained := notMeasured
+	if r.took > 0 {
+		drained = fmt.Sprintf("all paid %.1f s later, %.0f charges a second", r.took.Seconds(), float64(r.n)/r.took.Seconds())
+	}
+	return fmt.Sprintf("%d subscriptions due at one instant, the sandbox as provider, at most %d charges a second: %s.\n\n", r.n, renewalRate, drained) +
+		table([][]string{{"what", "p50 ms", "p99 ms", "requests"}, row(r.idle), row(r.during)})
+}
