@@ -92,6 +92,13 @@ func PhoneCountry(number string) string {
 // KnownCountry reports whether code is an ISO 3166-1 alpha-2 code, in capitals, of a country with telephones.
 func KnownCountry(code string) bool { return phonenumbers.GetSupportedRegions()[code] }
 
+// MostUnansweredTexts bounds how often a text is handed to a vendor that does not say what became of it: each time may have to be
+// paid for, and may have arrived (security.md F-23).
+const MostUnansweredTexts = 3
+
+// Paid reports whether each message of a channel costs money.
+func (c Channel) Paid() bool { return c == ChannelSMS || c == ChannelWhatsApp }
+
 // PhonePrefix returns the range of ten thousand numbers that a parsed number is in.
 func PhonePrefix(number string) string { return number[:max(len(number)-4, 0)] }
 

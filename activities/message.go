@@ -151,6 +151,17 @@ type outgoing struct {
 	gone func(context.Context) error
 }
 
+// begun is the row of the message before it is handed over.
+func (o outgoing) begun(again store.Recipe) store.NewMessage {
+	m := store.NewMessage{
+		Flow: o.flow, Step: o.step, Template: o.template, Channel: o.channel, Destination: o.to, AccountID: o.account, Recipe: again,
+	}
+	if o.channel.Paid() {
+		m.MostUnanswered = account.MostUnansweredTexts
+	}
+	return m
+}
+
 func (a *Activities) send(ctx context.Context, o outgoing) (DeliveryState, error) {
 	subject, text, html, err := o.render()
 	if err != nil {
@@ -160,9 +171,11 @@ func (a *Activities) send(ctx context.Context, o outgoing) (DeliveryState, error
 	if err != nil {
 		return "", err
 	}
-	id, sent, err := a.Store.BeginMessage(ctx, store.NewMessage{
-		Flow: o.flow, Step: o.step, Template: o.template, Channel: o.channel, Destination: o.to, AccountID: o.account, Recipe: again,
-	})
+	id, sent, err := a.Store.BeginMessage(ctx, o.begun(again))
+	if errors.Is(err, store.ErrUnanswered) {
+		a.Log.WarnContext(ctx, "message given up: no answer, too often", "message", id, "template", o.template, "channel", o.channel)
+		return DeliveryDead, nil
+	}
 	if err != nil || sent {
 		return DeliverySent, err
 	}
@@ -181,8 +194,11 @@ func (a *Activities) send(ctx context.Context, o outgoing) (DeliveryState, error
 		a.Log.WarnContext(ctx, "message refused for good", "message", id, "template", o.template, "error", err)
 		return DeliveryDead, a.Store.MessageFailed(ctx, o.flow, o.step, store.MessageDead, err.Error())
 	case err != nil:
-		pause := providers.RetryAfter(err)
-		if err := a.Store.MessageDelayed(ctx, id, err.Error(), nextRetry(activity.GetInfo(ctx), a.Clock.Now(), pause)); err != nil {
+		pause, delayed := providers.RetryAfter(err), a.Store.MessageUnanswered
+		if providers.IsAnswered(err) {
+			delayed = a.Store.MessageDelayed
+		}
+		if err := delayed(ctx, id, err.Error(), nextRetry(activity.GetInfo(ctx), a.Clock.Now(), pause)); err != nil {
 			return "", err
 		}
 		return "", account.ErrUnavailable.Because(err).After(pause)

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,7 +22,12 @@ type NewMessage struct {
 	AccountID uuid.UUID
 	// Recipe is how it is sent once more: ids alone.
 	Recipe Recipe
+	// MostUnanswered is how often it is handed to a provider that does not say what became of it; 0 means as often as one likes.
+	MostUnanswered int
 }
+
+// ErrUnanswered means that a message was handed over as often as it may be without an answer, and was given up.
+var ErrUnanswered = errors.New("store: no provider said what became of the message")
 
 // Recipe names the step that sends a message, and holds its input.
 type Recipe struct {
@@ -31,24 +37,34 @@ type Recipe struct {
 
 // BeginMessage writes the row of a message before it is handed to a provider and counts the attempt. The step of a flow
 // has one row, so a repeated step gets the same id; sent is true when the provider has accepted it already. What was given
-// up is queued again.
+// up is queued again. It returns ErrUnanswered, and gives the message up, when MostUnanswered attempts have had no answer: the
+// provider may have sent each of them.
 func (s *Store) BeginMessage(ctx context.Context, m NewMessage) (id uuid.UUID, sent bool, err error) {
 	recipe, err := json.Marshal(m.Recipe)
 	if err != nil {
 		return uuid.Nil, false, err
 	}
+	var dead bool
 	err = s.db.NewRaw(`
-		INSERT INTO messages AS m (id, flow, step, template, channel, masked_destination, account_id, recipe, attempts)
-		VALUES (?, ?, ?, ?, ?, ?, nullif(?::uuid, ?::uuid), ?::jsonb, 1)
+		INSERT INTO messages AS m (id, flow, step, template, channel, masked_destination, account_id, recipe, attempts, unanswered)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, nullif(?7::uuid, ?8::uuid), ?9::jsonb, 1, 1)
 		ON CONFLICT (flow, step) DO UPDATE SET
-			attempts = m.attempts + CASE WHEN m.state = 'sent' THEN 0 ELSE 1 END,
-			state = CASE WHEN m.state = 'sent' THEN m.state ELSE 'queued' END,
+			attempts = m.attempts + CASE WHEN m.state = 'sent' OR `+exhausted+` THEN 0 ELSE 1 END,
+			unanswered = CASE WHEN m.state IN ('dead', 'expired') THEN 1 WHEN `+exhausted+` THEN m.unanswered ELSE m.unanswered + 1 END,
+			state = CASE WHEN m.state = 'sent' THEN m.state WHEN `+exhausted+` THEN 'dead' ELSE 'queued' END,
+			last_error = CASE WHEN `+exhausted+` THEN 'no answer, too often: each attempt may have arrived' ELSE m.last_error END,
 			next_retry_at = NULL, account_id = EXCLUDED.account_id, recipe = EXCLUDED.recipe, updated_at = now()
-		RETURNING id, state = 'sent'`,
-		uuid.New(), m.Flow, m.Step, m.Template, m.Channel, account.Mask(m.Channel, m.Destination), m.AccountID, uuid.Nil, string(recipe)).
-		Scan(ctx, &id, &sent)
+		RETURNING id, state = 'sent', state = 'dead'`,
+		m.MostUnanswered, uuid.New(), m.Flow, m.Step, m.Template, m.Channel, account.Mask(m.Channel, m.Destination), m.AccountID, uuid.Nil,
+		string(recipe)).Scan(ctx, &id, &sent, &dead)
+	if err == nil && dead {
+		return id, false, ErrUnanswered
+	}
 	return id, sent, translate(err)
 }
+
+// exhausted is true of a queued row m that was handed over ?0 times, if that is any number, without an answer.
+const exhausted = `(?0 > 0 AND m.state = 'queued' AND m.unanswered >= ?0)`
 
 // MessageSent records that a provider accepted a message.
 func (s *Store) MessageSent(ctx context.Context, id uuid.UUID, provider, providerID string) error {
@@ -81,9 +97,19 @@ func (s *Store) MessageFailed(ctx context.Context, flow, step string, state Mess
 // MessageDelayed records that a message was not accepted for a passing reason, as MessageFailed does, and that it is tried
 // again after wait; 0 means that it is not. What was ended meanwhile stays so.
 func (s *Store) MessageDelayed(ctx context.Context, id uuid.UUID, reason string, wait time.Duration) error {
+	return s.delayed(ctx, id, reason, wait, 1)
+}
+
+// MessageUnanswered is MessageDelayed where the provider did not say what became of the message.
+func (s *Store) MessageUnanswered(ctx context.Context, id uuid.UUID, reason string, wait time.Duration) error {
+	return s.delayed(ctx, id, reason, wait, 0)
+}
+
+func (s *Store) delayed(ctx context.Context, id uuid.UUID, reason string, wait time.Duration, answers int) error {
 	_, err := s.db.NewRaw(`
-		UPDATE messages SET last_error = ?, next_retry_at = now() + nullif(?::float8, 0) * interval '1 second', updated_at = now()
-		WHERE id = ? AND state = 'queued'`, reason, seconds(wait), id).Exec(ctx)
+		UPDATE messages SET last_error = ?, next_retry_at = now() + nullif(?::float8, 0) * interval '1 second',
+			unanswered = greatest(unanswered - ?, 0), updated_at = now()
+		WHERE id = ? AND state = 'queued'`, reason, seconds(wait), answers, id).Exec(ctx)
 	return translate(err)
 }
 

@@ -52,6 +52,41 @@ func TestStepOfAFlowHasOneMessage(t *testing.T) {
 	require.ErrorIs(t, w.MessageSent(t.Context(), uuid.New(), "smtp", ""), account.ErrNotFound)
 }
 
+// F-23: what is paid for is handed over so often without an answer, and no more; an answer, whatever it says, costs nothing.
+func TestBeginMessage_F23_UnansweredMessagesAreGivenUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	text := store.NewMessage{Flow: "phone/1", Step: "code/1/sms", Template: "phone_code", Channel: account.ChannelSMS, Destination: "+4915112345678", MostUnanswered: 3}
+	begin := func() (uuid.UUID, error) {
+		id, sent, err := w.BeginMessage(t.Context(), text)
+		require.False(t, sent)
+		return id, err
+	}
+	for range 10 {
+		id, err := begin()
+		require.NoError(t, err)
+		require.NoError(t, w.MessageDelayed(t.Context(), id, "503", 0))
+	}
+	for range 2 {
+		id, err := begin()
+		require.NoError(t, err)
+		require.NoError(t, w.MessageUnanswered(t.Context(), id, "no answer", 0))
+	}
+	_, err := begin()
+	require.NoError(t, err, "its worker dies now: that is no answer, either")
+	_, err = begin()
+	require.ErrorIs(t, err, store.ErrUnanswered)
+	require.Equal(t, "dead 13 3", one[string](t, w, "SELECT state || ' ' || attempts || ' ' || unanswered FROM messages"))
+
+	_, err = begin()
+	require.NoError(t, err, "an operator may have it sent again")
+	text.Flow, text.MostUnanswered = "signup/1", 0
+	for range 20 {
+		_, err = begin()
+		require.NoError(t, err, "what costs nothing is tried on")
+	}
+}
+
 func TestBeginMessageRaceMakesOneRow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -64,7 +64,8 @@ func newTwilio(cfg Settings) (*twilio, error) {
 func (*twilio) Name() string { return "twilio" }
 
 // Send hands m to Twilio, which queues it. The provider's id is Twilio's own and a new one for each attempt: Twilio takes
-// no idempotency key, so an attempt of unknown outcome may reach the phone twice, with the same text.
+// no idempotency key, so an attempt of unknown outcome may reach the phone twice, with the same text: such attempts are
+// providers.Unanswered.
 //
 // A refusal of the message (400) is permanent. All else is temporary, also a refusal of our credentials: that is for an
 // operator to mend, and the message is still good.
@@ -145,7 +146,7 @@ func (t *twilio) judge(response *http.Response, content []byte) (providers.Recei
 		return providers.Receipt{}, providers.Permanent(errors.New("twilio: taken and failed: " + numbers(status, number)))
 	case status/100 == 2 && (unreadable || said.SID == ""):
 		// It may have been taken; asking again may send it twice, which is better than never.
-		return providers.Receipt{}, providers.Temporary(errors.New("twilio: the answer cannot be read: "+numbers(status, 0)), 0)
+		return providers.Receipt{}, providers.Unanswered(errors.New("twilio: the answer cannot be read: " + numbers(status, 0)))
 	case status/100 == 2:
 		return providers.Receipt{Provider: t.Name(), ProviderID: said.SID}, nil
 	case status == http.StatusBadRequest:
@@ -175,16 +176,19 @@ func retryAfter(header string) time.Duration {
 func unreachable(ctx context.Context, err error) error {
 	var (
 		dns     *net.DNSError
+		dialing *net.OpError
 		timeout net.Error
 	)
 	switch {
-	case ctx.Err() != nil:
-		return providers.Temporary(fmt.Errorf("twilio: no answer in time: %w", ctx.Err()), 0)
 	case errors.As(err, &dns):
 		return providers.Temporary(errors.New("twilio: the server's name cannot be resolved"), 0)
+	case errors.As(err, &dialing) && dialing.Op == "dial":
+		return providers.Temporary(errors.New("twilio: the server cannot be reached"), 0)
+	case ctx.Err() != nil:
+		return providers.Unanswered(fmt.Errorf("twilio: no answer in time: %w", ctx.Err()))
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return providers.Temporary(errors.New("twilio: no answer in time"), 0)
+		return providers.Unanswered(errors.New("twilio: no answer in time"))
 	default:
-		return providers.Temporary(errors.New("twilio: the exchange failed"), 0)
+		return providers.Unanswered(errors.New("twilio: the exchange failed"))
 	}
 }

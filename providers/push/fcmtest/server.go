@@ -60,6 +60,7 @@ type Server struct {
 	grants   int
 	refuses  bool
 	next     []Fault
+	always   *Fault
 	gone     []string
 	ended    chan struct{}
 }
@@ -103,6 +104,13 @@ func (s *Server) Next(faults ...Fault) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	s.next = append(s.next, faults...)
+}
+
+// Always makes every message fail; nil mends it.
+func (s *Server) Always(f *Fault) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.always = f
 }
 
 // Unregister makes the server forget the device of a token.
@@ -212,6 +220,9 @@ func (s *Server) read(r *http.Request) (Message, *Fault) {
 	case len(s.next) > 0:
 		fault := s.next[0]
 		s.next = s.next[1:]
+		return m, &fault
+	case s.always != nil:
+		fault := *s.always
 		return m, &fault
 	case slices.Contains(s.gone, m.Token):
 		return m, &Fault{Status: http.StatusNotFound, Code: "UNREGISTERED"}

@@ -46,6 +46,8 @@ type Fault struct {
 	RetryAfter int
 	// Raw answers with a body that is no JSON.
 	Raw bool
+	// Taken takes the message all the same. With Status 0 the connection ends instead of the answer.
+	Taken bool
 }
 
 // Server is the stand-in. It may be used by many goroutines.
@@ -108,6 +110,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, http.StatusCreated, map[string]any{"sid": m.SID, "status": "queued", "to": m.To, "body": m.Body, "error_code": nil})
 		return
 	}
+	if fault.Status == 0 && fault.Taken {
+		panic(http.ErrAbortHandler)
+	}
 	if fault.Status == 0 {
 		select {
 		case <-r.Context().Done():
@@ -153,16 +158,24 @@ func (s *Server) read(r *http.Request) (Message, *Fault) {
 	if len(s.next) > 0 {
 		fault := s.next[0]
 		s.next = s.next[1:]
-		return m, &fault
+		return s.spoil(m, fault)
 	}
 	if fault, ok := s.always[m.Channel]; ok {
-		return m, &fault
+		return s.spoil(m, fault)
 	}
 	if m.To == "" || m.From == "" && m.Service == "" || m.Body == "" && m.Content == "" {
 		return m, &Fault{Status: http.StatusBadRequest, Code: 21604}
 	}
 	s.taken = append(s.taken, m)
 	return m, nil
+}
+
+// spoil is called with the lock held.
+func (s *Server) spoil(m Message, fault Fault) (Message, *Fault) {
+	if fault.Taken {
+		s.taken = append(s.taken, m)
+	}
+	return m, &fault
 }
 
 func (s *Server) answer(w http.ResponseWriter, status int, body map[string]any) {
