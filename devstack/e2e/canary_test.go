@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -13,6 +14,8 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -212,6 +215,92 @@ func requireNoCanary(t testing.TB, s *stacktest.Stack, logs map[string]string) {
 		}
 	}
 	requireUnknown(t, "Temporal", keptHistories(ctx, s))
+	requireUnknown(t, "the log of the database's server", serverLog(ctx, s.DatabaseURL))
+}
+
+// requireDiscreet holds a command line to what it was told: it prints nobody's secret that was known before, and names nobody whom
+// its arguments do not name. New secrets are shown once; nobody has used them yet.
+func requireDiscreet(t testing.TB, args []string, stdout, stderr string) {
+	t.Helper()
+	asked := strings.Join(args, " ")
+	for where, said := range map[string]string{"standard output": stdout, "standard error": stderr} {
+		if text, found := canaries.secretIn([]byte(said)); found && !strings.Contains(asked, text) {
+			t.Errorf("`gatehouse %s` shows %q on its %s", asked, text, where)
+		}
+		if text, found := canaries.personIn([]byte(said)); found && !strings.Contains(asked, text) {
+			t.Errorf("`gatehouse %s` names %q on its %s: %s", asked, text, where, around([]byte(said), text))
+		}
+	}
+}
+
+// searched is how far the log of each server was searched. What was written shortly before is searched again: its secrets may
+// have become known since.
+var searched = struct {
+	sync.Mutex
+	until map[string]int64
+}{until: map[string]int64{}}
+
+const searchedAgain = 256 << 10
+
+// serverLog is what the database's server has logged since the search before, of whichever test. A server of somebody else's keeps
+// its log to itself.
+func serverLog(ctx context.Context, url string) []byte {
+	db, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = db.Close(ctx) }()
+	var data string
+	if db.QueryRow(ctx, `SHOW data_directory`).Scan(&data) != nil {
+		return nil
+	}
+	path := filepath.Join(filepath.Dir(data), "postgres.log")
+	log, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = log.Close() }()
+	searched.Lock()
+	defer searched.Unlock()
+	if _, err := log.Seek(max(searched.until[path]-searchedAgain, 0), io.SeekStart); err != nil {
+		return nil
+	}
+	content, err := io.ReadAll(log)
+	if end, failed := log.Seek(0, io.SeekCurrent); err == nil && failed == nil {
+		searched.until[path] = end
+	}
+	return content
+}
+
+// The log of the database's server is really read, and so is what commands print.
+func TestCanaries_WEB14_LogsOfServersAndCommandsAreRead(t *testing.T) {
+	t.Parallel()
+	stack := stacktest.Start(t, stacktest.Options{})
+	db := openDatabase(t, stack)
+	line := "a line of " + rand.Text()
+	_, err := db.Exec(t.Context(), `DO $$ BEGIN RAISE LOG '`+line+`'; END $$`)
+	require.NoError(t, err)
+	if strings.HasPrefix(stack.DatabaseURL, "postgres://gatehouse:") { // a cluster of ours
+		require.Contains(t, string(serverLog(t.Context(), stack.DatabaseURL)), line)
+	}
+	loud := &recordingTB{TB: t}
+	person := newEmail()
+	canaries.message([]byte(`{"email":"`+person+`"}`), true)
+	requireDiscreet(loud, []string{"flows", "find", "--email", person}, "flow of "+person, "")
+	require.Empty(t, loud.errors, "it was asked for")
+	requireDiscreet(loud, []string{"flows", "find"}, "", "no flow of "+person)
+	require.Len(t, loud.errors, 1)
+}
+
+// recordingTB keeps what a check has to say.
+type recordingTB struct {
+	testing.TB
+	errors []string
+}
+
+// Errorf implements testing.TB.
+func (r *recordingTB) Errorf(format string, args ...any) {
+	r.errors = append(r.errors, fmt.Sprintf(format, args...))
 }
 
 // requireUnknown holds a place that may know neither secrets nor people.

@@ -44,7 +44,9 @@ const (
 	patience = 30 * time.Second
 	// callTimeout is beyond every deadline of the API: reaching it means that a request hung.
 	callTimeout = 15 * time.Second
-	password    = "Correct-Horse-7-battery"
+	// idleConnTimeout is less than an API's own: after a long outage it would close a connection at the moment of its next use.
+	idleConnTimeout = 30 * time.Second
+	password        = "Correct-Horse-7-battery"
 )
 
 // fields is a JSON object to send.
@@ -78,7 +80,7 @@ type client struct {
 }
 
 func newClient(base string) *client {
-	transport := &http.Transport{MaxIdleConnsPerHost: 256}
+	transport := &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: idleConnTimeout}
 	return &client{
 		base: base, http: &http.Client{Timeout: callTimeout, Transport: remembering{transport}}, hangUp: transport.CloseIdleConnections,
 	}

@@ -27,6 +27,7 @@ import (
 	"gatehouse/internal/secret"
 	"gatehouse/internal/testkit"
 	"gatehouse/providers/mail/smtptest"
+	"gatehouse/providers/push/fcmtest"
 )
 
 const (
@@ -144,6 +145,8 @@ type system struct {
 	api, worker *stacktest.Process
 	// mails is where its mail goes; nil means the development inbox.
 	mails *smtptest.Server
+	// fcm is the push service that tells devices of what happens to their accounts; nil means that no device is registered.
+	fcm *fcmtest.Server
 	// ops are the ops listeners of the processes beside api and worker, by name.
 	ops map[string]string
 }

@@ -19,6 +19,7 @@ import (
 
 	"gatehouse/devstack/stacktest"
 	"gatehouse/internal/testkit"
+	"gatehouse/providers/push/fcmtest"
 )
 
 // lives are users who sign up, log in, refresh, change, pay and leave, again and again, and the journal of what they were told
@@ -167,11 +168,33 @@ func (l *lives) changes(ctx context.Context, t testing.TB, c *client, token stri
 			require.Equal(t, name, l.s.want(t, 200, call{Path: pathMe, Token: token}).text(t, "full_name"))
 		})
 	}
+	device := l.registers(ctx, t, c, token)
 	if l.asks(ctx, t, c, nil, change(token, password, newPassword), 200) {
+		if device != "" {
+			l.note("told by push", func(t testing.TB) {
+				testkit.Eventually(t, settling, func() bool {
+					return slices.ContainsFunc(l.s.fcm.Messages(), func(m fcmtest.Message) bool { return m.Token == device })
+				}, "the device to be told of the new password")
+			})
+		}
 		l.note("new password", func(t testing.TB) {
 			l.s.want(t, 200, call{Path: pathMe, Token: token})
 		})
 	}
+}
+
+// registers has a device told of what happens to the account, where the system has a push service; empty means that none is.
+func (l *lives) registers(ctx context.Context, t testing.TB, c *client, token string) string {
+	if l.s.fcm == nil {
+		return ""
+	}
+	device := newPushToken()
+	body := fields{"userId": "nobody", "deviceToken": device, "os": "iOS"}
+	if !l.asks(ctx, t, c, nil, call{Path: pathDeviceTokens, Token: token, Body: body}, 200) ||
+		!l.asks(ctx, t, c, nil, call{Method: http.MethodPost, Path: pathPushToken(device), Token: token}, 200) {
+		return ""
+	}
+	return device
 }
 
 func (l *lives) pays(ctx context.Context, t testing.TB, c *client, token string) {
@@ -182,10 +205,13 @@ func (l *lives) pays(ctx context.Context, t testing.TB, c *client, token string)
 	if !l.asks(ctx, t, c, &made, subscribe(token, starterPlan, visa), 200) {
 		return
 	}
-	if made.Status == "incomplete" { // the provider does not answer: it will be paid, once
+	if made.Status == "incomplete" { // the provider does not answer: it will be paid, once, or not at all after a day
 		l.note("incomplete", func(t testing.TB) {
-			l.s.db.eventually(t, 1, `SELECT count(*) FROM invoices WHERE subscription_id = $1 AND status = 'paid'
-				AND reason = 'subscription_create'`, made.ID)
+			testkit.Eventually(t, settling, func() bool {
+				return l.s.db.number(t, `SELECT (SELECT count(*) FROM invoices WHERE subscription_id = $1 AND status = 'paid' AND reason = 'subscription_create')
+					+ (SELECT count(*) FROM payment_attempts t JOIN invoices i ON i.id = t.invoice_id
+						WHERE i.subscription_id = $1 AND t.state = 'declined' AND t.decline_code = 'expired')`, made.ID) == 1
+			}, made.ID+" to be paid, or given up")
 		})
 		return
 	}

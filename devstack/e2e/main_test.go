@@ -26,5 +26,6 @@ func TestMain(m *testing.M) {
 		}
 	}
 	stacktest.AtEnd(requireNoCanary)
+	stacktest.AtCommand(requireDiscreet)
 	stacktest.Main(m)
 }

@@ -10,7 +10,8 @@ import (
 // atEnd looks at every stack when its test is over.
 var atEnd struct {
 	sync.Mutex
-	looks []func(t testing.TB, s *Stack, logs map[string]string)
+	looks    []func(t testing.TB, s *Stack, logs map[string]string)
+	commands []func(t testing.TB, args []string, stdout, stderr string)
 }
 
 // AtEnd has look called for every stack when its test has ended well: its processes are gone, its database and its namespace
@@ -20,6 +21,23 @@ func AtEnd(look func(t testing.TB, s *Stack, logs map[string]string)) {
 	atEnd.Lock()
 	defer atEnd.Unlock()
 	atEnd.looks = append(atEnd.looks, look)
+}
+
+// AtCommand has look called for every command line that a test has run, with what it has printed and where to.
+func AtCommand(look func(t testing.TB, args []string, stdout, stderr string)) {
+	atEnd.Lock()
+	defer atEnd.Unlock()
+	atEnd.commands = append(atEnd.commands, look)
+}
+
+func lookAtCommand(t testing.TB, args []string, stdout, stderr string) {
+	t.Helper()
+	atEnd.Lock()
+	looks := atEnd.commands
+	atEnd.Unlock()
+	for _, look := range looks {
+		look(t, args, stdout, stderr)
+	}
 }
 
 // processes are those that were started on a stack, and on its copies.

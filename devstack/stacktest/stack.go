@@ -203,6 +203,7 @@ func (s *Stack) TryCommand(t testing.TB, extra map[string]string, args ...string
 	var faults strings.Builder
 	cmd.Stderr = &faults
 	out, err := cmd.Output()
+	lookAtCommand(t, args, string(out), faults.String())
 	if err != nil {
 		err = fmt.Errorf("%s %s: %w\n%s", filepath.Base(s.binary), strings.Join(args, " "), err, faults.String())
 	}
