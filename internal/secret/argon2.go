@@ -2,7 +2,6 @@ package secret
 
 import (
 	"encoding/binary"
-	"time"
 	_ "unsafe" // for go:linkname
 
 	"golang.org/x/crypto/argon2"
@@ -35,24 +34,15 @@ const (
 type block [blockWords]uint64
 
 // arena is the memory of one hash at a time: as many KiB as hashParams says, zero whenever no hash is under way.
-type arena struct {
-	blocks []block
-	// release gives the memory back, once nobody has the arena.
-	release func()
-	// idle drops an arena after a while without use.
-	idle *time.Timer
-}
+type arena struct{ blocks []block }
 
-func newArena() *arena {
-	blocks, release := newBlocks(int(hashParams.Memory))
-	return &arena{blocks: blocks, release: release}
-}
+func newArena() *arena { return &arena{blocks: newBlocks(int(hashParams.Memory))} }
 
 // key is argon2.IDKey with the memory and parallelism of hashParams. It leaves nothing of the password behind.
-func (a *arena) key(password, salt []byte, rounds, length uint32) []byte {
+func (a *arena) key(password, salt []byte, time, length uint32) []byte {
 	defer clear(a.blocks)
 	memory := hashParams.Memory
-	seed := initHash(password, salt, nil, nil, rounds, memory, 1, length, argon2idMode)
+	seed := initHash(password, salt, nil, nil, time, memory, 1, length, argon2idMode)
 	var first [blockBytes]byte
 	for i := range uint32(2) {
 		binary.LittleEndian.PutUint32(seed[blake2b.Size:], i)
@@ -61,52 +51,29 @@ func (a *arena) key(password, salt []byte, rounds, length uint32) []byte {
 			a.blocks[i][n] = binary.LittleEndian.Uint64(first[n*8:])
 		}
 	}
-	processBlocks(a.blocks, rounds, memory, 1, argon2idMode)
+	processBlocks(a.blocks, time, memory, 1, argon2idMode)
 	return extractKey(a.blocks, memory, 1, length)
 }
 
 // arenas are kept for the next hash, as many as there were hashes at once.
 type arenas chan *arena
 
-// arenaKept is how long an arena waits for its next hash.
-const arenaKept = 10 * time.Second
-
 // key is argon2.IDKey.
-func (all arenas) key(password, salt []byte, rounds, memory uint32, threads uint8, length uint32) []byte {
+func (all arenas) key(password, salt []byte, time, memory uint32, threads uint8, length uint32) []byte {
 	if memory != hashParams.Memory || threads != hashParams.Parallelism {
-		return argon2.IDKey(password, salt, rounds, memory, threads, length) // a hash of former days
+		return argon2.IDKey(password, salt, time, memory, threads, length) // a hash of former days
 	}
-	a := all.take()
-	defer all.keep(a)
-	return a.key(password, salt, rounds, length)
-}
-
-func (all arenas) take() *arena {
+	var a *arena
 	select {
-	case a := <-all:
-		a.idle.Stop()
-		return a
+	case a = <-all:
 	default:
-		return newArena()
+		a = newArena()
 	}
-}
-
-func (all arenas) keep(a *arena) {
-	a.idle = time.AfterFunc(arenaKept, all.drop)
-	select {
-	case all <- a:
-	default: // there are as many as slots
-		a.idle.Stop()
-		a.release()
-	}
-}
-
-// drop gives an arena back that nobody uses, if there is one: whichever has waited for longest.
-func (all arenas) drop() {
-	select {
-	case a := <-all:
-		a.idle.Stop()
-		a.release()
-	default:
-	}
+	defer func() {
+		select {
+		case all <- a:
+		default: // there are as many as slots
+		}
+	}()
+	return a.key(password, salt, time, length)
 }

@@ -5,8 +5,6 @@ import (
 	"runtime"
 	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/argon2"
@@ -35,7 +33,7 @@ func TestArena_IsArgon2id(t *testing.T) {
 	group.Wait()
 	require.Len(t, all, slots)
 	for range slots {
-		a := all.take()
+		a := <-all
 		require.Len(t, a.blocks, int(hashParams.Memory))
 		for _, b := range a.blocks {
 			require.Zero(t, b)
@@ -57,31 +55,4 @@ func TestArena_IsUsedAgain(t *testing.T) { //nolint:paralleltest // it counts wh
 	}
 	runtime.ReadMemStats(&after)
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<20))
-}
-
-// What nobody uses is given back after a while, and what is used is not.
-func TestArena_IsGivenBack(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		all := make(arenas, 2)
-		first, second := all.take(), all.take()
-		all.keep(first)
-		all.keep(second)
-		for range 4 { // one at a time: the two take turns
-			time.Sleep(arenaKept / 3)
-			all.keep(all.take())
-		}
-		require.Len(t, all, 2)
-		time.Sleep(arenaKept*2/3 + time.Second)
-		synctest.Wait()
-		require.Len(t, all, 1)
-		time.Sleep(arenaKept / 3)
-		synctest.Wait()
-		require.Empty(t, all)
-		all.drop()
-		a := all.take()
-		require.Len(t, a.blocks, int(hashParams.Memory))
-		a.blocks[0][0] = 1
-		a.release()
-	})
 }

@@ -2,4 +2,4 @@
 
 package secret
 
-func newBlocks(n int) (blocks []block, release func()) { return make([]block, n), func() {} }
+func newBlocks(n int) []block { return make([]block, n) }

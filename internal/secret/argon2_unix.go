@@ -8,12 +8,11 @@ import (
 )
 
 // newBlocks returns zeroed memory outside of the garbage collector's, which would let as much again pile up beside it before it
-// collects. After release nobody may touch it.
-func newBlocks(n int) (blocks []block, release func()) {
+// collects. It is never given back.
+func newBlocks(n int) []block {
 	memory, err := syscall.Mmap(-1, 0, n*blockBytes, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
-		return make([]block, n), func() {}
+		return make([]block, n)
 	}
-	blocks = unsafe.Slice((*block)(unsafe.Pointer(unsafe.SliceData(memory))), n) //nolint:gosec // pages are aligned for anything
-	return blocks, func() { _ = syscall.Munmap(memory) }                         // it fails for what is no mapping of ours alone
+	return unsafe.Slice((*block)(unsafe.Pointer(unsafe.SliceData(memory))), n) //nolint:gosec // pages are aligned for anything
 }
