@@ -2,8 +2,6 @@ package secret
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -12,7 +10,6 @@ import (
 	"time"
 
 	"github.com/alexedwards/argon2id"
-	"golang.org/x/crypto/argon2"
 
 	"gatehouse/account"
 )
@@ -30,7 +27,6 @@ type Hasher struct {
 	waiting atomic.Int64
 	refused atomic.Int64
 	dummy   string
-	arenas  arenas
 }
 
 // NewHasher returns a Hasher with slots (0 means one per core), queue waiting places and the longest wait.
@@ -38,8 +34,12 @@ func NewHasher(keys *Keys, slots, queue int, wait time.Duration) (*Hasher, error
 	if slots <= 0 {
 		slots = runtime.GOMAXPROCS(0)
 	}
-	h := &Hasher{keys: keys, slots: make(chan struct{}, slots), queue: int64(queue), wait: wait, arenas: make(arenas, slots)}
-	h.dummy = h.encoded(NewToken(""))
+	h := &Hasher{keys: keys, slots: make(chan struct{}, slots), queue: int64(queue), wait: wait}
+	dummy, err := argon2id.CreateHash(h.peppered(NewToken("")), hashParams)
+	if err != nil {
+		return nil, fmt.Errorf("hash the dummy password: %w", err)
+	}
+	h.dummy = dummy
 	return h, nil
 }
 
@@ -50,16 +50,11 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer release()
-	return h.encoded(password), nil
-}
-
-// encoded hashes with a new salt, in the form of the reference implementation.
-func (h *Hasher) encoded(password string) string {
-	p, salt := hashParams, make([]byte, hashParams.SaltLength)
-	_, _ = rand.Read(salt) // it ends the process instead of failing
-	key := h.arenas.key([]byte(h.peppered(password)), salt, p.Iterations, p.Memory, p.Parallelism, p.KeyLength)
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, p.Memory, p.Iterations, p.Parallelism,
-		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key))
+	hash, err := argon2id.CreateHash(h.peppered(password), hashParams)
+	if err != nil {
+		return "", fmt.Errorf("hash a password: %w", err)
+	}
+	return hash, nil
 }
 
 // Verify compares password with hash. An empty hash stands for an unknown account or one without a password: it costs
@@ -81,12 +76,11 @@ func (h *Hasher) Verify(ctx context.Context, hash, password string, before func(
 	if !known {
 		hash = h.dummy
 	}
-	p, salt, key, err := argon2id.DecodeHash(hash)
+	match, err := argon2id.ComparePasswordAndHash(h.peppered(password), hash)
 	if err != nil {
 		return false, fmt.Errorf("compare a password: %w", err)
 	}
-	guess := h.arenas.key([]byte(h.peppered(password)), salt, p.Iterations, p.Memory, p.Parallelism, p.KeyLength)
-	return subtle.ConstantTimeCompare(guess, key) == 1 && known, nil
+	return match && known, nil
 }
 
 // Outdated reports whether a hash was made with other parameters than today's.
