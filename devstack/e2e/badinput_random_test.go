@@ -221,7 +221,11 @@ func (r route) refusesSpoilt(t *testing.T) {
 	stacktest.Called(t, *fuzzCalls)
 	for range *fuzzCalls {
 		text := c.spoilt(t, r)
-		requireRefusal(t, r.o.Dialect, http.StatusBadRequest, "malformed_request", r.send(t, text), fmt.Sprintf("%.300q", text))
+		status, code := http.StatusBadRequest, "malformed_request"
+		if len(text) > 64<<10 {
+			status, code = http.StatusRequestEntityTooLarge, "body_too_large"
+		}
+		requireRefusal(t, r.o.Dialect, status, code, r.send(t, text), fmt.Sprintf("%.300q", text))
 	}
 }
 

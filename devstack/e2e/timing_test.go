@@ -129,7 +129,16 @@ func TestEnumeration_ENU01_LoginTimes(t *testing.T) {
 func TestEnumeration_ENU03_Times(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, append([]string{"GATEHOUSE_ENUMERATION", "hidden", "GATEHOUSE_STEP_UP_AGE", "10h"}, quickSends...)...)
-	owner := s.signUp(t, newEmail())
+	// One account may ask so often only, in the longest run as in the shortest.
+	const each = 50
+	asked, owner := 0, ""
+	someOwner := func() string {
+		if asked%each == 0 {
+			owner = s.signUp(t, newEmail())
+		}
+		asked++
+		return owner
+	}
 	for name, asks := range map[string]func(email string) call{
 		"C08_InitiateSignup": func(email string) call {
 			return call{Path: pathInitiateSignup, Body: fields{"email": email, "password": password}}
@@ -137,8 +146,8 @@ func TestEnumeration_ENU03_Times(t *testing.T) {
 		"B02_Register": func(email string) call {
 			return call{Path: pathRegister, Body: fields{"username": email, "email": email, "password": password}}
 		},
-		"C20_UpdateProfile": func(email string) call { return moveTo(owner, email) },
-		"D23_LinkEmail":     func(email string) call { return linkTo(owner, email) },
+		"C20_UpdateProfile": func(email string) call { return moveTo(someOwner(), email) },
+		"D23_LinkEmail":     func(email string) call { return linkTo(someOwner(), email) },
 		"C04_CheckEmail":    func(email string) call { return call{Path: pathCheckEmail, Body: fields{"email": email}} },
 		"C05_CheckEmailExists": func(email string) call {
 			return call{Path: pathCheckEmailExists + "?email=" + strings.ReplaceAll(email, "@", "%40")}
