@@ -57,6 +57,8 @@ const (
 	storeTotal   = 5 * time.Second
 	sendAttempt  = 15 * time.Second
 	courtesyMail = 24 * time.Hour
+	// lostAfter is when an activity that says nothing is begun anew: its worker has died, or was stopped the moment it got it.
+	lostAfter = 5 * time.Second
 	// leastWait keeps a flow whose clock is ahead of the database's from asking it over and over.
 	leastWait = 5 * time.Second
 )
@@ -90,6 +92,7 @@ func withStore(ctx workflow.Context, summary string) workflow.Context {
 func withPatientStore(ctx workflow.Context, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout: 2 * storeTotal,
+		HeartbeatTimeout:    lostAfter,
 		Summary:             summary,
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute},
 	})
@@ -101,6 +104,7 @@ func withMessage(ctx workflow.Context, summary string, within time.Duration) wor
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:              durable.QueueNotify,
 		StartToCloseTimeout:    sendAttempt,
+		HeartbeatTimeout:       lostAfter,
 		ScheduleToCloseTimeout: within,
 		Summary:                summary,
 		RetryPolicy: &temporal.RetryPolicy{

@@ -141,7 +141,7 @@ func (s *subscription) show(ctx workflow.Context) {
 // withPayment is the preset for asking the payment provider on a request's path.
 func withPayment(ctx workflow.Context, within time.Duration) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue: durable.QueuePayments, StartToCloseTimeout: paymentAttempt, ScheduleToCloseTimeout: within,
+		TaskQueue: durable.QueuePayments, StartToCloseTimeout: paymentAttempt, HeartbeatTimeout: lostAfter, ScheduleToCloseTimeout: within,
 		Summary: summaryOf(a.AttachMethod),
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute,
@@ -152,7 +152,8 @@ func withPayment(ctx workflow.Context, within time.Duration) workflow.Context {
 // withCharge is the preset for a charge, which is asked for anew when a day brought no outcome.
 func withCharge(ctx workflow.Context, invoice string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue: durable.QueuePayments, StartToCloseTimeout: paymentAttempt, ScheduleToCloseTimeout: 24 * time.Hour, Summary: "charge " + invoice,
+		TaskQueue: durable.QueuePayments, StartToCloseTimeout: paymentAttempt, HeartbeatTimeout: lostAfter,
+		ScheduleToCloseTimeout: 24 * time.Hour, Summary: "charge " + invoice,
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 10 * time.Minute,
 		},

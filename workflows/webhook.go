@@ -139,6 +139,7 @@ func withWebhook(ctx workflow.Context) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:           durable.QueueWebhooks,
 		StartToCloseTimeout: webhookAttempt,
+		HeartbeatTimeout:    lostAfter,
 		Summary:             "tell the receiver",
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute},
 	})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/history/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
 	"gatehouse/devstack/stacktest"
@@ -140,6 +141,44 @@ func blocked(t *testing.T, c *durable.Client) (runs int, ids []string) {
 	}
 }
 
+// lateTask is when a task seems lost on its way to a worker or back.
+const lateTask = 3 * time.Second
+
+// tellLostTasks prints what happened to the flows of which a worker lost a task, which is what keeps those who ask waiting.
+func tellLostTasks(t *testing.T, c *durable.Client) {
+	t.Helper()
+	ctx := context.Background()
+	page, err := c.Temporal().ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{})
+	if err != nil {
+		t.Logf("no flows to look at: %v", err)
+		return
+	}
+	for _, run := range page.GetExecutions() {
+		lost, lines, before := false, []string{}, (*history.HistoryEvent)(nil)
+		events := c.Temporal().GetWorkflowHistory(ctx, run.GetExecution().GetWorkflowId(), run.GetExecution().GetRunId(), false,
+			enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+		for events.HasNext() {
+			event, err := events.Next()
+			if err != nil {
+				break
+			}
+			kind := event.GetEventType()
+			lost = lost || kind == enums.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT || kind == enums.EVENT_TYPE_WORKFLOW_TASK_FAILED
+			switch before.GetEventType() {
+			case enums.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED, enums.EVENT_TYPE_WORKFLOW_TASK_STARTED,
+				enums.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED, enums.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+				lost = lost || event.GetEventTime().AsTime().Sub(before.GetEventTime().AsTime()) > lateTask
+			}
+			before = event
+			from := event.GetWorkflowTaskStartedEventAttributes().GetIdentity() + event.GetActivityTaskStartedEventAttributes().GetIdentity()
+			lines = append(lines, strings.Join([]string{event.GetEventTime().AsTime().Format("05.000"), kind.String(), from}, " "))
+		}
+		if lost {
+			t.Logf("%s:\n\t%s", run.GetExecution().GetWorkflowId(), strings.Join(lines, "\n\t"))
+		}
+	}
+}
+
 func count(t *testing.T, c *durable.Client, query string) int64 {
 	t.Helper()
 	answer, err := c.Temporal().CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{Query: query})
@@ -165,6 +204,12 @@ func (s *system) underLoad(t *testing.T, c *client, users int) *rollout {
 	t.Helper()
 	r := &rollout{load: &load{c: c, db: s.db}, s: s}
 	r.tokens, r.ids = s.payers(t, 3, 4)
+	temporal := flows(t, s.stack)
+	t.Cleanup(func() {
+		if t.Failed() {
+			tellLostTasks(t, temporal)
+		}
+	})
 	ctx, stop := context.WithCancel(t.Context())
 	t.Cleanup(stop)
 	r.stop = stop

@@ -52,6 +52,9 @@ func (a *activityErrors) ExecuteActivity(ctx context.Context, in *interceptor.Ex
 	if account.ActingIn(ctx).Kind == account.ActorSystem {
 		ctx = account.WithActing(ctx, account.Acting{Kind: account.ActorFlow, ID: info.WorkflowExecution.ID})
 	}
+	if info.HeartbeatTimeout > 0 && info.HeartbeatTimeout < reportsItself {
+		defer beat(ctx, info.HeartbeatTimeout/beatsPerTimeout)()
+	}
 	result, err := a.Next.ExecuteActivity(ctx, in)
 	if err == nil || errors.Is(err, activity.ErrResultPending) {
 		return result, err
@@ -63,6 +66,33 @@ func (a *activityErrors) ExecuteActivity(ctx context.Context, in *interceptor.Ex
 		slog.Bool("local", info.IsLocalActivity),
 		slog.String("error", Describe(err)))
 	return result, ToTemporal(err)
+}
+
+const (
+	// beatsPerTimeout leaves room for a heartbeat that is late.
+	beatsPerTimeout = 3
+	// reportsItself is from when on an activity tells its progress by heartbeats of its own, which ours would wipe out.
+	reportsItself = time.Minute
+)
+
+// beat sends the heartbeats of an activity until stop is called. A worker that stops may be given an activity in that moment and
+// never begin it; without heartbeats the flow would wait for the whole of its timeout. A short activity sends none.
+func beat(ctx context.Context, every time.Duration) (stop func()) {
+	ticks, ended := time.NewTicker(every), make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-ticks.C:
+				activity.RecordHeartbeat(ctx)
+			case <-ended:
+				return
+			}
+		}
+	}()
+	return func() {
+		ticks.Stop()
+		close(ended)
+	}
 }
 
 // severity is info for what a client did, warning for what a retry should mend, error for a fault of ours.

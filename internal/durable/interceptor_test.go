@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
@@ -131,6 +133,46 @@ func TestPendingActivityIsNoFailure(t *testing.T) {
 	_, err := env.ExecuteActivity(s.Step)
 	require.ErrorIs(t, err, activity.ErrResultPending)
 	require.Empty(t, logged.String())
+}
+
+// An activity that lasts says so while it does, unless it reports by itself or nobody asked.
+func TestActivitiesThatLastSendHeartbeats(t *testing.T) {
+	t.Parallel()
+	for timeout, beats := range map[time.Duration]bool{30 * time.Millisecond: true, time.Hour: false, 0: false} {
+		t.Run(timeout.String(), func(t *testing.T) {
+			t.Parallel()
+			suite := quietSuite()
+			env := suite.NewTestWorkflowEnvironment()
+			env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{
+				durable.Interceptor(slog.New(slog.DiscardHandler)),
+			}})
+			beaten := make(chan struct{})
+			once := sync.OnceFunc(func() { close(beaten) })
+			env.SetOnActivityHeartbeatListener(func(*activity.Info, converter.EncodedValues) { once() })
+			env.RegisterActivityWithOptions(func(ctx context.Context) error {
+				if !beats {
+					return nil
+				}
+				select {
+				case <-beaten:
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}, activity.RegisterOptions{Name: "last"})
+			env.ExecuteWorkflow(func(ctx workflow.Context) error {
+				ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: 10 * time.Second, HeartbeatTimeout: timeout})
+				return workflow.ExecuteActivity(ctx, "last").Get(ctx, nil)
+			})
+			require.NoError(t, env.GetWorkflowError())
+			select {
+			case <-beaten:
+				require.True(t, beats)
+			default:
+				require.False(t, beats)
+			}
+		})
+	}
 }
 
 func TestUpdateErrors(t *testing.T) {
