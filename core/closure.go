@@ -88,14 +88,19 @@ type UndoClosureInput struct {
 
 // UndoClosure opens a closed account again (conventions 17): with its email, username and password, and without any
 // session. It returns account.ErrInvalidToken for a token that is unknown, used or too late, and account.ErrEmailExists or
-// account.ErrUsernameTaken when somebody else has the name now; the link works on, should they give it up in time.
-func (c *Core) UndoClosure(ctx context.Context, _ account.Caller, in UndoClosureInput) (None, error) {
+// account.ErrUsernameTaken when somebody else has the name now; the link works on, should they give it up in time. Of many
+// callers one is told that it worked; who repeats it under their Idempotency-Key while the flow is at it shares the first outcome.
+func (c *Core) UndoClosure(ctx context.Context, by account.Caller, in UndoClosureInput) (None, error) {
 	if in.Token == "" {
 		return None{}, account.ErrInvalid.On("token", "is required")
 	}
 	closed, err := c.Store.ClosureByToken(ctx, c.Keys.TokenHash("undo", in.Token))
 	if err == nil {
-		err = c.Flows.Tell(ctx, durable.Tell{WorkflowID: c.closureFlow(closed.AccountID), Update: workflows.ClosureUndo}, nil)
+		undo := durable.Tell{WorkflowID: c.closureFlow(closed.AccountID), Update: workflows.ClosureUndo}
+		if by.IdempotencyKey != "" {
+			undo.UpdateID = "undo/" + closed.ID.String() + "/" + by.IdempotencyKey
+		}
+		err = c.Flows.Tell(ctx, undo, nil)
 	}
 	if errors.Is(err, account.ErrNotFound) || errors.Is(err, durable.ErrNoFlow) {
 		err = account.ErrInvalidToken.Because(err)

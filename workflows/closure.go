@@ -18,7 +18,8 @@ const (
 	AccountClosureWorkflow = "AccountClosure"
 	// ClosureClose closes the account, once. It takes and returns nothing.
 	ClosureClose = "close"
-	// ClosureUndo opens the account again, until its term of grace is over. It takes and returns nothing.
+	// ClosureUndo opens the account again, once, until its term of grace is over: whoever comes second is refused. It takes and
+	// returns nothing.
 	ClosureUndo = "undo"
 )
 
@@ -166,7 +167,7 @@ func (c *closure) close(ctx workflow.Context, run runner) error {
 }
 
 func (c *closure) validateUndo() error {
-	if c.final || c.ended && !c.undone {
+	if c.final || c.ended || c.undone {
 		return account.ErrInvalidToken.Because(errEnding)
 	}
 	return nil
@@ -177,8 +178,8 @@ func (c *closure) undo(ctx workflow.Context) error {
 		return err
 	}
 	defer c.mutex.Unlock()
-	// While it waited, another undo or the end may have come.
-	if err := c.validateUndo(); err != nil || c.undone {
+	// While it waited, another undo or the end may have come. The link is good once, so only the first one hears that it worked.
+	if err := c.validateUndo(); err != nil {
 		return err
 	}
 	var back activities.Reopened

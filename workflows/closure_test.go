@@ -101,6 +101,30 @@ func TestAccountClosure_Undone(t *testing.T) {
 	s.requireClosure("undone")
 }
 
+// Of several who show the link at one moment one is told that it worked.
+func TestAccountClosure_UndoneOnce(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	told := []*answer{}
+	for range 3 {
+		told = append(told, s.tell(24*time.Hour, workflows.ClosureUndo))
+	}
+	_, err := s.closure()
+	require.NoError(t, err)
+	require.Len(t, s.times("ReopenAccount"), 1)
+	heard := 0
+	for _, a := range told {
+		require.True(t, a.answered)
+		if a.err == nil {
+			heard++
+			continue
+		}
+		require.ErrorIs(t, a.err, account.ErrInvalidToken)
+	}
+	require.Equal(t, 1, heard)
+	s.requireClosure("undone")
+}
+
 func TestAccountClosure_UndoneWhileNamesAreTaken(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

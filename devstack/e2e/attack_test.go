@@ -124,7 +124,7 @@ func forge(t *testing.T, header, claims map[string]any, sign func(signed string)
 }
 
 // opened is the header and the claims of a token.
-func opened(t *testing.T, token string) (header, claims map[string]any) {
+func opened(t testing.TB, token string) (header, claims map[string]any) {
 	t.Helper()
 	parts := strings.Split(token, ".")
 	require.Len(t, parts, 3)

@@ -178,8 +178,6 @@ type once struct {
 	// refused is what the others may be told, beside 503.
 	refused []int
 	effects []effect
-	// shared says that who comes while the one is under way is told of it, too, for all show the same secret.
-	shared bool
 	// lasting says that the same call is heard again later, for the rule is one of a race only.
 	lasting bool
 }
@@ -205,7 +203,7 @@ func (a *arena) once(t testing.TB, o once) answer {
 			require.Contains(t, refusals, got.Status, "%s", got.Body)
 		}
 	}
-	require.True(t, len(winners) <= 1 || o.shared, "heard more than once: %v", tally(answers))
+	require.True(t, len(winners) <= 1, "heard more than once: %v", tally(answers))
 	for waited := time.Now(); len(winners) == 0; {
 		require.Contains(t, tally(answers), http.StatusServiceUnavailable, "nobody was heard: %v", tally(answers))
 		require.Less(t, time.Since(waited), patience, "nobody is ever heard: %v", tally(answers))
