@@ -13,10 +13,11 @@ import (
 	"gatehouse/store"
 )
 
-// ClosureInput names an account and its closure.
+// ClosureInput names an account, its closure, and the session that asked for it; older flows do not say which.
 type ClosureInput struct {
 	AccountID uuid.UUID
 	ClosureID uuid.UUID
+	SessionID *uuid.UUID `json:",omitempty"`
 }
 
 // Closed tells until when a closed account can be opened again.
@@ -25,10 +26,10 @@ type Closed struct {
 }
 
 // CloseAccount closes an account, in one transaction: nothing opens it from then on (C01). It returns
-// account.ErrUnauthorized when the account is gone already.
+// account.ErrUnauthorized when the account is gone already, or the session that asked.
 func (a *Activities) CloseAccount(ctx context.Context, in ClosureInput) (Closed, error) {
 	eraseAt, err := a.Store.CloseAccount(ctx, store.NewClosure{
-		ID: in.ClosureID, AccountID: in.AccountID, Grace: a.Policy.ClosureGrace,
+		ID: in.ClosureID, AccountID: in.AccountID, SessionID: in.SessionID, Grace: a.Policy.ClosureGrace,
 		TokenHash: a.Keys.TokenHash("undo", a.Keys.LinkToken(in.ClosureID)),
 	})
 	if errors.Is(err, account.ErrNotFound) {

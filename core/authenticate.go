@@ -35,7 +35,9 @@ type Credential struct {
 // account.ErrAmbiguousCredentials for two of different accounts.
 func (c *Core) Authenticate(ctx context.Context, cred Credential) (account.Principal, error) {
 	apiKey := cred.APIKey
-	if !cred.AllowKeys {
+	// Where keys are no credential one still stands beside the token, and must not be overheard; what is no key of ours may be
+	// meant for whoever stands in front of us.
+	if !cred.AllowKeys && (cred.Bearer == "" || !secret.IsAPIKey(apiKey)) {
 		apiKey = ""
 	}
 	if cred.Bearer == "" {

@@ -40,7 +40,7 @@ func (c *Core) CloseAccount(ctx context.Context, by account.Caller, in CloseAcco
 	by.Begin(id.String())
 	err := c.Flows.Ask(ctx, durable.Ask{
 		WorkflowID: c.closureFlow(a.ID), Workflow: workflows.AccountClosureWorkflow, Queue: durable.QueueFlows,
-		Input:   workflows.AccountClosureInput{AccountID: a.ID, ClosureID: id},
+		Input:   workflows.AccountClosureInput{AccountID: a.ID, ClosureID: id, SessionID: shownBy(by).Session},
 		Update:  workflows.ClosureClose,
 		Summary: "Closure of " + maskedName(a),
 		Attributes: []temporal.SearchAttributeUpdate{
@@ -98,7 +98,7 @@ func (c *Core) UndoClosure(ctx context.Context, by account.Caller, in UndoClosur
 	if err == nil {
 		undo := durable.Tell{WorkflowID: c.closureFlow(closed.AccountID), Update: workflows.ClosureUndo}
 		if by.IdempotencyKey != "" {
-			undo.UpdateID = "undo/" + closed.ID.String() + "/" + by.IdempotencyKey
+			undo.UpdateID = "undo/" + by.IdempotencyKey
 		}
 		err = c.Flows.Tell(ctx, undo, nil)
 	}

@@ -50,6 +50,9 @@ func (c *Core) Deactivate(ctx context.Context, by account.Caller, in DeactivateI
 		return None{}, err
 	}
 	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+		if err := requireLive(ctx, tx, by); err != nil {
+			return nil, err
+		}
 		return c.toVerified(a, templates.AccountDeactivated), tx.DeactivateAccount(ctx, a.ID, in.Reason)
 	})
 	if err == nil {

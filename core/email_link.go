@@ -92,7 +92,7 @@ func (c *Core) VerifyEmailLink(ctx context.Context, by account.Caller, in Verify
 	}
 	counted, err := c.checkCode(ctx, guess, owner.String(), in.OTP)
 	if err == nil && counted.Done == nil {
-		_, err = c.prove(ctx, emailLinkFlow(owner), counted.ID, guess, store.Proof{})
+		_, err = c.prove(ctx, emailLinkFlow(owner), counted.ID, guess, shownBy(by))
 	}
 	if errors.Is(err, account.ErrInvalidCode) {
 		err = account.ErrInvalidOTP.Because(err)

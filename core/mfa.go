@@ -53,7 +53,13 @@ func (c *Core) SetupMFA(ctx context.Context, by account.Caller, _ None) (MFASetu
 		out.BackupCodes = append(out.BackupCodes, code)
 		n.BackupHashes = append(n.BackupHashes, c.Keys.BackupCodeHash(a.ID, code))
 	}
-	if err := c.Store.BeginFactor(ctx, n); err != nil {
+	err = c.Store.InTx(ctx, func(ctx context.Context, tx *store.Store) error {
+		if err := requireLive(ctx, tx, by); err != nil {
+			return err
+		}
+		return tx.BeginFactor(ctx, n)
+	})
+	if err != nil {
 		return MFASetup{}, unauthorized(err)
 	}
 	return out, nil

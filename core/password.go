@@ -78,6 +78,9 @@ func (c *Core) changePassword(ctx context.Context, by account.Caller, current, n
 		change.Keep = &s.ID
 	}
 	err = c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+		if err := requireLive(ctx, tx, by); err != nil {
+			return nil, err
+		}
 		return c.toVerified(a, templates.PasswordChanged), tx.ChangePassword(ctx, change)
 	})
 	if errors.Is(err, account.ErrNotFound) {

@@ -196,7 +196,7 @@ func (c *Core) bindPhone(ctx context.Context, by account.Caller, owner uuid.UUID
 	if counted.Done != nil {
 		return nil
 	}
-	if err := c.Store.Prove(ctx, counted.ID, guess, store.Proof{}); err != nil {
+	if err := c.Store.Prove(ctx, counted.ID, guess, shownBy(by)); err != nil {
 		return err
 	}
 	err = c.Flows.Tell(ctx, durable.Tell{

@@ -86,6 +86,9 @@ func (c *Core) EndSession(ctx context.Context, by account.Caller, in SessionInpu
 	}
 	return None{}, c.commit(ctx, func(ctx context.Context, tx *store.Store) (owed told, err error) {
 		if id != own {
+			if err := requireLive(ctx, tx, by); err != nil {
+				return nil, err
+			}
 			owed = c.toVerified(by.Principal.Account, templates.SessionsEnded)
 		}
 		return owed, tx.RevokeSession(ctx, owner, id, "revoked")
@@ -95,6 +98,9 @@ func (c *Core) EndSession(ctx context.Context, by account.Caller, in SessionInpu
 // endSessions ends the sessions of the caller's account, all but one or really all, and returns how many. Its owner is told.
 func (c *Core) endSessions(ctx context.Context, by account.Caller, but uuid.UUID, reason string) (n int, err error) {
 	err = c.commit(ctx, func(ctx context.Context, tx *store.Store) (_ told, err error) {
+		if err := requireLive(ctx, tx, by); err != nil {
+			return nil, err
+		}
 		if n, err = tx.RevokeSessions(ctx, by.Principal.Account.ID, but, reason); err != nil || n == 0 {
 			return nil, err
 		}

@@ -53,6 +53,14 @@ func requireLive(ctx context.Context, tx *store.Store, by account.Caller) error 
 	return unauthorized(tx.HoldSession(ctx, owner, session))
 }
 
+// shownBy is the proof of a code that the caller's session has shown: it is good while that lives, up to the change itself.
+func shownBy(by account.Caller) store.Proof {
+	if by.Principal.Session == nil {
+		return store.Proof{}
+	}
+	return store.Proof{Session: &by.Principal.Session.ID}
+}
+
 // requireVerified keeps an account whose address is unproven from binding anything (design D5). It returns
 // account.ErrEmailNotVerified, and account.ErrUnauthorized without a caller.
 func (c *Core) requireVerified(by account.Caller) error {

@@ -105,6 +105,9 @@ func (c *Core) ChangeUsername(ctx context.Context, by account.Caller, in ChangeU
 	a := by.Principal.Account
 	var old *string
 	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (_ told, err error) {
+		if err := requireLive(ctx, tx, by); err != nil {
+			return nil, err
+		}
 		old, err = tx.ChangeUsername(ctx, store.UsernameChange{
 			AccountID: a.ID, Username: username, Limit: c.Policy.UsernameQuota(), Hold: c.Policy.UsernameHold,
 		})

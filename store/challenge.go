@@ -205,7 +205,7 @@ func (s *Store) Prove(ctx context.Context, id uuid.UUID, g Guess, proof Proof) e
 	text, err := json.Marshal(proofJSON{
 		IP: o.IP, UserAgent: o.UserAgent, Fingerprint: o.Fingerprint, Attribution: o.Attribution, AnonymousID: o.AnonymousID,
 		Parked: proof.PasswordHash, Use: proof.Use,
-		DeviceID: proof.Device.ID, DeviceName: proof.Device.Name, Platform: proof.Device.Platform,
+		DeviceID: proof.Device.ID, DeviceName: proof.Device.Name, Platform: proof.Device.Platform, Session: proof.Session,
 		By: &by,
 	})
 	if err != nil {
@@ -253,6 +253,8 @@ type Proof struct {
 	Use CodeUse
 	// Device is what the client calls its device, whose login this proves.
 	Device account.ClientDevice
+	// Session is the session that showed the code, where one must: the change is made only while it lives.
+	Session *uuid.UUID
 }
 
 // proofJSON is how a Proof is stored.
@@ -267,6 +269,7 @@ type proofJSON struct {
 	DeviceID    string            `json:"device_id,omitempty"`
 	DeviceName  *string           `json:"device_name,omitempty"`
 	Platform    *string           `json:"platform,omitempty"`
+	Session     *uuid.UUID        `json:"session,omitempty"`
 	// By is who showed the code; proofs of older programs have none.
 	By *account.Acting `json:"by,omitempty"`
 }
@@ -286,13 +289,17 @@ type ChallengeResult struct {
 }
 
 // consume takes a proven challenge out of the game inside the transaction of the change it allows. A challenge consumed
-// before returns its result; one that is not proven (any more) returns account.ErrInvalidCode.
+// before returns its result; one that is not proven (any more), or by a session that has ended since, returns
+// account.ErrInvalidCode.
 func (s *Store) consume(ctx context.Context, id uuid.UUID) (row challengeRow, done *ChallengeResult, err error) {
 	err = translate(s.db.NewRaw(`
 		UPDATE challenges SET consumed_at = now()
 		WHERE id = ? AND proven_at IS NOT NULL AND consumed_at IS NULL AND superseded_at IS NULL RETURNING `+challengeColumns, id).Scan(ctx, &row))
 	if err == nil {
 		s.prover, err = row.prover()
+	}
+	if err == nil {
+		err = s.holdProver(ctx, row)
 	}
 	if !errors.Is(err, account.ErrNotFound) {
 		return row, nil, err
@@ -306,6 +313,20 @@ func (s *Store) consume(ctx context.Context, id uuid.UUID) (row challengeRow, do
 	}
 	done, err = decodeResult(row.Result)
 	return row, done, err
+}
+
+// holdProver keeps the session that has shown a code as it is until the change is made, where the change is such a session's: whoever
+// has ended it meanwhile has ended what it was about to bind, too (security.md RST-03).
+func (s *Store) holdProver(ctx context.Context, row challengeRow) error {
+	proof, err := row.proof()
+	if err != nil || proof.Session == nil || row.AccountID == nil {
+		return err
+	}
+	err = s.HoldSession(ctx, *row.AccountID, *proof.Session)
+	if errors.Is(err, account.ErrNotFound) {
+		return account.ErrInvalidCode.Because(errors.New("the session that showed it has ended"))
+	}
+	return err
 }
 
 func (s *Store) keepResult(ctx context.Context, id uuid.UUID, r ChallengeResult) error {
@@ -342,7 +363,8 @@ func (r challengeRow) proof() (Proof, error) {
 	}
 	err := json.Unmarshal(r.Proof, &p)
 	return Proof{
-		PasswordHash: p.Parked, Use: p.Use, Device: account.ClientDevice{ID: p.DeviceID, Name: p.DeviceName, Platform: p.Platform},
+		PasswordHash: p.Parked, Use: p.Use, Session: p.Session,
+		Device: account.ClientDevice{ID: p.DeviceID, Name: p.DeviceName, Platform: p.Platform},
 		Origin: account.Origin{
 			IP: p.IP, UserAgent: p.UserAgent, Fingerprint: p.Fingerprint, Attribution: p.Attribution, AnonymousID: p.AnonymousID,
 		},

@@ -17,6 +17,8 @@ import (
 type NewClosure struct {
 	ID        uuid.UUID
 	AccountID uuid.UUID
+	// SessionID is the session that asks, which must live until then; nil where nobody kept it.
+	SessionID *uuid.UUID
 	// TokenHash is the hash of the undo link's token, which works for Grace.
 	TokenHash []byte
 	Grace     time.Duration
@@ -25,7 +27,7 @@ type NewClosure struct {
 // CloseAccount closes an account in one transaction, and returns when it is to be erased: its email and username are free
 // for others at once, and no session, API key, refresh token, code or outside account opens it any more. An account whose
 // address is unproven, or that has none, has no grace: nobody could be sent the undo link. Repeating it returns the same. It
-// returns account.ErrNotFound when the account is gone or closed by another closure.
+// returns account.ErrNotFound when the account is gone or closed by another closure, or the session that asks has ended.
 func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, error) {
 	var eraseAt time.Time
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
@@ -37,6 +39,11 @@ func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, erro
 		}
 		if !live {
 			return tx.db.NewRaw(`SELECT erase_at FROM closures WHERE id = ? AND account_id = ?`, n.ID, n.AccountID).Scan(ctx, &eraseAt)
+		}
+		if n.SessionID != nil {
+			if err := tx.HoldSession(ctx, n.AccountID, *n.SessionID); err != nil {
+				return err
+			}
 		}
 		err = tx.db.NewRaw(`
 			WITH links AS (DELETE FROM linked_providers WHERE account_id = ?1 RETURNING *)

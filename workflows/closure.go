@@ -23,10 +23,12 @@ const (
 	ClosureUndo = "undo"
 )
 
-// AccountClosureInput names the account and its closure, of which the undo link's token is derived.
+// AccountClosureInput names the account and its closure, of which the undo link's token is derived, and the session that asks:
+// whoever ends that one first ends the request, too.
 type AccountClosureInput struct {
 	AccountID uuid.UUID
 	ClosureID uuid.UUID
+	SessionID *uuid.UUID `json:",omitempty"`
 }
 
 const (
@@ -40,7 +42,7 @@ const (
 //
 //	closing -> grace, undo link mailed -> term over: receipt mailed, personal data erased -> completed
 //	grace -> undone by the mailed link                                                    -> undone
-//	account gone before it could be closed                                                -> refused
+//	account or session gone before it was closed                                          -> refused
 //	canceled by ops: the account stays closed; the sweep erases it
 //
 // One execution per account; whoever asks again joins it. The receipt goes first, because the address is erased with the

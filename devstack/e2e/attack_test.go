@@ -3,6 +3,8 @@
 package e2e_test
 
 import (
+	"bytes"
+	"compress/flate"
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/rand"
@@ -39,6 +41,7 @@ func TestAttack(t *testing.T) {
 		"OTP11_CodeInDisguise":       codeInDisguise,
 		"JWT01_NoAlgorithm":          tokenWithoutAlgorithm,
 		"JWT03_HeaderInjection":      tokenHeaderInjection,
+		"JWT03_ExpiresWhileInUse":    tokenExpiresInUse,
 		"JWT05_SecretsOfAnotherKind": secretsOfAnotherKind,
 		"JWT07_HugeTokens":           hugeTokens,
 		"JWT09_RightsAreRead":        rightsAreRead,
@@ -229,6 +232,26 @@ func tokenHeaderInjection(t *testing.T, s *system) {
 	}
 }
 
+// A token that was good a moment ago is judged by the clock all the same, however often it was shown before.
+func tokenExpiresInUse(t *testing.T, s *system) {
+	header, claims := opened(t, s.signUp(t, newEmail()))
+	const leeway = 30 * time.Second // for clocks that differ
+	const left = 5 * time.Second
+	ends := time.Now().Add(left - leeway)
+	token := forge(t, header, with(claims, "exp", ends.Unix()), s.ours(t))
+	shown := 0
+	testkit.Eventually(t, patience, func() bool {
+		got := s.raw(t, http.MethodGet, pathMe, "", "Authorization", "Bearer "+token)
+		if got.ok() {
+			shown++
+			require.Less(t, time.Since(ends), leeway+hangs, "shown after its end")
+		}
+		return got.Status == http.StatusUnauthorized
+	}, "the token to end")
+	require.Positive(t, shown, "it was good at first")
+	s.requireDead(t, token)
+}
+
 // Point 7 of the security notes, and the matrix of kinds as far as there are kinds.
 func secretsOfAnotherKind(t *testing.T, s *system) {
 	email, registered := newEmail(), newEmail()
@@ -267,28 +290,52 @@ func secretsOfAnotherKind(t *testing.T, s *system) {
 	s.want(t, http.StatusOK, call{Method: http.MethodPut, Path: pathConfirmEmail, Body: fields{"token": link}}) // it was good all along
 }
 
-// JWT-07 and WEB-09: what is too long is refused for its length, and cheaply.
+// JWT-07 and WEB-09: what is too long is refused for its length, and cheaply: it takes no longer than to refuse nothing at all, and
+// leaves nothing in memory.
 func hugeTokens(t *testing.T, s *system) {
+	const tries = 5
+	fastest := func(show func() answer, status int, name string) time.Duration {
+		best := time.Hour
+		for range tries {
+			began := time.Now()
+			require.Equal(t, status, show().Status, name)
+			best = min(best, time.Since(began))
+		}
+		return best
+	}
+	nothing := fastest(func() answer { return s.raw(t, http.MethodGet, pathMe, "") }, http.StatusUnauthorized, "nothing")
+	before := s.memory(t)
+	part := func(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
+	var deflated bytes.Buffer
+	squeezed, err := flate.NewWriter(&deflated, flate.BestCompression)
+	require.NoError(t, err)
+	_, err = squeezed.Write(make([]byte, 6<<20)) // six megabytes, in as many thousand bytes
+	require.NoError(t, err)
+	require.NoError(t, squeezed.Close())
+	jwe := part(`{"alg":"dir","enc":"A256GCM","zip":"DEF"}`) + ".."
 	for name, c := range map[string]struct {
 		token  string
 		status int
 	}{
-		"1 MB":        {strings.Repeat("a", 1<<20), 431},
-		"100000 dots": {strings.Repeat(".", 100_000), 431},
-		"16000 dots":  {strings.Repeat(".", 16_000), 401},
-		"12 kB":       {strings.Repeat("a", 12_000), 401}, // far longer than ours, yet no transport fault
-		"deep header": {base64.RawURLEncoding.EncodeToString([]byte(strings.Repeat("[", 9_000))) + ".e30.c2ln", 401},
-		"JWE": {
-			base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"dir","enc":"A256GCM","zip":"DEF"}`)) + "..AAAA." + strings.Repeat("A", 8000) + ".AAAA",
-			401,
-		},
+		"1 MB":         {strings.Repeat("a", 1<<20), 431},
+		"100000 dots":  {strings.Repeat(".", 100_000), 431},
+		"16000 dots":   {strings.Repeat(".", 16_000), 401},
+		"12 kB":        {strings.Repeat("a", 12_000), 401}, // far longer than ours, yet no transport fault
+		"deep header":  {part(strings.Repeat("[", 9_000)) + ".e30.c2ln", 401},
+		"wide header":  {part(`{"alg":"EdDSA"`+strings.Repeat(`,"x":1`, 1_500)+`}`) + ".e30.c2ln", 401},
+		"long number":  {part(`{"alg":"EdDSA","exp":1e`+strings.Repeat("9", 9_000)+`}`) + ".e30.c2ln", 401},
+		"JWE":          {jwe + "AAAA." + strings.Repeat("A", 8000) + ".AAAA", 401},
+		"JWE, a bomb":  {jwe + "AAAA." + base64.RawURLEncoding.EncodeToString(deflated.Bytes()) + ".AAAA", 401},
 		"key of 12 kB": {"ghk_" + strings.Repeat("a", 12_000), 401},
 	} {
-		started := time.Now()
-		got := s.raw(t, http.MethodGet, pathMe, "", "Authorization", "Bearer "+c.token)
-		require.Equal(t, c.status, got.Status, name)
-		require.Less(t, time.Since(started), time.Second, name) // 50 ms on a machine of its own
+		took := fastest(func() answer { return s.raw(t, http.MethodGet, pathMe, "", "Authorization", "Bearer "+c.token) }, c.status, name)
+		require.Less(t, took, 50*time.Millisecond+10*nothing, "%s; nothing takes %s", name, nothing)
 	}
+	for range tries { // ten megabytes are not even read: the answer comes before, or the connection ends
+		got := s.wire(t, "GET "+pathMe+" HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+strings.Repeat("a", 10<<20)+"\r\n\r\n")
+		require.Contains(t, []int{0, http.StatusRequestHeaderFieldsTooLarge}, got.Status)
+	}
+	require.Less(t, s.memory(t)-before, int64(100<<20), "memory, with the other attacks beside it")
 }
 
 func rightsAreRead(t *testing.T, s *system) {
@@ -546,6 +593,7 @@ func corsTricks(t *testing.T, s *system) {
 		"https://evil.example", "null", "*", "https://good.example.evil.example", "https://evilgood.example", "https://evil.example/?https://good.example",
 		"http://good.example", "https://good.example:8443", "https://GOOD.example.", "https://good.example@evil.example", "https://a.good.example",
 		"https://good.example, https://evil.example", "https://good.example\\.evil.example", "file://",
+		"https://GOOD.example", "HTTPS://good.example", "https://good.example/", "https://good.example:443",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodOptions} {
 			got := s.raw(t, method, pathMe, "", "Origin", origin, "Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "authorization")
@@ -604,58 +652,87 @@ func logInjection(t *testing.T, s *system) {
 	require.Zero(t, s.db.number(t, `SELECT count(*) FROM signup_attempts WHERE attribution::text ~ '<script|\\n'`))
 }
 
-// LOG-05 in small: a flood of logins is shed at a bounded price, and reads go on beside it.
+// LOG-05: five hundred logins at once, over and over, are shed at a bounded price. Reads go on beside them; and a refusal for want of
+// time is told as one: never is a right password called wrong, or the other way round.
 func TestAttack_LOG05_HashFlood(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, "GATEHOUSE_HASH_QUEUE", "8", "GATEHOUSE_HASH_WAIT", "500ms")
-	token := s.signUp(t, newEmail())
-	flood := s.tolerant(t)
-	flood.http.Timeout = 2 * callTimeout
-	ends := time.Now().Add(3 * time.Second)
-	var evaluated, shed atomic.Int32
-	var slowest atomic.Int64
-	reads := make(chan []time.Duration)
-	go func() {
-		var took []time.Duration
+	email := newEmail()
+	token := s.signUp(t, email)
+	read := func(ends time.Time) (took []time.Duration) {
 		for time.Now().Before(ends) {
-			started := time.Now()
+			began := time.Now()
 			got, err := s.try(t.Context(), call{Path: pathMe, Token: token})
 			if err != nil || got.Status != http.StatusOK {
 				t.Errorf("a read during the flood: %d %v", got.Status, err)
 			}
-			took = append(took, time.Since(started))
-			time.Sleep(20 * time.Millisecond)
+			took = append(took, time.Since(began))
+			time.Sleep(100 * time.Millisecond)
 		}
-		reads <- took
-	}()
-	atOnce(100, func(int) {
-		for time.Now().Before(ends) {
-			started := time.Now()
-			got, err := flood.try(t.Context(), call{Path: pathLogin, Body: fields{"email": newEmail(), "password": password}})
-			switch {
-			case err != nil:
-				t.Error(err)
-			case got.Status == http.StatusUnauthorized:
-				evaluated.Add(1)
-			case got.Status == http.StatusServiceUnavailable && got.Header.Get("Retry-After") != "" && got.code() == "busy":
-				shed.Add(1)
-				slowest.Store(max(slowest.Load(), int64(time.Since(started))))
-				time.Sleep(10 * time.Millisecond)
-			default:
-				t.Errorf("%d: %s", got.Status, got.Body)
-			}
+		slices.Sort(took)
+		return took
+	}
+	calm := read(time.Now().Add(time.Second))
+	f := flood{system: s.tolerant(t), email: email, ends: time.Now().Add(3 * time.Second)}
+	if stacktest.Full() {
+		f.ends = time.Now().Add(time.Minute)
+	}
+	f.http.Timeout = 2 * callTimeout
+	reads := make(chan []time.Duration)
+	go func() { reads <- read(f.ends) }()
+	atOnce(500, func(i int) {
+		for time.Now().Before(f.ends) {
+			f.login(t, i%50 == 0)
 		}
 	})
 	took := <-reads
-	slices.Sort(took)
-	memory := s.memory(t)
-	t.Logf("%d logins compared, %d shed, slowest refusal %s; reads: p50 %s, p99 %s of %d; resident %d MB",
-		evaluated.Load(), shed.Load(), time.Duration(slowest.Load()), took[len(took)/2], took[len(took)*99/100], len(took), memory>>20)
-	require.Positive(t, evaluated.Load())
-	require.Positive(t, shed.Load(), "nothing was shed")
-	require.Less(t, time.Duration(slowest.Load()), hangs+time.Second)
+	p99, memory := took[len(took)*99/100], s.memory(t)
+	t.Logf("%d logins compared, %d right, %d shed, slowest refusal %s; reads: p50 %s, p99 %s of %d, p99 before %s; resident %d MB",
+		f.evaluated.Load(), f.right.Load(), f.shed.Load(), time.Duration(f.slowest.Load()), took[len(took)/2], p99, len(took), calm[len(calm)-1], memory>>20)
+	require.Positive(t, f.evaluated.Load())
+	require.Positive(t, f.shed.Load(), "nothing was shed")
+	require.Less(t, time.Duration(f.slowest.Load()), hangs+time.Second)
+	// 100 ms on a machine that has nothing else to do; here the flood itself, and other tests, take what there is of it.
+	require.Less(t, p99, time.Second+10*calm[len(calm)-1])
 	require.Less(t, memory, int64(300<<20))
 	require.Equal(t, http.StatusUnauthorized, s.login(t, newEmail(), password).Status) // at rest again
+	require.Equal(t, http.StatusOK, s.login(t, email, password).Status)
+}
+
+// flood are logins that nobody's machine could compare.
+type flood struct {
+	*system
+	email                  string
+	ends                   time.Time
+	evaluated, right, shed atomic.Int32
+	slowest                atomic.Int64
+}
+
+// login is one of somebody, by the right password, or of nobody.
+func (f *flood) login(t *testing.T, known bool) {
+	who := f.email
+	if !known {
+		who = newEmail()
+	}
+	began := time.Now()
+	got, err := f.try(t.Context(), call{Path: pathLogin, Body: fields{"email": who, "password": password}})
+	switch {
+	case err != nil:
+		t.Error(err)
+	case known && got.Status == http.StatusOK:
+		f.right.Add(1)
+	case !known && got.Status == http.StatusUnauthorized:
+		f.evaluated.Add(1)
+	case got.Status == http.StatusServiceUnavailable && got.Header.Get("Retry-After") != "" && got.code() == "busy":
+		f.shed.Add(1)
+		took := int64(time.Since(began))
+		for slowest := f.slowest.Load(); took > slowest && !f.slowest.CompareAndSwap(slowest, took); {
+			slowest = f.slowest.Load()
+		}
+		time.Sleep(50 * time.Millisecond)
+	default:
+		t.Errorf("%d: %s", got.Status, got.Body)
+	}
 }
 
 // memory is what the API holds, in bytes.

@@ -110,7 +110,9 @@ func forgedOnEveryRoute(t *testing.T, s *system) {
 func twoOnEveryRoute(t *testing.T, s *system) {
 	mine, theirs := newEmail(), newEmail()
 	token, other := s.signUp(t, mine), s.signUp(t, theirs)
-	key := s.apiKey(t, other, "account:read", "account:write", "account:security")
+	key, own := s.apiKey(t, other, "account:read", "account:write", "account:security"), s.apiKey(t, token, "account:read")
+	revoked := s.want(t, http.StatusCreated, call{Path: pathAPIKeys, Token: token, Body: fields{"name": "old", "scopes": []string{"account:read"}}})
+	s.want(t, http.StatusNoContent, call{Method: http.MethodDelete, Path: pathAPIKeys + "/" + revoked.text(t, "id"), Token: token})
 	service := strings.TrimSpace(s.stack.Command(t, nil, "keys", "create", "--service", "--name", "two"))
 	for _, r := range s.routes(t, token) {
 		if !r.guarded() {
@@ -120,14 +122,27 @@ func twoOnEveryRoute(t *testing.T, s *system) {
 			{"Authorization", "Bearer " + token, "Authorization", "Bearer " + other},
 			{"Authorization", "Bearer " + token, "Authorization", "Bearer " + token},
 			{"X-API-Key", key, "X-API-Key", key, "Authorization", "Bearer " + token},
+			{"Authorization", "Bearer " + token, "X-API-Key", key}, // also where the documents know no keys
+			{"Authorization", "Bearer " + token, "X-API-Key", service},
 		}
-		if r.o.Dialect == "authv1" { // the other documents know no keys: what is in that header is none to them
-			pairs = append(pairs, []string{"Authorization", "Bearer " + token, "X-API-Key", key},
-				[]string{"Authorization", "Bearer " + token, "X-API-Key", service}, []string{"Authorization", "Bearer " + key, "X-API-Key", service})
+		if r.o.Dialect == "authv1" {
+			pairs = append(pairs, []string{"Authorization", "Bearer " + key, "X-API-Key", service})
 		}
 		for _, shown := range pairs {
 			requireRefusal(t, r.o.Dialect, http.StatusUnauthorized, "ambiguous_credentials", r.as(t, "", shown...), r.String())
 		}
+	}
+	for _, path := range []string{pathMe, pathDetails, pathSecurityInfo} {
+		for _, dead := range []string{revoked.text(t, "key"), own + "x", "ghk_"} {
+			got := s.raw(t, http.MethodGet, path, "", "Authorization", "Bearer "+token, "X-API-Key", dead)
+			require.Equal(t, http.StatusUnauthorized, got.Status, "%s beside a key that is none: %s", path, got.Body)
+		}
+		got := s.raw(t, http.MethodGet, path, "", "Authorization", "Bearer "+token, "X-API-Key", own)
+		require.Equal(t, http.StatusOK, got.Status, "%s beside a key of one's own: %s", path, got.Body)
+	}
+	for _, path := range []string{pathDetails, pathSecurityInfo} { // a key of somebody else's gateway is none of our business
+		got := s.raw(t, http.MethodGet, path, "", "Authorization", "Bearer "+token, "X-API-Key", "gateway-1")
+		require.Equal(t, http.StatusOK, got.Status, "%s", got.Body)
 	}
 	var lines []string
 	for line := range strings.Lines(s.api.Output()) {

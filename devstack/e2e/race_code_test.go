@@ -363,6 +363,9 @@ func TestRace_OTP09_OldAndNewCodeAtEveryDoor(t *testing.T) { //nolint:parallelte
 			races[name] = func(t *testing.T, a *arena) { oldAndNew(t, a, d) }
 		}
 	}
+	for name, again := range linksAgain() {
+		races[name] = func(t *testing.T, a *arena) { oldAndNewLink(t, a, again) }
+	}
 	races["OTP02_ANewCodeHasNoNewBudget"] = manyCodesOneBudget
 	race(t, races)
 }
@@ -389,6 +392,75 @@ func oldAndNew(t *testing.T, a *arena, d door) {
 		require.False(t, old[i] && got.ok(), "an old code was heard: %s", got.Body)
 	}
 	require.LessOrEqual(t, a.db.number(t, k.tries.query, k.tries.args...), 5)
+}
+
+// linked is a link and its successor, which were sent for the same thing.
+type linked struct {
+	old, fresh string
+	uses       func(token string) []call
+	done       []effect
+}
+
+// linksAgain are the links that can be had once more.
+func linksAgain() map[string]func(t *testing.T, a *arena) linked {
+	confirm := func(token string) []call {
+		return []call{{Method: http.MethodPut, Path: pathConfirmEmail, Body: fields{"token": token}}}
+	}
+	return map[string]func(t *testing.T, a *arena) linked{
+		"B08_Registration": func(t *testing.T, a *arena) linked {
+			email := newEmail()
+			a.register(t, email, email)
+			old := tokenOf(t, a.awaitMail(t, email, 1))
+			a.resend(t, "email", email, 2)
+			return linked{old, tokenOf(t, a.awaitMail(t, email, 2)), confirm, []effect{{1, bonuses, []any{email}}}}
+		},
+		"C20_B08_Email": func(t *testing.T, a *arena) linked {
+			before, after := newEmail(), newEmail()
+			token := a.signUp(t, before)
+			old := tokenOf(t, a.move(t, token, after))
+			a.passTime(t, "email_change", after, time.Minute)
+			a.want(t, http.StatusOK, moveTo(token, after))
+			return linked{
+				old, tokenOf(t, a.awaitMail(t, after, 2)), confirm,
+				[]effect{{1, accounts, []any{after}}, {1, mails, []any{before, "Your Gatehouse email address was changed"}}},
+			}
+		},
+		"C21_B06_Reset": func(t *testing.T, a *arena) linked {
+			email := newEmail()
+			a.signUp(t, email)
+			old := a.forgot(t, email, 1)
+			a.passTime(t, "reset", email, time.Minute)
+			return linked{old, a.forgot(t, email, 2), func(token string) []call {
+				return []call{
+					{Path: pathResetPassword, Body: fields{"token": token, "new_password": newPassword}},
+					{Method: http.MethodPut, Path: pathUpdatePassword, Body: fields{"token": token, "password": "third-Password-9"}},
+				}
+			}, []effect{{1, mails, []any{email, "Your Gatehouse password was reset"}}}}
+		},
+	}
+}
+
+// oldAndNewLink shows a link and its successor at the same moment. The old one alone is shown first: no successor's use hides it.
+func oldAndNewLink(t *testing.T, a *arena, open func(t *testing.T, a *arena) linked) {
+	t.Helper()
+	l := open(t, a)
+	require.NotEqual(t, l.old, l.fresh)
+	answers := a.burst(t, filled(l.uses(l.old)...)[:crowd/2]...)
+	require.Empty(t, successes(answers), "an old link was heard: %v", tally(answers))
+	old, calls := map[int]bool{}, make([]call, crowd/2)
+	for i := range calls {
+		old[i] = i%2 == 0
+		uses := l.uses(map[bool]string{true: l.old, false: l.fresh}[old[i]])
+		calls[i] = uses[i/2%len(uses)]
+	}
+	answers = a.burst(t, calls...)
+	require.LessOrEqual(t, len(successes(answers)), 1, "%v", tally(answers))
+	for i, got := range answers {
+		require.False(t, old[i] && got.ok(), "an old link was heard: %s", got.Body)
+	}
+	if len(successes(answers)) == 1 {
+		a.see(t, l.done...)
+	}
 }
 
 // Whoever has new codes sent while they guess is compared ten times in an hour all the same.

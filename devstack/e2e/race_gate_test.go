@@ -207,7 +207,7 @@ func TestRace_RST03_SES05_OnTheirWay(t *testing.T) { //nolint:paralleltest // on
 		"Closure": endByClosure,
 	} {
 		t.Run(name, func(t *testing.T) {
-			for range stacktest.Rounds(t) {
+			for range 1 + stacktest.Rounds(t)/10 { // it is no matter of luck
 				onTheirWay(t, a, g, slow, end)
 			}
 		})
@@ -239,7 +239,15 @@ func onTheirWay(t *testing.T, a *arena, g *gate, slow *client, end func(testing.
 	for name := range binding {
 		names = append(names, name)
 	}
-	atOnce(len(names), func(i int) { thieves[i], calls[i] = a.steal(t, binding[names[i]]) })
+	const few = 3 // sign-ups are not what is tried
+	atOnce(few, func(first int) {
+		for i := first; i < len(names); i += few {
+			thieves[i], calls[i] = a.steal(t, binding[names[i]])
+		}
+	})
+	if t.Failed() {
+		return
+	}
 	g.shut()
 	answers, failures := make([]answer, len(calls)), make([]error, len(calls))
 	var sent sync.WaitGroup
@@ -258,7 +266,11 @@ func onTheirWay(t *testing.T, a *arena, g *gate, slow *client, end func(testing.
 	stacktest.Called(t, len(calls))
 	for i, name := range names {
 		require.NoError(t, failures[i], name)
-		t.Logf("%s: %d %s; %v", name, answers[i].Status, answers[i].Body, a.db.texts(t, `SELECT name FROM audit_events WHERE account_id = $1 AND sequence > $2`, thieves[i].account, last[i]))
+		got, of := answers[i], thieves[i].account
+		require.Contains(t, []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden}, got.Status, "%s: %s", name, got.Body)
+		require.Empty(t, a.db.texts(t, `SELECT name FROM audit_events WHERE account_id = $1 AND sequence > $2`, of, last[i]), name)
+		require.Zero(t, a.db.number(t, `SELECT count(*) FROM api_keys WHERE account_id = $1 AND revoked_at IS NULL`, of), name)
+		require.Zero(t, a.db.number(t, `SELECT count(*) FROM totp_factors WHERE account_id = $1 AND confirmed_at IS NOT NULL`, of), name)
 	}
 }
 
@@ -276,7 +288,8 @@ func (a *arena) steal(t *testing.T, ask func(*testing.T, *arena, *thief) call) (
 	return w, asked
 }
 
-// bindings are the requests that bind something to an account, or take something away that keeps a thief out.
+// bindings are the requests that bind something to an account, or take something away that keeps a thief out. What only begins
+// something is not among them: a code, or the state of a link, is no use without a session that lives.
 func bindings() map[string]func(t *testing.T, a *arena, w *thief) call {
 	google := func(t *testing.T, a *arena, w *thief) call {
 		return call{Path: pathLinkOAuth, Token: w.token, Body: fields{
@@ -309,9 +322,6 @@ func bindings() map[string]func(t *testing.T, a *arena, w *thief) call {
 				"provider": "github", "provider_account_id": strconv.Itoa(id), "access_token": fmt.Sprint("gho_", id),
 			}}
 		},
-		"C11 a state": func(_ *testing.T, _ *arena, w *thief) call {
-			return call{Path: pathLinked + "/initiate", Token: w.token, Body: fields{"provider": "google"}}
-		},
 		"D25 no address": func(t *testing.T, a *arena, w *thief) call {
 			a.want(t, http.StatusOK, google(t, a, w))
 			return call{Method: http.MethodDelete, Path: pathLinkEmail, Token: w.token}
@@ -332,16 +342,10 @@ func bindings() map[string]func(t *testing.T, a *arena, w *thief) call {
 		"D02 two factors": func(_ *testing.T, _ *arena, w *thief) call {
 			return call{Path: pathTwoFactorOn, Token: w.token, Body: fields{"password": password}}
 		},
-		"A03 a code to a phone": func(t *testing.T, _ *arena, w *thief) call {
-			return call{Path: pathSendPhoneCode, Token: w.token, Body: fields{"phone_number": newNumber(t)}}
-		},
 		"A04 a phone": func(t *testing.T, a *arena, w *thief) call {
 			number := newNumber(t)
 			a.sendPhoneCode(t, w.token, number)
 			return phoneProof(w.token, number, a.awaitPhoneCode(t, number, 1))
-		},
-		"D06 a code": func(_ *testing.T, _ *arena, w *thief) call {
-			return call{Path: pathSendOTP, Token: w.token, Body: fields{"channel": "EMAIL"}}
 		},
 		"A10 other sessions": func(_ *testing.T, _ *arena, w *thief) call {
 			return call{Path: pathRevokeSession, Token: w.token, Body: fields{"revoke_all_others": true}}
@@ -350,6 +354,5 @@ func bindings() map[string]func(t *testing.T, a *arena, w *thief) call {
 		"C01 closure": func(_ *testing.T, _ *arena, w *thief) call {
 			return closeWith(w.token, fields{"password": password, "confirm": true})
 		},
-		"B19 a subscription": func(_ *testing.T, _ *arena, w *thief) call { return subscribe(w.token, premiumPlan, visa) },
 	}
 }

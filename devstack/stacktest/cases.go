@@ -108,6 +108,9 @@ func Rounds(t testing.TB) int {
 	return *rounds
 }
 
+// Full says that tests are to be played at their full length, as `make attack` does, and not in short.
+func Full() bool { return *rounds > 1 }
+
 // Outage is how long something that a test takes away stays away (-outage): business time, for which nothing else can be awaited.
 func Outage() time.Duration { return *outage }
 

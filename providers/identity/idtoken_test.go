@@ -66,7 +66,24 @@ func TestOAU01_Verify_RefusesOtherTokens(t *testing.T) {
 		"iss": m.Issuer(), "aud": "client", "sub": "sub-1", "exp": time.Now().Add(time.Hour).Unix(),
 	}).SignedString([]byte("client"))
 	require.NoError(t, err)
+	typed := func(typ any) string {
+		token := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
+			"iss": m.Issuer(), "aud": "client", "sub": "sub-1", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
+		})
+		token.Header["kid"] = m.Keypair.Kid
+		if token.Header["typ"] = typ; typ == nil {
+			delete(token.Header, "typ")
+		}
+		text, err := token.SignedString(m.Keypair.PrivateKey)
+		require.NoError(t, err)
+		return text
+	}
+	for _, typ := range []any{nil, "JWT", "jwt"} {
+		_, err := p.Verify(t.Context(), typed(typ))
+		require.NoError(t, err, "%v", typ)
+	}
 	for name, token := range map[string]string{
+		"typed as an access token": typed("at+jwt"), "typed as a logout token": typed("logout+jwt"), "of a number as its type": typed(1),
 		"another application's": signed(t, m, func(c jwt.MapClaims) { c["aud"] = "somebody" }),
 		"another issuer's":      signed(t, m, func(c jwt.MapClaims) { c["iss"] = "https://accounts.example.com" }),
 		"expired":               signed(t, m, func(c jwt.MapClaims) { c["exp"] = time.Now().Add(-time.Minute).Unix() }),

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +28,7 @@ const (
 var (
 	errKeysAway   = errors.New("identity: the issuer's keys cannot be had")
 	errKeyUnknown = errors.New("identity: no key of the issuer has signed this")
+	errOtherType  = errors.New("identity: a token of another type")
 )
 
 // publishedKeys are the keys that an issuer publishes at an address. It is an oidc.KeySet.
@@ -48,6 +51,11 @@ func (p *publishedKeys) VerifySignature(ctx context.Context, token string) ([]by
 	signed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		return nil, err
+	}
+	// Who types tokens types an ID token "JWT". Anything else is one for something else, such as an access token (RFC 9068), which
+	// may look the same otherwise (RFC 8725, 3.11).
+	if typ, typed := signed.Signatures[0].Protected.ExtraHeaders[jose.HeaderType]; typed && !strings.EqualFold(fmt.Sprint(typ), "JWT") {
+		return nil, errOtherType
 	}
 	if content, ok := open(signed, p.known(ctx)); ok {
 		return content, nil
