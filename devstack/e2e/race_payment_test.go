@@ -83,7 +83,7 @@ func oneUpgrade(t *testing.T, a *arena) {
 // oneTrial is for one payer: of many accounts that ask at once with one card, one has it. Each takes its time between looking for
 // the trials of others and having its own, so that all of them would look before any has one.
 func oneTrial(t *testing.T, a *arena) {
-	a.db.define(t, `CREATE OR REPLACE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END $$`)
+	a.db.define(t, `CREATE OR REPLACE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.4); RETURN NEW; END $$`)
 	a.db.define(t, `CREATE OR REPLACE TRIGGER linger BEFORE INSERT ON subscriptions FOR EACH ROW
 		WHEN (NEW.plan_id LIKE 'trial\_%') EXECUTE FUNCTION linger()`)
 	trial := "trial_" + uuid.NewString()
