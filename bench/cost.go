@@ -214,16 +214,8 @@ func (c *costs) count(ctx context.Context, o costed) error {
 	if o.flow {
 		n = flowTries
 	}
-	requests, err := o.requests(ctx, n+warmTries)
+	requests, err := c.warmed(ctx, o, n)
 	if err != nil {
-		return fmt.Errorf("prepare requests: %w", err)
-	}
-	for _, request := range requests[:warmTries] {
-		if _, err := ask(ctx, c.api.address, request); err != nil {
-			return err
-		}
-	}
-	if err := c.rest(ctx, o); err != nil {
 		return err
 	}
 	before, err := c.flowsNow(ctx, o)
@@ -238,7 +230,7 @@ func (c *costs) count(ctx context.Context, o costed) error {
 	c.done.take()
 	var statements, trips []int
 	shapes := map[string]int{}
-	for _, request := range requests[warmTries:] {
+	for _, request := range requests {
 		if _, err := ask(ctx, c.api.address, request); err != nil {
 			return err
 		}
@@ -273,6 +265,20 @@ func (c *costs) count(ctx context.Context, o costed) error {
 	}
 	c.rows = append(c.rows, row)
 	return nil
+}
+
+// warmed returns n requests, after a few like them that fill caches.
+func (c *costs) warmed(ctx context.Context, o costed, n int) ([][]byte, error) {
+	requests, err := o.requests(ctx, n+warmTries)
+	if err != nil {
+		return nil, fmt.Errorf("prepare requests: %w", err)
+	}
+	for _, request := range requests[:warmTries] {
+		if _, err := ask(ctx, c.api.address, request); err != nil {
+			return nil, err
+		}
+	}
+	return requests[warmTries:], c.rest(ctx, o)
 }
 
 // rest waits for what a flow does after its answer.

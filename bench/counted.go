@@ -43,7 +43,7 @@ func heapOf(ctx context.Context, s *server) (heap, error) {
 	if err != nil {
 		return heap{}, err
 	}
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := (&http.Client{Timeout: patience}).Do(request)
 	if err != nil {
 		return heap{}, fmt.Errorf("read the metrics: %w", err)
 	}

@@ -99,7 +99,7 @@ func emptyWorkflow(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
-	return workflow.Sleep(ctx, time.Hour)
+	return workflow.NewTimerWithOptions(ctx, time.Hour, workflow.TimerOptions{Summary: "until the run is over"}).Get(ctx, nil)
 }
 
 func emptyActivity(context.Context) error { return nil }

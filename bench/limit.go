@@ -40,9 +40,9 @@ func serveLimit(ctx context.Context, address, url string, connections int, flows
 		}
 		app.Get(path+":bytes/:id", limitHandler(pool, "SELECT * FROM "+table+" WHERE id = $1", columns)) //nolint:contextcheck // a request brings its own
 	}
-	app.Post(commitPath+":id", commitHandler(pool)) //nolint:contextcheck // a request brings its own
-	app.Post(startPath+":id", flows.handler(flows.start))
-	app.Post(updatePath+":id", flows.handler(flows.update))
+	app.Post(commitPath+":id", commitHandler(pool))         //nolint:contextcheck // a request brings its own
+	app.Post(startPath+":id", flows.handler(flows.start))   //nolint:contextcheck // as above
+	app.Post(updatePath+":id", flows.handler(flows.update)) //nolint:contextcheck // as above
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)

@@ -169,10 +169,10 @@ const seqScan = "Seq Scan"
 
 // planNode is what matters of a node of a plan.
 type planNode struct {
-	Type     string     `json:"Node Type"`
-	Relation string     `json:"Relation Name"`
-	Index    string     `json:"Index Name"`
-	Plans    []planNode `json:"Plans"`
+	Type     string     `json:"Node Type"`     //nolint:tagliatelle // as Postgres writes it
+	Relation string     `json:"Relation Name"` //nolint:tagliatelle // as above
+	Index    string     `json:"Index Name"`    //nolint:tagliatelle // as above
+	Plans    []planNode `json:"Plans"`         //nolint:tagliatelle // as above
 }
 
 func (n planNode) all() []planNode {
@@ -191,14 +191,14 @@ func explain(ctx context.Context, conn *pgconn.PgConn, s statement) ([]planNode,
 	return nodesOf(read)
 }
 
-var errNoPlan = errors.New("Postgres has returned no plan")
+var errNoPlan = errors.New("no plan was returned")
 
 func nodesOf(read *pgconn.Result) ([]planNode, error) {
 	if len(read.Rows) == 0 || len(read.Rows[0]) == 0 {
 		return nil, errNoPlan
 	}
 	var plans []struct {
-		Plan planNode `json:"Plan"`
+		Plan planNode `json:"Plan"` //nolint:tagliatelle // as Postgres writes it
 	}
 	if err := json.Unmarshal(read.Rows[0][0], &plans); err != nil {
 		return nil, fmt.Errorf("read a plan: %w", err)

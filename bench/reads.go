@@ -164,7 +164,7 @@ var errNoToken = fmt.Errorf("the answer has no refresh token")
 // refreshing goes on with the token that it got.
 func refreshing(body []byte) ([]byte, error) {
 	var got struct {
-		RefreshToken string `json:"refreshToken"`
+		RefreshToken string `json:"refreshToken"` //nolint:tagliatelle // as document B writes it
 	}
 	if err := json.Unmarshal(body, &got); err != nil {
 		return nil, fmt.Errorf("read an answer: %w", err)

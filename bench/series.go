@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sync/atomic"
 	"time"
 )
 
@@ -285,8 +284,3 @@ func (s *series) refused() (n int) {
 	}
 	return n
 }
-
-// counter numbers what must never be asked for twice.
-var counter atomic.Int64
-
-func newNumber() int64 { return counter.Add(1) }

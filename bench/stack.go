@@ -7,10 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -176,9 +178,7 @@ func (s *stack) startTemporal(ctx context.Context, namespaces ...string) error {
 func (s *stack) command(ctx context.Context, name string, extra map[string]string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, s.binary, name) //nolint:gosec // what is measured
 	all := s.settings()
-	for key, value := range extra {
-		all[key] = value
-	}
+	maps.Copy(all, extra)
 	for key, value := range all {
 		cmd.Env = append(cmd.Env, key+"="+value)
 	}
@@ -211,7 +211,7 @@ func (s *stack) startWorker(ctx context.Context, name string, extra map[string]s
 
 // start runs cmd, its output in a file, until it is ready by what it has said.
 func (s *stack) start(ctx context.Context, made *server, cmd *exec.Cmd, ready func(said string) bool) (*server, error) {
-	log, err := os.Create(filepath.Join(s.dir, made.name+".log")) //nolint:gosec // a name of our own
+	log, err := os.Create(filepath.Join(s.dir, made.name+".log"))
 	if err != nil {
 		return nil, fmt.Errorf("open a log: %w", err)
 	}
@@ -271,8 +271,8 @@ func (s *stack) lastWords() string {
 // stop ends all children, those first that were started last, and deletes their files.
 func (s *stack) stop() error {
 	var errs []error
-	for i := len(s.children) - 1; i >= 0; i-- {
-		s.children[i].Kill() // nothing of theirs is kept
+	for _, child := range slices.Backward(s.children) {
+		child.Kill() // nothing of theirs is kept
 	}
 	if s.cluster != nil {
 		errs = append(errs, s.cluster.Stop(), os.RemoveAll(s.cluster.Dir))
