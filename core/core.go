@@ -56,6 +56,7 @@ type Core struct {
 	jwks []byte
 	// opening shares the openings of subscriptions between equal requests.
 	opening singleflight.Group
+	levels  *levels
 }
 
 // Meter counts what operators watch.
@@ -83,7 +84,7 @@ func New(d Deps) (*Core, error) {
 	if err != nil {
 		return nil, fmt.Errorf("publish the signing key: %w", err)
 	}
-	return &Core{Deps: d, jwks: jwks}, nil
+	return &Core{Deps: d, jwks: jwks, levels: newLevels(d.Clock)}, nil
 }
 
 // PublicKeys returns the JSON Web Key Set of the access tokens.

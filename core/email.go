@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/google/uuid"
@@ -145,9 +144,8 @@ func (c *Core) ConfirmEmail(ctx context.Context, by account.Caller, in ConfirmEm
 // (C23): the answers do not differ. It returns account.ErrTooManyRequests when the address got too many codes, whether it
 // is known or not.
 func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeInput) (None, error) {
-	// The time of the answer must not tell a known address either: both wait until this has passed.
-	floor := answerFloor(resendFloor)
-	defer func() { <-floor.C }()
+	// The time of the answer must not tell a known address either.
+	defer c.levels.resend.begin()()
 	email := account.NormalizeEmail(in.Email)
 	if email == "" {
 		return None{}, account.ErrInvalid.On("email", "is required")
@@ -186,29 +184,6 @@ func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeI
 		err = pending(err, c.signupOperationID(request.AttemptID))
 	}
 	return None{}, err
-}
-
-const (
-	// resendFloor is longer than a code takes to be made, answerSpread far more than what differs all the same.
-	resendFloor  = 60 * time.Millisecond
-	answerSpread = 20 * time.Millisecond
-	// signupFloor is longer than it takes a flow to make an account, which only the sign-up of a free address does.
-	signupFloor = 250 * time.Millisecond
-)
-
-// answerFloor is how long an answer waits that must not tell by its time whether an address is known.
-func answerFloor(floor time.Duration) *time.Timer {
-	return time.NewTimer(floor + rand.N(answerSpread)) //nolint:gosec // Hides differences; nothing is guessed from it.
-}
-
-// levelSignup begins a sign-up, and returns what ends it: in hidden enumeration mode a wait, so that the time tells no more than
-// the answer (security.md ENU-03).
-func (c *Core) levelSignup() (end func()) {
-	if c.Policy.Enumeration != account.EnumerationHidden {
-		return func() {}
-	}
-	floor := answerFloor(signupFloor)
-	return func() { <-floor.C }
 }
 
 func codeInput(rawEmail, code string) (email string, err error) {

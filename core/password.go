@@ -188,9 +188,8 @@ type ForgotPasswordInput struct {
 // alike but the mail. It returns account.ErrTooManyRequests when too many links were asked for an
 // address, known or not, and account.ErrPending when the flow does not answer in time but goes on.
 func (c *Core) ForgotPassword(ctx context.Context, by account.Caller, in ForgotPasswordInput) (None, error) {
-	// The time of the answer must not tell a known address either: both wait until this has passed.
-	floor := answerFloor(resendFloor)
-	defer func() { <-floor.C }()
+	// The time of the answer must not tell a known address either.
+	defer c.levels.reset.begin()()
 	email := account.NormalizeEmail(in.Email)
 	if email == "" {
 		return None{}, account.ErrInvalid.On("email", "is required")

@@ -48,7 +48,9 @@ func main() {
 		defer stop()
 		err = demo.Play(ctx, os.Stdout, os.Environ())
 	case "temporal":
-		err = temporal(os.Args[2:])
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		err = temporal(ctx, os.Stdout, os.Args[2:])
 	case "help", "-h", "--help":
 		_, _ = fmt.Fprint(os.Stdout, usage)
 	default:

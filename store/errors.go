@@ -59,9 +59,10 @@ func translate(err error) error {
 }
 
 // transient covers connection trouble (08), resource shortage (53), operator intervention (57), conflicts of concurrent
-// transactions (40), and a server that has just become a standby (25006): the same call may well succeed next time.
+// transactions (40), a transaction that idled too long and was rolled back (25P03), and a server that has just become a standby
+// (25006): the same call may well succeed next time.
 func transient(code string) bool {
-	for _, class := range []string{"08", "53", "57", "40", "55P03", "25006"} {
+	for _, class := range []string{"08", "53", "57", "40", "55P03", "25P03", "25006"} {
 		if strings.HasPrefix(code, class) {
 			return true
 		}

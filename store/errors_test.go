@@ -98,6 +98,7 @@ func TestTranslate(t *testing.T) {
 		"deadlock":                    {pg("40P01"), account.ErrUnavailable},
 		"serialization":               {pg("40001"), account.ErrUnavailable},
 		"lock timeout":                {pg("55P03"), account.ErrUnavailable},
+		"idle in a transaction":       {pg("25P03"), account.ErrUnavailable},
 		"cut connection":              {io.ErrUnexpectedEOF, account.ErrUnavailable},
 		"closed connection":           {&net.OpError{Op: "read", Err: net.ErrClosed}, account.ErrUnavailable},
 		"connection died in between":  {driver.ErrBadConn, account.ErrUnavailable},

@@ -110,7 +110,7 @@ func TestUI_AnOperatorReadsAFlow(t *testing.T) {
 	signup := w.link(t, email, "signup")
 	waiting := w.look(t,
 		browser.Page{URL: signup + "/user-metadata", Screenshot: picture("flow-details"), Wait: []string{
-			"Sign-up of " + masked, "Began by code.", "Stage\tawaiting_proof", "Address\t" + masked, "Newest code\tsent, expires 20", "Attempts\t5 for each code", "Gives up\t20",
+			"Sign-up of " + masked, "Began by\tcode", "Stage\tawaiting_proof", "Address\t" + masked, "Newest code\tsent, expires 20", "Attempts\t5 for each code", "Gives up\t20",
 			"Next\tthe code is entered, or another one asked for; else the sign-up is removed",
 		}},
 		browser.Page{URL: signup + "/timeline", Wait: []string{"SendCode • send the code to " + masked, "give up if unproven"}},

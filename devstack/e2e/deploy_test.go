@@ -147,7 +147,7 @@ const lateTask = 3 * time.Second
 // tellLostTasks prints what happened to the flows of which a worker lost a task, which is what keeps those who ask waiting.
 func tellLostTasks(t *testing.T, c *durable.Client) {
 	t.Helper()
-	ctx := context.Background()
+	ctx := context.WithoutCancel(t.Context()) // a clean-up
 	page, err := c.Temporal().ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{})
 	if err != nil {
 		t.Logf("no flows to look at: %v", err)

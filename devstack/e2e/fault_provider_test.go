@@ -58,7 +58,7 @@ func TestFault_F25_F26_I09_StripeFailsUnderUsers(t *testing.T) {
 				},
 			})
 			s.requireLedger(t, server)
-			require.Positive(t, len(server.Ledger()))
+			require.NotEmpty(t, server.Ledger())
 		})
 	}
 }

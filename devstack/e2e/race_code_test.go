@@ -258,7 +258,8 @@ func undoTicket(t *testing.T, a *arena) ticket {
 		secret: tokenOf(t, a.awaitClosureMail(t, email, "Your Gatehouse account is closed")),
 		uses:   func(token string) []call { return []call{{Path: pathUndo, Body: fields{"token": token}}} },
 		done: []effect{
-			{1, accounts + ` AND deleted_at IS NULL`, []any{email}}, {1, mails, []any{email, "Your Gatehouse account is open again"}},
+			{1, accounts + ` AND deleted_at IS NULL`, []any{email}},
+			{1, mails, []any{email, "Your Gatehouse account is open again"}},
 			{1, `SELECT count(*) FROM audit_events WHERE account_id = $1 AND name = 'account.reopened'`, []any{account}},
 		},
 	}
