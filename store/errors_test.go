@@ -280,3 +280,35 @@ func TestInTxIsAllOrNothing(t *testing.T) {
 	}), failed)
 	require.Equal(t, 1, w.count(t, "login_throttles"))
 }
+
+// What was sent is not sent again because its answer is lost: it may have been done.
+func TestLostAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	signed := w.member(t, "ada@example.com")
+	wire, through := testkit.NewWire(t, w.url)
+	s := openStore(t, through)
+	open := func() (uuid.UUID, <-chan error) {
+		n, done := store.NewSession{ID: uuid.New(), AccountID: signed.AccountID, Method: "password", TTL: time.Hour}, make(chan error, 1)
+		go func() {
+			_, _, err := s.OpenSession(t.Context(), n, store.Gate{})
+			done <- err
+		}()
+		return n.ID, done
+	}
+	for range 5 {
+		testkit.Eventually(t, 10*time.Second, func() bool {
+			_, heard := open()
+			return <-heard == nil
+		}, "a connection that has its statements prepared")
+		wire.Mute.Store(true)
+		id, unheard := open()
+		testkit.Eventually(t, 10*time.Second, func() bool {
+			_, err := w.PrincipalBySession(t.Context(), id)
+			return err == nil
+		}, "the session to be there")
+		wire.Mute.Store(false)
+		wire.Cut(false)
+		require.ErrorIs(t, <-unheard, account.ErrUnavailable)
+	}
+}

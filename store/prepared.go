@@ -34,9 +34,7 @@ func (s *Store) only(ctx context.Context, query string, args []any, targets ...a
 	if tx, ok := s.db.(bun.Tx); ok {
 		return translate(tx.Tx.QueryRowContext(ctx, query, bindings(args)...).Scan(targets...))
 	}
-	return translate(retried(func() error {
-		return s.pool.QueryRow(ctx, query, bindings(args)...).Scan(targets...)
-	}))
+	return translate(s.pool.QueryRow(ctx, query, bindings(args)...).Scan(targets...))
 }
 
 // run executes a prepared statement and returns how many rows it has written.
@@ -49,12 +47,8 @@ func (s *Store) run(ctx context.Context, query string, args ...any) (touched int
 		touched, err = res.RowsAffected()
 		return touched, translate(err)
 	}
-	err = retried(func() error {
-		tag, err := s.pool.Exec(ctx, query, bindings(args)...)
-		touched = tag.RowsAffected()
-		return err
-	})
-	return touched, translate(err)
+	tag, err := s.pool.Exec(ctx, query, bindings(args)...)
+	return tag.RowsAffected(), translate(err)
 }
 
 // bindings has the driver prepare a statement and keep it. A uuid.UUID would travel as text, because it is a driver.Valuer.
@@ -78,22 +72,9 @@ func values(args []any) []any {
 	return out
 }
 
-// wireTries bounds how often something is sent that has not reached the database.
-const wireTries = 3
-
-// retried sends again what a connection that is gone has not even taken, as database/sql does.
-func retried(send func() error) error {
-	var err error
-	for range wireTries {
-		if err = send(); !pgconn.SafeToRetry(err) {
-			break
-		}
-	}
-	return err
-}
-
 // atOnce runs steps in one transaction and, unless the caller has one already, in one round trip. A transaction that waited for
-// another one which waited for it is run again.
+// another one which waited for it is run again. What the connection was lost under is not: it may have been done, even where
+// pgconn.SafeToRetry holds, which goes by the last failure of a pipeline, not by its first.
 func (s *Store) atOnce(ctx context.Context, steps ...*step) error {
 	if tx, ok := s.db.(bun.Tx); ok {
 		for _, st := range steps {
@@ -105,9 +86,7 @@ func (s *Store) atOnce(ctx context.Context, steps ...*step) error {
 	}
 	var err error
 	for range deadlockTries {
-		err = retried(func() error {
-			return s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return pipeline(ctx, conn.Conn(), steps) })
-		})
+		err = s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return pipeline(ctx, conn.Conn(), steps) })
 		if !deadlocked(err) {
 			break
 		}

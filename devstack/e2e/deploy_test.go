@@ -278,7 +278,7 @@ func (r *rollout) end(t *testing.T) {
 func TestDeploy_F07_I18_OldAndNewWorkersShareTheFlows(t *testing.T) {
 	t.Parallel()
 	next := nextBuild(t)
-	s := startSystem(t, patiently...)
+	s := startSystem(t)
 	temporal := flows(t, s.stack)
 	const more = 6
 	r := s.underLoad(t, s.client, 3)
@@ -315,7 +315,7 @@ func TestDeploy_F07_I18_OldAndNewWorkersShareTheFlows(t *testing.T) {
 func TestDeploy_AChangeThatIsNotHeldBlocksWhatGoesBack(t *testing.T) {
 	t.Parallel()
 	next := nextBuild(t)
-	s := startSystem(t, patiently...)
+	s := startSystem(t)
 	temporal := flows(t, s.stack)
 	begun := s.stack.Using(next).StartWorker(t, nil)
 	tokens, ids := s.payers(t, 2, 4)
@@ -339,7 +339,7 @@ func TestDeploy_AChangeThatIsNotHeldBlocksWhatGoesBack(t *testing.T) {
 func TestDeploy_ABuildIsPromoted(t *testing.T) {
 	t.Parallel()
 	next := nextBuild(t)
-	stack := stacktest.Start(t, stacktest.Options{Env: quick(patiently...)})
+	stack := stacktest.Start(t, stacktest.Options{Env: quick()})
 	v1 := stack.StartWorker(t, map[string]string{buildID: "v1"})
 	require.Contains(t, stack.Command(t, nil, "worker", "promote", "v1"), "build v1 gets 100% of the flows")
 	s := onStack(t, stack)
@@ -434,7 +434,7 @@ func TestDeploy_F32_I18_ACarelessBuildIsFound(t *testing.T) {
 // that closes.
 func TestDeploy_F07_EveryProcessIsReplacedUnderLoad(t *testing.T) {
 	t.Parallel()
-	s := startSystem(t, append([]string{"GATEHOUSE_DRAIN_DELAY", "1s"}, patiently...)...)
+	s := startSystem(t, "GATEHOUSE_DRAIN_DELAY", "1s")
 	second, addr := secondAPI(t)
 	other := s.stack.StartAPI(t, second)
 	both := newClient(s.base)
@@ -494,7 +494,7 @@ func TestDeploy_F07_FromTheSchemaBefore(t *testing.T) {
 	t.Parallel()
 	before, commit := stacktest.BuildBefore(t)
 	t.Logf("the build before is of %s", commit)
-	stack := stacktest.Start(t, stacktest.Options{Env: quick(patiently...), Empty: true})
+	stack := stacktest.Start(t, stacktest.Options{Env: quick(), Empty: true})
 	old := stack.Using(before)
 	old.Command(t, nil, "migrate")
 	oldWorker := old.StartWorker(t, nil)

@@ -24,7 +24,7 @@ import (
 func TestFault_F07_I18_OldAndNewSideBySide(t *testing.T) {
 	t.Parallel()
 	fresh := nextBuild(t)
-	s := breakable(t, stacktest.Options{}, patiently...)
+	s := breakable(t, stacktest.Options{}, "GATEHOUSE_FLOW_TIMEOUT", "14s", "GATEHOUSE_REQUEST_TIMEOUT", "17s")
 	next := s.stack.Using(fresh)
 	settings, addr := secondAPI(t)
 	other := s.stack.StartAPI(t, settings)

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -143,7 +144,7 @@ func breakable(t testing.TB, o stacktest.Options, settings ...string) *system {
 	t.Helper()
 	port, err := machine.FreePort()
 	require.NoError(t, err)
-	o.Env = quick(append(settings, "GATEHOUSE_WORKER_OPS_ADDR", machine.LoopbackAddress(port))...)
+	o.Env = quick(slices.Concat(promptly, settings, []string{"GATEHOUSE_WORKER_OPS_ADDR", machine.LoopbackAddress(port)})...)
 	s := &system{}
 	s.stack = stacktest.Start(t, o)
 	s.db, s.client = openDatabase(t, s.stack), newClient(s.stack.BaseURL)

@@ -108,7 +108,7 @@ func TestFault_F22_InitiateIsAnsweredAtOnceAndTheCodeComesAfter(t *testing.T) {
 
 func TestFault_F04_InitiateIsAcceptedAndTheCodeComesOnceAWorkerStarts(t *testing.T) {
 	t.Parallel()
-	s := stacktest.Start(t, stacktest.Options{Env: quick()})
+	s := stacktest.Start(t, stacktest.Options{Env: quick(promptly...)})
 	s.StartAPI(t, nil)
 	c := newClient(s.BaseURL)
 

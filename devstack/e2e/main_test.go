@@ -12,7 +12,7 @@ import (
 )
 
 // parallel is more than the machine has cores: these tests mostly wait for others.
-const parallel = "6"
+const parallel = "5"
 
 func TestMain(m *testing.M) {
 	_ = flag.Set("test.parallel", parallel) // read before the command line, which may say otherwise

@@ -194,7 +194,7 @@ func TestOperations_ReachTheirOwnersAlone(t *testing.T) {
 // No worker is there to begin anything: every start says that it goes on, or where to look.
 func TestOperations_BeforeAWorkerComes(t *testing.T) {
 	t.Parallel()
-	s, _, worker := stacktest.StartAll(t, stacktest.Options{Env: quick()})
+	s, _, worker := stacktest.StartAll(t, stacktest.Options{Env: quick(promptly...)})
 	c := newClient(s.BaseURL)
 	email, eve := newEmail(), c.signUp(t, newEmail())
 	ann := c.signUp(t, email)

@@ -239,11 +239,11 @@ func phoneIdempotencyKey(t *testing.T, s *system) {
 func startTwilio(t *testing.T, settings ...string) (*system, *twiliotest.Server) {
 	t.Helper()
 	server := twiliotest.Start(t)
-	return startSystem(t, append(append([]string{
+	return startSystem(t, append([]string{
 		"GATEHOUSE_TWILIO_URL", server.URL, "GATEHOUSE_TWILIO_ACCOUNT_SID", twiliotest.AccountSID,
 		"GATEHOUSE_TWILIO_AUTH_TOKEN", twiliotest.AuthToken, "GATEHOUSE_TWILIO_FROM", twiliotest.From,
 		"GATEHOUSE_TWILIO_WHATSAPP_FROM", twiliotest.WhatsAppFrom, "GATEHOUSE_PHONE_FAILOVER", "2s",
-	}, patiently...), settings...)...), server
+	}, settings...)...), server
 }
 
 // awaitTaken waits for the n-th message that Twilio took for a number.

@@ -103,7 +103,7 @@ func startArena(t *testing.T, settings ...string) *arena {
 		"GATEHOUSE_GOOGLE_CLIENT_SECRET", out.oidc.ClientSecret, "GATEHOUSE_GOOGLE_REDIRECT_URL", redirectPage,
 		"GATEHOUSE_GITHUB_API_URL", out.github.URL, "GATEHOUSE_GITHUB_CLIENT_ID", "client",
 		"GATEHOUSE_LINK_REDIRECT_URL", redirectPage,
-	}, slices.Concat(patiently, settings)...)...)
+	}, settings...)...)
 	replica, addr := secondAPI(t)
 	second := s.stack.StartAPI(t, replica)
 	t.Cleanup(func() { requireCleanLog(t, second) })

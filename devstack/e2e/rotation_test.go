@@ -52,7 +52,7 @@ type member struct {
 
 func startRotation(t *testing.T) (r *rotation, first member) {
 	t.Helper()
-	s := startSystem(t, append([]string{"GATEHOUSE_CODEC_PASSWORD", codecPassword}, patiently...)...)
+	s := startSystem(t, "GATEHOUSE_CODEC_PASSWORD", codecPassword)
 	r = &rotation{system: s, t: t, temporal: readTemporal(t, s.stack), keysets: []string{s.stack.Setting(codecKeys)}}
 	ring, err := durable.NewKeyring(r.keysets[0])
 	require.NoError(t, err)

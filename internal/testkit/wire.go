@@ -12,11 +12,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Wire stands between a store and Postgres. It counts what the store asks, as it goes over the connection, and can cut all
-// connections at once.
+// Wire stands between a store and Postgres. It counts what the store asks, as it goes over the connection, can lose the
+// answers, and can cut all connections at once.
 type Wire struct {
 	// Parses counts statements to be parsed, Runs the executions asked for, Turns the waits for an answer.
 	Parses, Runs, Turns atomic.Int64
+	// Mute loses what Postgres answers.
+	Mute atomic.Bool
 
 	listener net.Listener
 	server   string
@@ -96,7 +98,7 @@ func (w *Wire) Mend() {
 
 func (w *Wire) relay(client, server net.Conn) {
 	w.work.Go(func() {
-		_, _ = io.Copy(client, server)
+		_, _ = io.Copy(answers{w, client}, server)
 		_ = client.Close()
 	})
 	defer func() { _ = server.Close() }()
@@ -106,6 +108,19 @@ func (w *Wire) relay(client, server net.Conn) {
 	}
 	for w.pass(client, server, 1) == nil {
 	}
+}
+
+// answers go to a client, unless the wire is mute.
+type answers struct {
+	wire   *Wire
+	client io.Writer
+}
+
+func (a answers) Write(p []byte) (int, error) {
+	if a.wire.Mute.Load() {
+		return len(p), nil
+	}
+	return a.client.Write(p)
 }
 
 // pass hands one message of the client on (PostgreSQL's frontend protocol 3).
