@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"maps"
 	"net/http"
 	"os"
 	"regexp"
@@ -403,6 +404,20 @@ func (d database) fingerprint(t testing.TB) map[string]string {
 		marks[table] = d.texts(t, `SELECT count(*) || ' rows ' || coalesce(md5(string_agg(j, '|' ORDER BY j)), '')
 			FROM (SELECT (to_jsonb(r) - 'last_active_at' - 'last_used_at')::text AS j FROM `+table+` r) x`)[0]
 	}
+	return marks
+}
+
+// settled is the fingerprint once flows have done what they do after their answers: it has not changed for a while.
+func (d database) settled(t testing.TB) map[string]string {
+	t.Helper()
+	const rest = time.Second
+	marks, since := d.fingerprint(t), time.Now()
+	testkit.Eventually(t, patience, func() bool {
+		if now := d.fingerprint(t); !maps.Equal(now, marks) {
+			marks, since = now, time.Now()
+		}
+		return time.Since(since) > rest
+	}, "the database to be at rest")
 	return marks
 }
 

@@ -61,7 +61,7 @@ func TestMatrix_Owners(t *testing.T) {
 	s.db.eventually(t, 0, `SELECT count(*) FROM owed_notices`)
 	named := s.namedRoutes(t, things)
 
-	before := s.db.fingerprint(t)
+	before := s.db.settled(t)
 	foreign := map[string]answer{}
 	for _, r := range named {
 		foreign[r.String()] = r.ask(t, eve, r.thing[0])
