@@ -76,6 +76,16 @@ func patiently(ctx workflow.Context, activity, in any) workflow.Future {
 	return workflow.ExecuteActivity(withPatientStore(ctx, summaryOf(activity)), activity, in)
 }
 
+// enduring is briefly while somebody waits for the answer, and then patiently: what may have been done is never left without its
+// flow. Whoever asked asks again.
+func enduring(ctx workflow.Context, activity, in, out any) error {
+	err := briefly(ctx, activity, in).Get(ctx, out)
+	if err != nil && passing(err) {
+		return patiently(ctx, activity, in).Get(ctx, out)
+	}
+	return err
+}
+
 // withStore is the preset for one short, idempotent change of our own database on a request's path.
 func withStore(ctx workflow.Context, summary string) workflow.Context {
 	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{

@@ -87,13 +87,13 @@ func (l *providerLink) setup(ctx workflow.Context) error {
 
 func (l *providerLink) run(ctx workflow.Context) (outcome string, err error) {
 	var opened activities.ProviderLinkOpened
-	err = briefly(ctx, a.OpenProviderLink, activities.OpenProviderLinkInput(l.in)).Get(ctx, &opened)
+	err = enduring(ctx, a.OpenProviderLink, activities.OpenProviderLinkInput(l.in), &opened)
 	l.opened, l.openErr = true, err
+	if ctx.Err() != nil {
+		return outcomeFailed, ctx.Err()
+	}
 	if err != nil {
-		if passing(err) {
-			return outcomeFailed, err
-		}
-		return outcomeRefused, nil
+		return outcomeRefused, nil //nolint:nilerr // whoever asked is told
 	}
 	// Never at once: by the database's clock the end may be a little later than by Temporal's.
 	patience := max(opened.ExpiresAt.Sub(workflow.Now(ctx)), leastWait)

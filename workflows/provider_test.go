@@ -139,6 +139,23 @@ func TestProviderLink_SurvivesADatabaseThatIsAway(t *testing.T) {
 	s.requireEnd("completed")
 }
 
+// The state may be there though its answer was lost: the flow goes on until it knows.
+func TestProviderLink_BeginsOnceTheDatabaseIsBack(t *testing.T) {
+	t.Parallel()
+	s := newLinkStage(t)
+	s.begin = func() error {
+		if s.now() < 30*time.Second {
+			return account.ErrUnavailable
+		}
+		return nil
+	}
+	opened, done := s.update(0, workflows.ProviderLinkOpen, nil), s.tell(3*time.Minute)
+	require.NoError(t, s.play())
+	require.NoError(t, opened.err)
+	require.NoError(t, done.err)
+	s.requireEnd("completed")
+}
+
 func TestProviderLink_ThatCannotBegin(t *testing.T) {
 	t.Parallel()
 	s := newLinkStage(t)

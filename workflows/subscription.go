@@ -189,7 +189,8 @@ func (s *subscription) closures(ctx workflow.Context) workflow.ReceiveChannel {
 	})
 }
 
-// open creates the subscription, or finds it. It is tried for as long as it takes: whoever asked has an answer or will ask again.
+// open creates the subscription, or finds it. It is tried for as long as our database takes. A payment provider that is away refuses
+// it: nothing was made, and whoever asked asks again.
 func (s *subscription) open(ctx workflow.Context) error {
 	if err := s.mutex.Lock(ctx); err != nil {
 		return err
@@ -197,8 +198,8 @@ func (s *subscription) open(ctx workflow.Context) error {
 	defer s.mutex.Unlock()
 	var state activities.SubscriptionState
 	err := s.opening(ctx, &state)
-	if err != nil && passing(err) {
-		return err
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	s.loaded, s.refused = true, err
 	if err == nil {
@@ -217,10 +218,10 @@ func (s *subscription) opening(ctx workflow.Context, state *activities.Subscript
 	if err != nil {
 		return err
 	}
-	return briefly(ctx, a.OpenSubscription, activities.OpenSubscriptionInput{
+	return enduring(ctx, a.OpenSubscription, activities.OpenSubscriptionInput{
 		SubscriptionID: s.flow.SubscriptionID, AccountID: o.AccountID, Generation: o.Generation, PlanID: o.PlanID,
 		MethodID: method, At: workflow.Now(ctx),
-	}).Get(ctx, state)
+	}, state)
 }
 
 func (s *subscription) attach(ctx workflow.Context, accountID uuid.UUID, method string) (string, error) {

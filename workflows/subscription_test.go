@@ -309,9 +309,28 @@ func TestSubscription_Refusals(t *testing.T) {
 		l.Attach = func() error { return account.ErrUnavailable }
 		opened := l.ask(0, workflows.SubscriptionOpen, nil)
 		ended, err := l.until(days(1), "starter")
-		require.Error(t, err)
-		require.True(t, ended, "given up: whoever asked will ask again")
+		require.NoError(t, err)
+		require.True(t, ended, "refused: whoever asked will ask again")
 		require.ErrorIs(t, opened.err, account.ErrUnavailable)
+	})
+	t.Run("database away", func(t *testing.T) {
+		t.Parallel()
+		l := newLife(t)
+		const lost = 20 // tries: more than there are while somebody waits
+		tries := 0
+		l.Open = func() error {
+			if tries++; tries <= lost {
+				return account.ErrUnavailable
+			}
+			return nil
+		}
+		opened := l.ask(0, workflows.SubscriptionOpen, nil)
+		ended, err := l.until(days(1), "starter")
+		require.NoError(t, err)
+		require.False(t, ended, "it may be there: it is not left without its flow")
+		require.NoError(t, opened.err)
+		require.Equal(t, lost+1, tries)
+		require.Equal(t, account.SubscriptionActive, l.Sub.Status)
 	})
 	t.Run("states", func(t *testing.T) {
 		t.Parallel()

@@ -25,8 +25,9 @@ type Books struct {
 	Now   func() time.Time
 	// Refuse says how a charge goes; nil means well. An error leaves its outcome unknown: after ErrLost the money has moved.
 	Refuse func(account.Invoice) (*account.Decline, error)
-	// Attach says whether a payment method can be had, Post whether a mail goes out; nil means yes.
-	Attach, Post func() error
+	// Attach says whether a payment method can be had, Open whether the answer of our database to an opening comes, Post whether a
+	// mail goes out; nil means yes.
+	Attach, Open, Post func() error
 	// Watch sees every change, with what the subscription was before. nil means nobody does.
 	Watch func(before account.Subscription, c account.SubscriptionChange)
 
@@ -103,6 +104,14 @@ func (b *Books) AttachMethod(_ context.Context, in activities.AttachMethodInput)
 func (b *Books) OpenSubscription(_ context.Context, in activities.OpenSubscriptionInput) (activities.SubscriptionState, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	opened, err := b.open(in)
+	if err == nil && b.Open != nil {
+		err = b.Open()
+	}
+	return opened, err
+}
+
+func (b *Books) open(in activities.OpenSubscriptionInput) (activities.SubscriptionState, error) {
 	if b.Sub.ID != "" {
 		return b.state(), nil
 	}
