@@ -12,6 +12,7 @@ import (
 	"gatehouse/account"
 	"gatehouse/core"
 	"gatehouse/internal/config"
+	"gatehouse/internal/secret"
 )
 
 const login = "/api/v1/auth/login"
@@ -97,6 +98,9 @@ func TestRequestIDs(t *testing.T) {
 	for sent, echoed := range map[string]bool{
 		"abc-DEF_123": true, strings.Repeat("x", 64): true, strings.Repeat("x", 65): false, "a b": false, "a\"b": false,
 		"": false, "ä": false,
+		// What somebody has put into the wrong header must not be logged (WEB-14).
+		secret.RefreshTokenPrefix + "x": false, secret.DeviceTokenPrefix + "x": false, secret.StepTokenPrefix + "x": false,
+		secret.APIKeyPrefix + "x": false, secret.ServiceKeyPrefix + "x": false, "eyJhbGciOiJFZERTQSJ9": false,
 	} {
 		got := newApp(t).send(t, "POST", login, loginBody, "X-Request-Id", sent)
 		require.Equal(t, echoed, got.Header.Get("X-Request-Id") == sent, "%q", sent)

@@ -146,9 +146,9 @@ func (c *Core) ConfirmEmail(ctx context.Context, by account.Caller, in ConfirmEm
 func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeInput) (None, error) {
 	// The time of the answer must not tell a known address either.
 	defer c.levels.resend.begin()()
-	email := account.NormalizeEmail(in.Email)
-	if email == "" {
-		return None{}, account.ErrInvalid.On("email", "is required")
+	email, err := readEmail(in.Email)
+	if err != nil {
+		return None{}, err
 	}
 	request := workflows.SignupRequest{ChallengeID: challengeID(by)}
 	kind, purpose := account.SignupByCode, account.PurposeSignup
@@ -184,6 +184,19 @@ func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeI
 		err = pending(err, c.signupOperationID(request.AttemptID))
 	}
 	return None{}, err
+}
+
+// readEmail returns the address that is asked about. What is no address is nobody's, and not refused, unless there is none at all or
+// it is longer than any.
+func readEmail(raw string) (string, error) {
+	email := account.NormalizeEmail(raw)
+	switch {
+	case email == "":
+		return "", account.ErrInvalid.On("email", "is required")
+	case len(email) > account.MaxEmailLength:
+		return "", account.ErrInvalid.On("email", "must be at most 254 characters")
+	}
+	return email, nil
 }
 
 func codeInput(rawEmail, code string) (email string, err error) {
@@ -296,9 +309,9 @@ type EmailChecked struct {
 // CheckEmail tells whether an address has an account (C04, C05). In hidden enumeration mode every address seems to have none,
 // as sign-up lets it seem, too.
 func (c *Core) CheckEmail(ctx context.Context, _ account.Caller, in CheckEmailInput) (EmailChecked, error) {
-	email := account.NormalizeEmail(in.Email)
-	if email == "" {
-		return EmailChecked{}, account.ErrInvalid.On("email", "is required")
+	email, err := readEmail(in.Email)
+	if err != nil {
+		return EmailChecked{}, err
 	}
 	if c.Policy.Enumeration == account.EnumerationHidden {
 		return EmailChecked{}, nil

@@ -190,9 +190,9 @@ type ForgotPasswordInput struct {
 func (c *Core) ForgotPassword(ctx context.Context, by account.Caller, in ForgotPasswordInput) (None, error) {
 	// The time of the answer must not tell a known address either.
 	defer c.levels.reset.begin()()
-	email := account.NormalizeEmail(in.Email)
-	if email == "" {
-		return None{}, account.ErrInvalid.On("email", "is required")
+	email, err := readEmail(in.Email)
+	if err != nil {
+		return None{}, err
 	}
 	owner, err := c.Store.RecoverableAccount(ctx, email, c.Policy.RecoveryAge)
 	if errors.Is(err, account.ErrNotFound) {

@@ -17,7 +17,11 @@ import (
 // HeaderRequestID names a request, in the client's words if they are harmless.
 const HeaderRequestID = "X-Request-Id"
 
-var harmlessID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+var (
+	harmlessID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	// secretly is how a credential of ours begins. Request ids are logged: what a client has put into the wrong header is not.
+	secretly = regexp.MustCompile(`gh[a-z]_|dvt_|eyJ`)
+)
 
 // Unmatched is the pattern of requests that no route takes.
 const Unmatched = "unmatched"
@@ -26,7 +30,7 @@ const Unmatched = "unmatched"
 // requests that the transport refused before any middleware ran.
 func Begin(c *fiber.Ctx, frame *endpoint.Frame, proxies []netip.Prefix, secure bool) *endpoint.State {
 	id := c.Get(HeaderRequestID)
-	if !harmlessID.MatchString(id) {
+	if !harmlessID.MatchString(id) || secretly.MatchString(id) {
 		id = uuid.NewString()
 	}
 	state := &endpoint.State{

@@ -29,7 +29,8 @@ func fewer() int {
 
 // timed asks for each population in turn, n times, and wants the clock to tell none of them from the first by more than
 // security.md allows: whoever guesses by the time is right as often as the area under the curve says, and that is 0.55 at most,
-// beside what chance does with so few calls. It says why it asserts nothing where the machine is no instrument.
+// beside what chance does with so few calls. A busy machine is no instrument: what it tells apart
+// proves nothing, and the test says so.
 func timed(t *testing.T, n int, populations []string, ask func(population string, i int) time.Duration) {
 	t.Helper()
 	took := map[string][]time.Duration{}
@@ -55,10 +56,10 @@ func timed(t *testing.T, n int, populations []string, ask func(population string
 			busy = fmt.Sprintf("%s: the middle call takes %s, and one of ten more than %s: this machine is busy, and no instrument", name, middle, slow)
 		}
 	}
-	if busy != "" {
-		t.Skip(busy)
-	}
 	for _, name := range populations[1:] {
+		if told := math.Abs(auc(first, took[name]) - 0.5); told > 0.05+2*chance && busy != "" {
+			t.Skip(busy)
+		}
 		require.InDelta(t, 0.5, auc(first, took[name]), 0.05+2*chance, name)
 	}
 }
