@@ -312,3 +312,30 @@ func TestLostAnswer(t *testing.T) {
 		require.ErrorIs(t, <-unheard, account.ErrUnavailable)
 	}
 }
+
+// Nobody is told that nothing was done while it is being done: a deadline that passes in the middle of a commit waits for its end.
+func TestDeadlineOfATransaction(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	signed := w.member(t, "ada@example.com")
+	_, err := w.sql.Exec(t.Context(), `CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.4); RETURN NULL; END';
+		CREATE CONSTRAINT TRIGGER slowly AFTER UPDATE ON sessions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()`)
+	require.NoError(t, err)
+	ends := func(within time.Duration, wait bool) error {
+		ctx, cancel := context.WithTimeout(t.Context(), within)
+		defer cancel()
+		return w.InTx(ctx, func(ctx context.Context, tx *store.Store) error {
+			err := tx.RevokeSession(ctx, signed.AccountID, signed.SessionID, "logout")
+			if wait {
+				<-ctx.Done()
+			}
+			return err
+		})
+	}
+	require.ErrorIs(t, ends(200*time.Millisecond, true), account.ErrUnavailable, "late before the commit")
+	_, err = w.PrincipalBySession(t.Context(), signed.SessionID)
+	require.NoError(t, err, "nothing was done")
+	require.NoError(t, ends(300*time.Millisecond, false), "late in the commit")
+	_, err = w.PrincipalBySession(t.Context(), signed.SessionID)
+	require.ErrorIs(t, err, account.ErrNotFound)
+}

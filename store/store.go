@@ -143,14 +143,26 @@ func (s *Store) PoolUse() PoolUse {
 // deadlockTries bounds how often a transaction is run that the database gives up.
 const deadlockTries = 3
 
-// InTx runs fn in one transaction: its error rolls everything back, a savepoint takes the place of a nested one. A transaction
-// that waited for another one which waited for it is run again, so fn must not build on what an earlier run of it has left
-// outside.
+// commitGrace is how long after its caller's deadline a transaction may still commit: whoever gave up while it did would be told that
+// nothing was done.
+const commitGrace = time.Second
+
+// InTx runs fn in one transaction: its error rolls everything back, and so does the end of ctx before all of fn is done; a savepoint
+// takes the place of a nested one. A transaction that waited for another one which waited for it is run again, so fn must not
+// build on what an earlier run of it has left outside.
 func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context, tx *Store) error) error {
+	whole, done := ctx, func() {}
+	if deadline, bound := ctx.Deadline(); bound {
+		whole, done = context.WithDeadline(context.WithoutCancel(ctx), deadline.Add(commitGrace))
+	}
+	defer done()
 	var err error
 	for range deadlockTries {
-		err = s.db.RunInTx(ctx, &sql.TxOptions{}, func(ctx context.Context, tx bun.Tx) error {
-			return fn(ctx, &Store{db: tx, prover: s.prover})
+		err = s.db.RunInTx(whole, &sql.TxOptions{}, func(_ context.Context, tx bun.Tx) error {
+			if err := fn(ctx, &Store{db: tx, prover: s.prover}); err != nil {
+				return err
+			}
+			return ctx.Err()
 		})
 		if s.bun == nil || !deadlocked(err) { // a savepoint is lost with its transaction
 			break
