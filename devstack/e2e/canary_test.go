@@ -54,15 +54,19 @@ const (
 	shortestSecret = 16
 )
 
-// add leaves out what is short, and texts of one letter, which test lengths.
+// add leaves out what is short, texts of one letter, which test lengths, and what is sent everywhere to make things stumble.
 func (b birds) add(text string) {
-	if len(text) < shortestSecret || strings.Trim(text, text[:1]) == "" {
+	if len(text) < shortestSecret || strings.Trim(text, text[:1]) == "" || madeOfScraps(text) {
 		return
 	}
 	tail := binary.LittleEndian.Uint64([]byte(text[len(text)-birdTail:]))
 	if !slices.Contains(b[tail], text) {
 		b[tail] = append(b[tail], text)
 	}
+}
+
+func madeOfScraps(text string) bool {
+	return slices.ContainsFunc(scraps, func(scrap string) bool { return scrap != "" && strings.ReplaceAll(text, scrap, "") == "" })
 }
 
 // in returns the first text that content holds.

@@ -323,10 +323,17 @@ func TestFault_F04_I02_BacklogWithoutAStorm(t *testing.T) {
 	}
 	answers := burst(t, s.client, calls)
 	requireClean(t, answers)
-	require.NotEmpty(t, successes(answers), "%v", tally(answers))
+	// Whoever was turned away each time, because too many hashed at once, asks later or never.
+	var heard []string
+	for i, email := range asked {
+		if slices.ContainsFunc(answers[i*times:(i+1)*times], answer.ok) {
+			heard = append(heard, email)
+		}
+	}
+	require.NotEmpty(t, heard, "%v", tally(answers))
 	outage(t)
 	s.worker = stack.StartWorker(t, nil)
-	for _, email := range asked {
+	for _, email := range heard {
 		require.Len(t, mails.Wait(email, 1), 1)
 	}
 
@@ -347,7 +354,7 @@ func TestFault_F04_I02_BacklogWithoutAStorm(t *testing.T) {
 	for _, email := range late {
 		require.Empty(t, mails.To(email))
 	}
-	for _, email := range asked {
+	for _, email := range heard {
 		require.Len(t, mails.To(email), 1, "one mail")
 	}
 	s.requireInvariants(t)
