@@ -16,6 +16,7 @@ import (
 // database in which nothing went wrong, and an API starts on it.
 func TestFault_F40_MigratorsKilled(t *testing.T) {
 	t.Parallel()
+	stacktest.Covers(t, "F-40")
 	var p *proxy
 	stack := stacktest.Start(t, stacktest.Options{Empty: true, Change: func(s *stacktest.Stack, env map[string]string) {
 		p = startProxy(t, hostOf(t, s.DatabaseURL))
