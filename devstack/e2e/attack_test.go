@@ -293,6 +293,7 @@ func secretsOfAnotherKind(t *testing.T, s *system) {
 // JWT-07 and WEB-09: what is too long is refused for its length, and cheaply: it takes no longer than to refuse nothing at all, and
 // leaves nothing in memory.
 func hugeTokens(t *testing.T, s *system) {
+	stacktest.Covers(t, "WEB-09")
 	const tries = 5
 	fastest := func(show func() answer, status int, name string) time.Duration {
 		best := time.Hour
@@ -556,6 +557,7 @@ func homoglyphs(t *testing.T, s *system) {
 
 // A replica with the limits of production counts the peer, whatever the headers claim.
 func forwardedFor(t *testing.T, s *system) {
+	stacktest.Covers(t, "WEB-01")
 	s = s.replica(t, "127.0.0.77", "GATEHOUSE_LIMIT_SCALE", "1")
 	claims := []string{"X-Forwarded-For", "X-Real-Ip", "Forwarded", "X-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "X-Cluster-Client-Ip"}
 	body := func() string { return mustJSON(t, fields{"email": newEmail(), "password": password}) }

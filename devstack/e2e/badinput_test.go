@@ -534,6 +534,7 @@ func refusesOddTransport(t *testing.T, s *system) {
 
 // WEB-07: clients that trickle, stop half-way or close their half hold up nobody, and are given up. Two thousand of them in full.
 func bearsSlowClients(t *testing.T, s *system) {
+	stacktest.Covers(t, "WEB-07")
 	conns := make([]*net.TCPConn, map[bool]int{false: 300, true: 2000}[stacktest.Full()])
 	slowest := func(reads int) time.Duration {
 		took := make([]time.Duration, reads)
