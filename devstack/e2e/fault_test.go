@@ -139,7 +139,8 @@ func (s *system) requireFootprint(t testing.TB, before map[string]float64) {
 		after = s.footprint(t)
 		for what, held := range after {
 			was, known := before[what]
-			process, kind, _ := strings.Cut(what, " ")
+			space := strings.LastIndexByte(what, ' ')
+			process, kind := what[:space], what[space+1:]
 			// Pools keep some idle connections, and a poller its goroutines.
 			allowed := was*1.1 + 20
 			if flows := process + " " + cachedFlows; kind == goroutines {
