@@ -30,6 +30,8 @@ const (
 	newPassword = "another-horse-9"
 
 	flowRounds = 3
+	// thinking is how long somebody takes between two requests of flows: what flows do after an answer is not what the next one waits for.
+	thinking = 60 * time.Millisecond
 	// settlePatience is how long what flows do after their answers may take until the next measurement.
 	settlePatience = 20 * time.Second
 )
@@ -207,10 +209,10 @@ func (f *flowing) part() *part {
 	hashStarts, hashUpdates := emptyPair("h"+number(), "?hash")
 	starts, updates := emptyPair("p"+number(), "")
 	limit := func(name string, s *supply) operation {
-		return operation{key: "limit", name: name, server: f.limit, helpers: []*server{f.limitWorker}, supply: s}
+		return operation{key: "limit", name: name, server: f.limit, helpers: []*server{f.limitWorker}, supply: s, pause: thinking}
 	}
 	of := func(key string, s *supply, g goals) operation {
-		return operation{key: key, name: key, server: f.api, helpers: []*server{f.worker}, supply: s, goals: g}
+		return operation{key: key, name: key, server: f.api, helpers: []*server{f.worker}, supply: s, pause: thinking, goals: g}
 	}
 	m := &matrix{rounds: flowRounds, settle: f.settle, say: f.detail}
 	m.add(flowManyShare, flowOneShare, limit("empty update-with-start, one local activity, after one argon2id", hashStarts),
@@ -232,5 +234,7 @@ const flowsIntro = `The limit is a Fiber handler that asks an empty flow: an upd
 activity that does nothing, unencrypted, on the same Temporal (embedded, in memory). Where the operation hashes a password, the limit
 does, too. Each request is about another account or address, and starts or ends a flow of its own. CPU is that of API and worker;
 what flows do after their answers, such as mails, is part of it. Subscriptions have no target: a charge is a remote activity.
+The one connection waits 60 ms after each answer, with the limit as with ours: it asks how long somebody waits where nobody else asks,
+and what a flow does after its answer would be part of what the next one waits for. At 32 connections nobody waits.
 
 `

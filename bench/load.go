@@ -36,6 +36,8 @@ type load struct {
 	chain func(body []byte) ([]byte, error)
 	// once has every request sent at most once; the load ends when none is left.
 	once bool
+	// pause is how long a connection waits after an answer.
+	pause time.Duration
 	// tolerant counts refusals, which otherwise end the load, up to mostRefused of all answers.
 	tolerant bool
 }
@@ -143,9 +145,23 @@ func (d *driver) drive(ctx context.Context, end time.Time) error {
 			return err
 		}
 		d.took = append(d.took, answered.Sub(now))
-		now = answered
+		if now = answered; d.load.pause > 0 {
+			if err := rest(ctx, d.load.pause); err != nil {
+				return err
+			}
+			now = clock.Now()
+		}
 	}
 	return ctx.Err()
+}
+
+func rest(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
 }
 
 // request is the next one, nil when there is none.

@@ -35,6 +35,9 @@ func run(ctx context.Context, args []string) error {
 	if len(args) > 0 && args[0] == "sizes" {
 		return runSizes(ctx, args[1:])
 	}
+	if len(args) > 0 && args[0] == "hash" {
+		return runHash(ctx, args[1:])
+	}
 	if len(args) > 0 && args[0] == "empty-worker" {
 		return runEmpty(ctx, args[1:])
 	}

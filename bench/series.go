@@ -25,7 +25,9 @@ type operation struct {
 	chain    func(body []byte) ([]byte, error)
 	// supply, if set, is where requests come from that can be sent once; it may refuse single ones.
 	supply *supply
-	goals  goals
+	// pause is how long the one connection waits after an answer; many do not.
+	pause time.Duration
+	goals goals
 }
 
 // goals are what an operation must reach beside its limit; 0 is none.
@@ -92,6 +94,9 @@ func (s *series) sampled(ctx context.Context, unit time.Duration) sample {
 	l := load{
 		address: s.server.address, requests: s.requests, connections: s.connections, chain: s.chain,
 		duration: time.Duration(s.share * float64(unit)), skip: len(s.samples) * 7919,
+	}
+	if s.connections == 1 {
+		l.pause = s.pause
 	}
 	if s.supply != nil {
 		share := 1.0

@@ -3,13 +3,14 @@ package store
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
 )
 
 // gather answers reads that are asked for at the same time by one statement: most of what a small read costs the database and us
-// is the same for one row and for sixteen. Every read is answered by a statement that began after it was asked for, so it sees
+// is the same for one row and for sixteen, and so is a commit, where reading is counting. Every read is answered by a statement that began after it was asked for, so it sees
 // whatever was committed before: a session that was revoked is refused from the next request on, as if each had asked alone.
 // While lanes are free a read is its own statement at once, and waits for nobody.
 type gather[K, V any] struct {
@@ -39,6 +40,9 @@ const (
 	// slowRead is when a statement stops holding up those who wait: what hangs in the network must not keep the others.
 	slowRead = 50 * time.Millisecond
 )
+
+// lanesOf is as many statements at once as this process has cores: what could not be handled at once may as well be read together.
+func lanesOf(pool int) int { return max(2, min(runtime.GOMAXPROCS(0), pool/2)) }
 
 var errReadEnded = errors.New("the read ended early")
 

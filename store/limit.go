@@ -1,10 +1,11 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,40 +73,78 @@ func longestWindow(quotas []account.Quota) time.Duration {
 	return longest
 }
 
+// rateCounted counts some hits of each key, in the order in which the keys are given: two statements never wait for each other.
 const rateCounted = `
 	WITH counted AS (
 		INSERT INTO rate_limits AS r (key, hits, ends_at)
-		SELECT key, 1, now() + per * interval '1 second' FROM unnest($1::bytea[], $2::float8[]) AS k(key, per)
+		SELECT key, n, now() + per * interval '1 second' FROM unnest($1::bytea[], $2::float8[], $3::int[]) AS k(key, per, n)
 		ON CONFLICT (key) DO UPDATE SET
-			hits = CASE WHEN r.ends_at <= now() THEN 1 ELSE r.hits + 1 END,
+			hits = CASE WHEN r.ends_at <= now() THEN EXCLUDED.hits ELSE r.hits + EXCLUDED.hits END,
 			ends_at = CASE WHEN r.ends_at <= now() THEN EXCLUDED.ends_at ELSE r.ends_at END
 		RETURNING key, hits, extract(epoch FROM ends_at - now())::float8 AS left)
 	SELECT array_agg(key), array_agg(hits::bigint), array_agg("left") FROM counted`
 
+// rateHit is one hit in each of some fixed windows: keys[i] is the window of quotas[i].
+type rateHit struct {
+	keys   [][]byte
+	quotas []account.Quota
+}
+
 // CountRate counts one hit in each fixed window and returns account.ErrTooManyRequests when any holds more than its
-// maximum. keys[i] is the window of quotas[i].
+// maximum. keys[i] is the window of quotas[i]. Hits that come together are counted by one statement, each as if it had come alone,
+// and a hit is committed before this returns.
 func (s *Store) CountRate(ctx context.Context, keys [][]byte, quotas []account.Quota) error {
-	periods := make([]float64, len(quotas))
-	for i, q := range quotas {
-		periods[i] = seconds(q.Per)
-	}
-	var counted [][]byte
-	var hits []int64
-	var left []float64
-	err := s.only(ctx, rateCounted, []any{keys, periods}, &counted, &hits, &left)
+	wait, err := s.rates.get(ctx, rateHit{keys, quotas})
 	if err != nil {
-		return err
-	}
-	var wait float64
-	for n, key := range counted {
-		for i, q := range quotas {
-			if bytes.Equal(keys[i], key) && hits[n] > int64(q.Max) {
-				wait = max(wait, left[n])
-			}
-		}
+		return translate(err)
 	}
 	if wait > 0 {
-		return account.ErrTooManyRequests.After(max(time.Duration(wait*float64(time.Second)), time.Second))
+		return account.ErrTooManyRequests.After(max(wait, time.Second))
+	}
+	return nil
+}
+
+// rateWindow is a window that is counted in.
+type rateWindow struct {
+	per  float64
+	hits int
+}
+
+// countRates counts the hits of a group. Each gets how long it has to wait, 0 when it is within its quotas.
+func (s *Store) countRates(ctx context.Context, group []*reading[rateHit, time.Duration]) error {
+	windows := map[string]*rateWindow{}
+	for _, r := range group {
+		for i, key := range r.key.keys {
+			w := windows[string(key)]
+			if w == nil {
+				w = &rateWindow{per: seconds(r.key.quotas[i].Per)}
+				windows[string(key)] = w
+			}
+			w.hits++
+		}
+	}
+	keys, periods, hits := make([][]byte, 0, len(windows)), make([]float64, 0, len(windows)), make([]int, 0, len(windows))
+	for _, key := range slices.Sorted(maps.Keys(windows)) {
+		keys, periods, hits = append(keys, []byte(key)), append(periods, windows[key].per), append(hits, windows[key].hits)
+	}
+	var counted [][]byte
+	var total []int64
+	var left []float64
+	if err := s.only(ctx, rateCounted, []any{keys, periods, hits}, &counted, &total, &left); err != nil {
+		return err
+	}
+	// Of those who came together, each is told what it would have been told had they come in this order.
+	before, ends := map[string]int64{}, map[string]float64{}
+	for n, key := range counted {
+		before[string(key)], ends[string(key)] = total[n]-int64(windows[string(key)].hits), left[n]
+	}
+	for _, r := range group {
+		for i, key := range r.key.keys {
+			before[string(key)]++
+			if before[string(key)] > int64(r.key.quotas[i].Max) {
+				r.value = max(r.value, time.Duration(ends[string(key)]*float64(time.Second)))
+			}
+		}
 	}
 	return nil
 }

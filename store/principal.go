@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"strings"
 
 	"github.com/google/uuid"
@@ -119,9 +118,7 @@ type principals struct {
 	keys, wholeKeys         reader[[]byte]
 }
 
-func (s *Store) gatherPrincipals(pool int) principals {
-	// As many at once as this process has cores: what could not be handled at once may as well be read together.
-	lanes := max(2, min(runtime.GOMAXPROCS(0), pool/2))
+func (s *Store) gatherPrincipals(lanes int) principals {
 	bySession := func(i identity) reader[pgtype.UUID] {
 		return &gather[pgtype.UUID, *found]{lanes: lanes, read: func(ctx context.Context, group readers[pgtype.UUID]) error {
 			return readPrincipals(ctx, s, i, group, func(to []any, f *found) []any {

@@ -27,9 +27,10 @@ type Store struct {
 	// bun and pool are nil inside a transaction: there, db is the only handle in scope.
 	bun  *bun.DB
 	pool *pgxpool.Pool
-	// principals and plans are read outside of transactions only.
+	// principals and plans are read, and rates are counted, outside of transactions only.
 	principals principals
 	plans      *catalogue
+	rates      *gather[rateHit, time.Duration]
 	// lockTimeout is that of Options.
 	lockTimeout time.Duration
 	// prover is who showed the code that the transaction has consumed: its changes are theirs.
@@ -107,7 +108,9 @@ func Open(o Options) (*Store, error) {
 		db = db.WithQueryHook(statementTracer{o.Tracer})
 	}
 	s := &Store{db: db, bun: db, pool: pool, plans: &catalogue{}, lockTimeout: o.LockTimeout}
-	s.principals = s.gatherPrincipals(int(cfg.MaxConns))
+	lanes := lanesOf(int(cfg.MaxConns))
+	s.principals = s.gatherPrincipals(lanes)
+	s.rates = &gather[rateHit, time.Duration]{lanes: lanes, read: s.countRates}
 	return s, nil
 }
 
