@@ -92,11 +92,15 @@ func (a *Activities) AbandonSignup(ctx context.Context, in AttemptInput) (Remain
 }
 
 // RegisterAccount makes the unverified account of a parked attempt with its first session (B02). It returns
-// account.ErrIdentityAlreadyUsed when the email or username is taken.
+// account.ErrIdentityAlreadyUsed when the email or username is taken. Then no worker tries again: the
+// identity may get free, and the client was told that there is no account.
 func (a *Activities) RegisterAccount(ctx context.Context, in AttemptInput) (SignedUp, error) {
 	signed, err := a.Store.Register(ctx, store.Registration{Attempt: in.AttemptID, SessionTTL: a.Policy.SessionTTL, Bonus: a.bonus()})
 	if errors.Is(err, account.ErrEmailExists) || errors.Is(err, account.ErrUsernameTaken) {
 		err = account.ErrIdentityAlreadyUsed.Because(err)
+		if failed := a.Store.EndSignup(ctx, in.AttemptID); failed != nil {
+			return SignedUp{}, failed
+		}
 	}
 	return SignedUp(signed), gone(err)
 }

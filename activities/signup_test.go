@@ -99,6 +99,9 @@ func TestRegisteredAccount(t *testing.T) {
 		AttemptID: b.park(t, account.SignupByRegister, ada, policy.SignupTTL),
 	})
 	require.ErrorIs(t, err, account.ErrIdentityAlreadyUsed)
+	unbegun, err := b.Store.UnbegunSignups(t.Context(), 0, policy.SignupTTL, 10)
+	require.NoError(t, err)
+	require.Empty(t, unbegun, "what was refused is not tried again")
 	_, err = run[activities.SignedUp](b, b.RegisterAccount, activities.AttemptInput{AttemptID: uuid.New()})
 	require.ErrorIs(t, err, account.ErrInvalidCode)
 }

@@ -172,6 +172,11 @@ func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeI
 	if _, err := c.chargeSend(ctx, by, purpose, email); err != nil {
 		return None{}, err
 	}
+	if request.AttemptID != uuid.Nil {
+		if request.ChallengeID, err = c.challengeOf(ctx, by, request.AttemptID); err != nil {
+			return None{}, err
+		}
+	}
 	if !known {
 		// As for a known address, nothing could be sent while Temporal is away.
 		return None{}, c.Flows.Healthy(ctx)

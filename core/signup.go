@@ -12,6 +12,7 @@ import (
 
 	"gatehouse/account"
 	"gatehouse/internal/durable"
+	"gatehouse/internal/secret"
 	"gatehouse/workflows"
 )
 
@@ -151,9 +152,8 @@ func (c *Core) join(ctx context.Context, attempt account.SignupAttempt, password
 	return again(c.Store.JoinSignup(ctx, attempt.ID, !same, c.Policy.SignupTTL))
 }
 
-// nextChallenge decides whether a request for a sign-up code sends one, and under which id: the first code of an attempt
-// has the attempt's own, so that requests at the same moment make one code. The nil id means that a live code is on its
-// way already.
+// nextChallenge decides whether a request for a sign-up code sends one, and under which id. The nil id means that a live code
+// is on its way already.
 func (c *Core) nextChallenge(ctx context.Context, by account.Caller, attempt account.SignupAttempt, opened bool) (uuid.UUID, error) {
 	repeated, err := c.chargeSend(ctx, by, account.PurposeSignup, attempt.Email)
 	var limited *account.Error
@@ -161,7 +161,7 @@ func (c *Core) nextChallenge(ctx context.Context, by account.Caller, attempt acc
 	case err == nil && opened:
 		return attempt.ID, nil
 	case err == nil && !repeated:
-		return challengeID(by), nil
+		return c.challengeOf(ctx, by, attempt.ID)
 	case err != nil && (!errors.Is(err, account.ErrTooManyRequests) || !errors.As(err, &limited)):
 		return uuid.Nil, err
 	}
@@ -180,10 +180,26 @@ func (c *Core) nextChallenge(ctx context.Context, by account.Caller, attempt acc
 	if repeated {
 		return challengeID(by), nil
 	}
+	if opened {
+		// A worker must not send what the quota has just refused.
+		if failed := c.Store.EndSignup(ctx, attempt.ID); failed != nil {
+			return uuid.Nil, failed
+		}
+	}
 	if c.Policy.Enumeration == account.EnumerationHidden {
 		return uuid.Nil, nil // as for a taken address, whose owner is not told again either
 	}
 	return uuid.Nil, err
+}
+
+// challengeOf is the id of the code that a request asks for. The first code of an attempt has the attempt's own, so that all who
+// ask for it make one: requests at the same moment, one that is late, and a worker.
+func (c *Core) challengeOf(ctx context.Context, by account.Caller, attempt uuid.UUID) (uuid.UUID, error) {
+	issued, err := c.Store.ChallengeExists(ctx, attempt)
+	if err != nil || !issued {
+		return attempt, err
+	}
+	return challengeID(by), nil
 }
 
 // initiateTaken answers for an address that has a verified account: with the truth, or in hidden mode as for any other
@@ -220,12 +236,23 @@ func (c *Core) tellOwner(ctx context.Context, by account.Caller, purpose account
 // openFlow starts or joins the sign-up of an address and returns the state of its newest code.
 func (c *Core) openFlow(ctx context.Context, kind account.SignupKind, email string, request workflows.SignupRequest) (workflows.SignupOpened, error) {
 	var out workflows.SignupOpened
+	err := c.Flows.Ask(ctx, c.signupOpening(kind, email, request), &out)
+	return out, err
+}
+
+// SignupOpening asks for the first code of a parked sign-up as the request does that parks it.
+func SignupOpening(keys *secret.Keys, policy account.Policy, clock account.Clock, attempt account.SignupAttempt) durable.Ask {
+	c := &Core{Deps: Deps{Keys: keys, Policy: policy, Clock: clock}}
+	return c.signupOpening(attempt.Kind, attempt.Email, workflows.SignupRequest{AttemptID: attempt.ID, ChallengeID: attempt.ID})
+}
+
+func (c *Core) signupOpening(kind account.SignupKind, email string, request workflows.SignupRequest) durable.Ask {
 	request = request.Brief()
 	life := c.Policy.SignupTTL
 	if kind == account.SignupByRegister {
 		life = c.Policy.UnverifiedTTL
 	}
-	err := c.Flows.Ask(ctx, durable.Ask{
+	return durable.Ask{
 		WorkflowID: c.flowID(kind, email), Workflow: workflows.SignupWorkflow, Queue: durable.QueueFlows,
 		Input: workflows.SignupInput{Kind: kind, Request: request},
 		// The flow itself tells a repeated request by its challenge. A fixed update id would repeat a passing failure, too.
@@ -237,8 +264,7 @@ func (c *Core) openFlow(ctx context.Context, kind account.SignupKind, email stri
 		},
 		// A guard against flows that no worker ever serves; a sign-up can be kept open for a day at most.
 		ExecutionTimeout: life + guardTime,
-	}, &out)
-	return out, err
+	}
 }
 
 const guardTime = 50 * time.Hour

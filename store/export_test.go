@@ -21,6 +21,8 @@ var SearchQuery = searchQuery
 
 var StraysQuery = strays(strayAge)
 
+var UnbegunQuery = unbegun
+
 // Expired are the conditions of the sweep, by table.
 func Expired() (conditions []struct{ Table, Where string }) {
 	for _, e := range expired {

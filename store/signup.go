@@ -97,12 +97,52 @@ func (s *Store) Signup(ctx context.Context, id uuid.UUID) (account.SignupAttempt
 const prolonged = `least(created_at + interval '1 day', greatest(expires_at, now() + ? * interval '1 second'))`
 
 // JoinSignup prolongs an open attempt by code that its own client repeats, or marks it contested when somebody who knows
-// another password asks for the same address: then neither password may open the account (security.md PRE-06).
+// another password asks for the same address: then neither password may open the account (security.md PRE-06). It returns
+// account.ErrNotFound when the attempt has ended.
 func (s *Store) JoinSignup(ctx context.Context, id uuid.UUID, contested bool, ttl time.Duration) error {
 	res, err := s.db.NewRaw(`
 		UPDATE signup_attempts SET contested = contested OR ?, expires_at = `+prolonged+`
-		WHERE id = ? AND closed_at IS NULL`, contested, seconds(ttl), id).Exec(ctx)
+		WHERE id = ? AND closed_at IS NULL AND expires_at > now()`, contested, seconds(ttl), id).Exec(ctx)
 	return touched(res, err)
+}
+
+// EndSignup has an attempt expire at once that was refused before it got any code: nothing more comes of it.
+func (s *Store) EndSignup(ctx context.Context, id uuid.UUID) error {
+	_, err := s.db.NewRaw(`UPDATE signup_attempts SET expires_at = least(expires_at, now())
+		WHERE id = ?0 AND closed_at IS NULL AND NOT EXISTS (SELECT 1 FROM challenges WHERE id = ?0)`, id).Exec(ctx)
+	return translate(err)
+}
+
+// resumable is how long a sign-up that nobody repeats is looked for: who has waited that long has gone. It bounds what is looked
+// at each time to the newest, which are the end of an index.
+const resumable = 15 * time.Minute
+
+// unbegun are the open attempts of some time without a code. What it compares with each is one row, however many codes there
+// are: without the OFFSET the planner may read all of them instead.
+const unbegun = `
+	SELECT id, kind, email FROM signup_attempts sa
+	WHERE closed_at IS NULL AND expires_at > now() + ? * interval '1 second' AND created_at <= now() - ? * interval '1 second'
+		AND NOT EXISTS (SELECT 1 FROM challenges ch WHERE ch.id = sa.id OFFSET 0)
+	ORDER BY random() LIMIT ?`
+
+// UnbegunSignups returns open attempts that are older than since and whose first code, which has the attempt's own id, was never
+// made, at most atMost, in no order: one whose flow refuses holds up no other for long. They have their id, kind and address
+// alone. Attempts are looked at that were asked for in the last quarter of an hour; ttl is how long they live after that.
+func (s *Store) UnbegunSignups(ctx context.Context, since, ttl time.Duration, atMost int) ([]account.SignupAttempt, error) {
+	rows, err := s.db.QueryContext(ctx, unbegun, seconds(max(ttl-resumable, 0)), seconds(since), atMost)
+	if err != nil {
+		return nil, translate(err)
+	}
+	defer func() { _ = rows.Close() }()
+	var found []account.SignupAttempt
+	for rows.Next() {
+		var one account.SignupAttempt
+		if err := rows.Scan(&one.ID, &one.Kind, &one.Email); err != nil {
+			return nil, translate(err)
+		}
+		found = append(found, one)
+	}
+	return found, translate(rows.Err())
 }
 
 // SignupExpiry prolongs an open attempt to ttl from now and returns its address and when it expires. It returns

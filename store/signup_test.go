@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -369,4 +370,89 @@ func TestSiblingsRaceForOneFullBonus(t *testing.T) {
 		require.Equal(t, crowd-1, w.count(t, device+" AND x.received = 50 AND x.reduced AND x.full_bonus = 100"))
 		w.requireInvariants(t)
 	}
+}
+
+func (w world) unbegun(t *testing.T) []account.SignupAttempt {
+	t.Helper()
+	found, err := w.UnbegunSignups(t.Context(), 5*time.Second, signupTTL, 100)
+	require.NoError(t, err)
+	return found
+}
+
+func TestUnbegunSignups(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []account.SignupKind{account.SignupByCode, account.SignupByRegister} {
+		t.Run(string(kind), func(t *testing.T) {
+			w := newWorld(t)
+			a := w.park(t, kind, ada)
+			lost := []account.SignupAttempt{{ID: a.ID, Kind: kind, Email: ada}}
+			require.Empty(t, w.unbegun(t), "its request may be under way")
+			w.exec(t, `UPDATE signup_attempts SET created_at = now() - interval '5 seconds'`)
+			require.Equal(t, lost, w.unbegun(t), "nothing is told of it but what its flow needs")
+
+			for condition, change := range map[string][2]string{
+				"ended":                         {`closed_at = now()`, `closed_at = NULL`},
+				"expired":                       {`expires_at = now()`, `expires_at = now() + interval '30 minutes'`},
+				"not asked for for a long time": {`expires_at = now() + interval '14 minutes'`, `expires_at = now() + interval '16 minutes'`},
+			} {
+				w.exec(t, `UPDATE signup_attempts SET `+change[0])
+				require.Empty(t, w.unbegun(t), condition)
+				w.exec(t, `UPDATE signup_attempts SET `+change[1])
+				require.Equal(t, lost, w.unbegun(t), condition)
+			}
+			found, err := w.UnbegunSignups(t.Context(), time.Second, time.Minute, 1)
+			require.NoError(t, err)
+			require.Equal(t, lost, found, "however short attempts live")
+
+			for _, id := range []uuid.UUID{uuid.New(), a.ID} {
+				require.Len(t, w.unbegun(t), 1)
+				_, err := w.IssueChallenge(t.Context(), store.NewChallenge{
+					ID: id, Purpose: account.PurposeSignup, Subject: []byte(ada), Channel: account.ChannelEmail, Destination: ada, CodeTTL: time.Minute,
+				})
+				require.NoError(t, err)
+			}
+			require.Empty(t, w.unbegun(t), "it has got its code")
+		})
+	}
+}
+
+func TestEndSignup(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.park(t, account.SignupByCode, ada)
+	w.exec(t, `UPDATE signup_attempts SET created_at = now() - interval '5 seconds'`)
+	require.NoError(t, w.EndSignup(t.Context(), a.ID))
+	require.NoError(t, w.EndSignup(t.Context(), a.ID))
+	require.Empty(t, w.unbegun(t))
+	require.ErrorIs(t, w.JoinSignup(t.Context(), a.ID, false, signupTTL), account.ErrNotFound, "it cannot be prolonged again")
+	require.NoError(t, w.EndSignup(t.Context(), uuid.New()))
+
+	next := w.park(t, account.SignupByCode, ada)
+	_, err := w.IssueChallenge(t.Context(), store.NewChallenge{
+		ID: next.ID, Purpose: account.PurposeSignup, Subject: []byte(ada), Channel: account.ChannelEmail, Destination: ada, CodeTTL: time.Minute,
+	})
+	require.NoError(t, err)
+	require.NoError(t, w.EndSignup(t.Context(), next.ID))
+	_, err = w.OpenCodeSignup(t.Context(), ada)
+	require.NoError(t, err, "one that has got its code goes on")
+}
+
+// Many are open, and nearly all of them have their code.
+func TestUnbegunSignups_UseIndexes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(t, `INSERT INTO signup_attempts (id, kind, email, password_hash, created_at, expires_at)
+		SELECT gen_random_uuid(), 'code', 'g' || i || '@example.com', repeat('wide', 25), now() - i * interval '30 milliseconds',
+			now() + interval '30 minutes' - i * interval '30 milliseconds'
+		FROM generate_series(1, 60000) AS i`)
+	w.exec(t, `INSERT INTO challenges (id, purpose, subject, channel, destination, send_by, code_expires_at)
+		SELECT id, 'signup', int8send(row_number() OVER ()), 'email', email, now(), now() FROM signup_attempts WHERE email <> 'g9999@example.com'`)
+	_, err := w.sql.Exec(t.Context(), `ANALYZE signup_attempts, challenges`)
+	require.NoError(t, err)
+	plan := strings.Join(w.explain(t, store.UnbegunQuery, []any{15 * 60, 5, 100}), "\n")
+	require.Contains(t, plan, "signup_attempts_expiry_idx", plan)
+	require.NotContains(t, plan, "Seq Scan", plan)
+	began := time.Now()
+	require.Len(t, w.unbegun(t), 1)
+	t.Logf("looked at 30,000 in %s", time.Since(began))
 }

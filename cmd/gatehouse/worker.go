@@ -8,8 +8,11 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"gatehouse/account"
 	"gatehouse/activities"
+	"gatehouse/core"
 	"gatehouse/internal/config"
+	"gatehouse/internal/durable"
 	"gatehouse/internal/ops"
 	"gatehouse/internal/telemetry"
 	"gatehouse/providers"
@@ -28,6 +31,8 @@ const (
 	noticeEvery = 10 * time.Second
 	// messageEvery is how long a message may be shown as waiting that nobody tries to send any more.
 	messageEvery = 10 * time.Second
+	// signupEvery is how long an accepted sign-up may wait until somebody takes it up whose request never reached Temporal.
+	signupEvery = 5 * time.Second
 	// realignEvery is how long a subscription may be out of line with its account.
 	realignEvery = 10 * time.Second
 	// webhookEvery is how long an event may wait until somebody starts to tell it.
@@ -124,6 +129,11 @@ func (p *process) sweep(ctx context.Context, group *errgroup.Group) {
 	every("expired", sweepEvery, func(ctx context.Context) error { return p.store.Sweep(ctx, p.config.Policy.UnverifiedTTL) })
 	every("notices", noticeEvery, func(ctx context.Context) error { return worker.StartNotices(ctx, p.store, p.flows) })
 	every("messages", messageEvery, p.store.EndAbandonedMessages)
+	every("signups", signupEvery, func(ctx context.Context) error {
+		return worker.ResumeSignups(ctx, p.store, p.flows, p.config.Policy.SignupTTL, func(a account.SignupAttempt) durable.Ask {
+			return core.SignupOpening(p.keys, p.config.Policy, p.clock, a)
+		})
+	})
 	every("subscriptions", realignEvery, func(ctx context.Context) error {
 		return worker.RealignSubscriptions(ctx, p.store, p.flows)
 	})

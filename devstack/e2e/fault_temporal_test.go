@@ -114,6 +114,43 @@ func TestFault_F10_TemporalRefusesForWantOfResources(t *testing.T) {
 	})
 }
 
+// F-08 for the API alone: the connection is half open, so that a sign-up is accepted whose request never reaches Temporal. It goes
+// on by itself, once.
+func TestFault_F08_I01_I02_AcceptedSignupGoesOnByItself(t *testing.T) {
+	t.Parallel()
+	s := breakable(t, stacktest.Options{})
+	p := startProxy(t, s.stack.TemporalAddress)
+	s.api.Stop(t, stopPatience)
+	s.api = s.stack.StartAPI(t, map[string]string{"TEMPORAL_ADDRESS": p.addr})
+	s.signUp(t, newEmail()) // now there is a connection
+
+	p.vanish()
+	byCode, byRegister := newEmail(), newEmail()
+	begun := operation{s.client, "", ""}
+	for _, in := range []call{
+		{Path: pathRegister, Body: fields{"username": byRegister, "email": byRegister, "password": password}},
+		{Path: pathInitiateSignup, Body: fields{"email": byCode, "password": password}},
+	} {
+		begun.path = s.want(t, http.StatusAccepted, in).Header.Get("Location")
+	}
+	p.cut() // what was kept back is lost
+	p.pass()
+
+	code, link := s.awaitCode(t, byCode), tokenOf(t, s.awaitMail(t, byRegister, 1))
+	begun.await(t, "awaiting_proof")
+	testkit.Eventually(t, recovery, func() bool {
+		return s.send(t, call{Path: pathInitiateSignup, Body: fields{"email": newEmail(), "password": password}}).Status == http.StatusOK
+	}, "the API to reach Temporal again")
+	s.want(t, http.StatusOK, call{Path: pathCompleteSignup, Body: fields{"email": byCode, "code": code}})
+	begun.await(t, "completed")
+	s.want(t, http.StatusOK, call{Method: http.MethodPut, Path: pathConfirmEmail, Body: fields{"token": link}})
+	for _, email := range []string{byCode, byRegister} {
+		require.Equal(t, http.StatusOK, s.login(t, email, password).Status)
+		require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM challenges WHERE destination = $1`, email), "one code, however often it was asked for")
+	}
+	s.requireInvariants(t)
+}
+
 // F-31, the other way round: the API reaches Temporal and not the database. It says that it is not ready, answers within its
 // time, and lets nobody in; the worker, which reaches both, goes on.
 func TestFault_F31_DatabaseOutOfReachOfTheAPI(t *testing.T) {

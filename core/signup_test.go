@@ -1,0 +1,101 @@
+package core
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/account"
+	"gatehouse/store"
+	"gatehouse/workflows"
+)
+
+// newSignups is a world whose policy has everything that a sign-up asks for. No request reaches a flow.
+func newSignups(t *testing.T) world {
+	t.Helper()
+	w := newWorld(t)
+	w.Policy.CodeTTL, w.Policy.SignupTTL, w.Policy.SendGap, w.Policy.SendsPerHour, w.Policy.SendsPerDay = time.Hour, time.Hour, time.Minute, 5, 10
+	w.Policy.Enumeration = account.EnumerationDocumented
+	return w
+}
+
+// initiate asks for a code that no flow makes.
+func (w world) initiate(t *testing.T, email string, by account.Caller) error {
+	t.Helper()
+	_, err := w.InitiateSignup(t.Context(), by, InitiateSignupInput{Email: email, Password: ownPassword})
+	require.Error(t, err)
+	return err
+}
+
+func (w world) unbegun(t *testing.T) []account.SignupAttempt {
+	t.Helper()
+	found, err := w.Store.UnbegunSignups(t.Context(), 0, w.Policy.SignupTTL, 10)
+	require.NoError(t, err)
+	return found
+}
+
+func (w world) issue(t *testing.T, id uuid.UUID, email string) {
+	t.Helper()
+	_, err := w.Store.IssueChallenge(t.Context(), store.NewChallenge{
+		ID: id, Purpose: account.PurposeSignup, Subject: w.Keys.Subject(string(account.PurposeSignup), email),
+		Channel: account.ChannelEmail, Destination: email, CodeTTL: time.Hour,
+	})
+	require.NoError(t, err)
+}
+
+// What no flow heard of is asked for as the request did it, whoever asks.
+func TestInitiateSignup_LostRequestIsFound(t *testing.T) {
+	t.Parallel()
+	w := newSignups(t)
+	require.NotErrorIs(t, w.initiate(t, "ann@example.com", client), account.ErrTooManyRequests)
+	lost := w.unbegun(t)
+	require.Len(t, lost, 1)
+	request := workflows.SignupRequest{AttemptID: lost[0].ID, ChallengeID: lost[0].ID}
+	got := SignupOpening(w.Keys, w.Policy, w.clock, lost[0])
+	want := w.signupOpening(account.SignupByCode, "ann@example.com", request)
+	got.Attributes, want.Attributes = nil, nil // they tell the time
+	require.Equal(t, want, got)
+	require.Equal(t, FlowsOfEmail(w.Keys, "ann@example.com")[0].ID, got.WorkflowID)
+	require.Equal(t, workflows.SignupRequest{AttemptID: lost[0].ID}, got.Arg)
+}
+
+// The first code has its attempt's id, whichever request it is that gets through; the next ones have their own.
+func TestInitiateSignup_FirstCodeHasTheAttemptsID(t *testing.T) {
+	t.Parallel()
+	w := newSignups(t)
+	w.Policy.SendGap = time.Microsecond
+	_ = w.initiate(t, "ann@example.com", client)
+	attempt := w.unbegun(t)[0]
+	again := func() uuid.UUID {
+		id, err := w.nextChallenge(t.Context(), client, attempt, false)
+		require.NoError(t, err)
+		return id
+	}
+	require.Equal(t, attempt.ID, again())
+	w.issue(t, attempt.ID, attempt.Email)
+	require.NotContains(t, []uuid.UUID{attempt.ID, uuid.Nil}, again())
+}
+
+// Nobody sends later what the quota refused.
+func TestInitiateSignup_RefusedByTheQuotaIsOver(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []account.Enumeration{account.EnumerationDocumented, account.EnumerationHidden} {
+		t.Run(string(mode), func(t *testing.T) {
+			w := newSignups(t)
+			w.Policy.Enumeration = mode
+			w.Policy.SendGap = time.Microsecond
+			for range w.Policy.SendsPerHour {
+				require.NoError(t, w.Store.TakeQuota(t.Context(), w.sendKey(account.PurposeSignup, "ann@example.com"), w.Policy.SendQuotas()))
+			}
+			_, err := w.InitiateSignup(t.Context(), client, InitiateSignupInput{Email: "ann@example.com", Password: ownPassword})
+			if mode == account.EnumerationHidden {
+				require.NoError(t, err)
+			} else {
+				require.ErrorIs(t, err, account.ErrTooManyRequests)
+			}
+			require.Empty(t, w.unbegun(t))
+		})
+	}
+}
