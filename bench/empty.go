@@ -88,7 +88,7 @@ func newHasher() (*secret.Hasher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return secret.NewHasher(keys, cores(), 2*many, patience)
+	return secret.NewHasher(keys, cores(), 2*many, patience), nil
 }
 
 func emptyWorkflow(ctx workflow.Context) error {

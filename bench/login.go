@@ -108,8 +108,9 @@ func (s *series) hashAlone(ctx context.Context, unit time.Duration) {
 
 // hashed is what a process has hashed.
 type hashed struct {
-	Hashes    int
-	Took, CPU time.Duration
+	Hashes int           `json:"hashes"`
+	Took   time.Duration `json:"took"`
+	CPU    time.Duration `json:"cpu"`
 }
 
 // hashesOf has a process hash for d, so many passwords at once.

@@ -89,11 +89,7 @@ func (s *stack) seed(ctx context.Context, name string, accounts int, limits bool
 	if err != nil {
 		return clients{}, err
 	}
-	hasher, err := secret.NewHasher(keys, 1, 1, patience)
-	if err != nil {
-		return clients{}, err
-	}
-	hash, err := hasher.Hash(ctx, password)
+	hash, err := secret.NewHasher(keys, 1, 1, patience).Hash(ctx, password)
 	if err != nil {
 		return clients{}, err
 	}

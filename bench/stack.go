@@ -110,8 +110,9 @@ func (s *stack) settings() map[string]string {
 		"DATABASE_URL": s.url(), "TEMPORAL_ADDRESS": s.temporal, "GATEHOUSE_TEMPORAL_NAMESPACE": namespace,
 		"GATEHOUSE_DATABASE_POOL": strconv.Itoa(poolSize), "GATEHOUSE_BASE_URL": baseURL,
 		"GATEHOUSE_SECRET_KEY": s.secretKey, "GATEHOUSE_SIGNING_KEY": s.signingKey, "GATEHOUSE_CODEC_KEYS": s.codecKeys,
-		// One address asks for everything, and few people ask for many codes: all is counted, but the bounds are far.
-		"GATEHOUSE_LIMIT_SCALE": "1000000", "GATEHOUSE_SEND_GAP": "1ms", "GATEHOUSE_SENDS_PER_HOUR": "100000",
+		// Few addresses ask for everything, and few people ask for many codes: all is counted, but the bounds are far.
+		"GATEHOUSE_TRUSTED_PROXIES": "127.0.0.0/8",
+		"GATEHOUSE_LIMIT_SCALE":     "1000000", "GATEHOUSE_SEND_GAP": "1ms", "GATEHOUSE_SENDS_PER_HOUR": "100000",
 		"GATEHOUSE_SENDS_PER_DAY": "100000",
 		// What a busy machine delays must not fail the run.
 		"GATEHOUSE_REQUEST_TIMEOUT": "25s", "GATEHOUSE_FLOW_TIMEOUT": "20s", "GATEHOUSE_HASH_WAIT": "20s",

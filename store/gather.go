@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"gatehouse/account"
 )
 
 // gather answers reads that are asked for at the same time by one statement: most of what a small read costs the database and us
@@ -19,10 +21,16 @@ type gather[K, V any] struct {
 	// lanes is how many statements run at once before reads begin to wait for each other.
 	lanes int
 
-	mu      sync.Mutex
-	running int
+	mu sync.Mutex
+	// running are the statements that hold a lane.
+	running []*statement
 	waiting []*reading[K, V]
+	// watched says that somebody looks out for statements that take too long.
+	watched bool
 }
+
+// statement is one that runs.
+type statement struct{ began time.Time }
 
 // reading is one read and its answer.
 type reading[K, V any] struct {
@@ -30,8 +38,8 @@ type reading[K, V any] struct {
 	key   K
 	value V
 	err   error
-	// told gets the group that this read's goroutine has to answer, or nil once somebody else has answered it.
-	told chan []*reading[K, V]
+	// told gets the turn of this read's goroutine, or the zero one once somebody else has answered it.
+	told chan turn[K, V]
 }
 
 const (
@@ -49,20 +57,19 @@ var errReadEnded = errors.New("the read ended early")
 func (g *gather[K, V]) get(ctx context.Context, key K) (V, error) {
 	r := &reading[K, V]{ctx: ctx, key: key}
 	g.mu.Lock()
-	if g.running < g.lanes {
-		g.running++
+	if len(g.running) < g.lanes {
+		began := g.begin()
 		g.mu.Unlock()
-		g.answer([]*reading[K, V]{r})
+		g.answer(began, []*reading[K, V]{r}) //nolint:contextcheck // a reading brings its own
 		return r.value, r.err
 	}
-	r.told = make(chan []*reading[K, V], 1)
+	r.told = make(chan turn[K, V], 1)
 	g.waiting = append(g.waiting, r)
+	g.watch()
 	g.mu.Unlock()
 	select {
-	case group := <-r.told:
-		if group != nil {
-			g.answer(group)
-		}
+	case turn := <-r.told:
+		turn.take(g)
 		return r.value, r.err
 	case <-ctx.Done():
 		g.leave(r)
@@ -77,48 +84,90 @@ func (g *gather[K, V]) leave(r *reading[K, V]) {
 	g.waiting = slices.DeleteFunc(g.waiting, func(other *reading[K, V]) bool { return other == r })
 	g.mu.Unlock()
 	select {
-	case group := <-r.told:
-		if group != nil {
-			g.answer(group)
-		}
+	case turn := <-r.told:
+		turn.take(g)
 	default:
 	}
 }
 
+// turn is a group that whoever gets it has to answer, as the statement that has the lane for it. The zero turn is nothing to do.
+type turn[K, V any] struct {
+	group []*reading[K, V]
+	began *statement
+}
+
+func (t turn[K, V]) take(g *gather[K, V]) {
+	if t.group != nil {
+		g.answer(t.began, t.group)
+	}
+}
+
 // answer runs the statement of a group, the first of which is the caller's.
-func (g *gather[K, V]) answer(group []*reading[K, V]) {
+func (g *gather[K, V]) answer(began *statement, group []*reading[K, V]) {
 	ctx, cancel := together(group)
 	defer cancel()
 	err := errReadEnded
-	slow := time.AfterFunc(slowRead, g.next)
 	defer func() {
-		if slow.Stop() {
-			g.next()
-		}
+		g.end(began)
 		for _, r := range group {
 			if err != nil {
 				r.err = err
 			}
 			if r.told != nil && r != group[0] {
-				r.told <- nil
+				r.told <- turn[K, V]{}
 			}
 		}
 	}()
 	err = g.read(ctx, group)
 }
 
-// next hands the lane of a statement to those who wait.
-func (g *gather[K, V]) next() {
+// begin takes a lane. The caller holds the mutex.
+func (g *gather[K, V]) begin() *statement {
+	began := &statement{began: account.SystemClock{}.Now()}
+	g.running = append(g.running, began)
+	return began
+}
+
+// end hands the lane of a statement on, unless that was done before, when it took too long.
+func (g *gather[K, V]) end(s *statement) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n := min(len(g.waiting), groupLimit)
-	if n == 0 {
-		g.running--
+	if i := slices.Index(g.running, s); i >= 0 {
+		g.running = slices.Delete(g.running, i, i+1)
+		g.next()
+	}
+}
+
+// next has those who wait begin, where a lane is free. The caller holds the mutex.
+func (g *gather[K, V]) next() {
+	if n := min(len(g.waiting), groupLimit); n > 0 {
+		group := slices.Clone(g.waiting[:n])
+		g.waiting = slices.Delete(g.waiting, 0, n)
+		group[0].told <- turn[K, V]{group, g.begin()}
+	}
+}
+
+// watch looks out for statements that take too long, while others wait for them: a timer for each of them would cost more than
+// many of them do. The caller holds the mutex.
+func (g *gather[K, V]) watch() {
+	if g.watched || len(g.waiting) == 0 || len(g.running) == 0 {
 		return
 	}
-	group := slices.Clone(g.waiting[:n])
-	g.waiting = slices.Delete(g.waiting, 0, n)
-	group[0].told <- group
+	g.watched = true
+	time.AfterFunc(slowRead-account.SystemClock{}.Now().Sub(g.running[0].began), g.overdue)
+}
+
+// overdue takes the lanes of statements that take too long from them.
+func (g *gather[K, V]) overdue() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.watched = false
+	now := account.SystemClock{}.Now()
+	for len(g.running) > 0 && now.Sub(g.running[0].began) >= slowRead {
+		g.running = slices.Delete(g.running, 0, 1)
+		g.next()
+	}
+	g.watch()
 }
 
 // together is the context of a group: it ends when the last of them does, for none may end the read of another.

@@ -62,7 +62,7 @@ func TestGather_EachGetsTheirOwn(t *testing.T) {
 			})
 		}
 		group.Wait()
-		require.Zero(t, c.running)
+		require.Empty(t, c.running)
 		require.Empty(t, c.waiting)
 		require.Equal(t, []int{1, 1, 16, 16, 16}, c.sizes, "two at once, then those who waited")
 	})
@@ -111,7 +111,7 @@ func TestGather_SlowStatementsAreOvertaken(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, slowRead, time.Since(started), "the lane is free again")
 		group.Wait()
-		require.Zero(t, c.running)
+		require.Empty(t, c.running)
 	})
 }
 
@@ -141,7 +141,7 @@ func TestGather_WhoGivesUpHarmsNobody(t *testing.T) {
 			})
 		}
 		group.Wait()
-		require.Zero(t, c.running)
+		require.Empty(t, c.running)
 		require.Empty(t, c.waiting)
 	})
 }
@@ -199,6 +199,6 @@ func TestGather_FailuresReachEverybody(t *testing.T) {
 		}
 		group.Wait()
 		require.Equal(t, []int64{1, groupLimit - 1, 1 + groupLimit}, []int64{panics.Load(), ended.Load(), brokens.Load()})
-		require.Zero(t, c.running)
+		require.Empty(t, c.running)
 	})
 }

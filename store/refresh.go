@@ -38,22 +38,32 @@ const tokenRotated = `
 	INSERT INTO refresh_tokens (token_hash, session_id, expires_at)
 	SELECT $2::bytea, session_id, least(expires_at, now() + $3::float8 * interval '1 second') FROM used`
 
-const refreshedPrincipal = `
-	SELECT ` + sessionColumns + `, ` + accountColumns + walletColumns + `
-	FROM refresh_tokens r JOIN sessions s ON s.id = r.session_id JOIN accounts a ON a.id = s.account_id` + walletJoins + `
-	WHERE r.token_hash = $1 AND s.api_key_id IS NULL AND ` + sessionLive + ` AND ` + accountUsable
+// firstUsed is tokenRotated that also tells whose the token is. It takes no lock on the session: what moves a token is the update of
+// its row, of which there is one. A session that is ended at the same moment takes the successor with it.
+const firstUsed = `
+	WITH used AS (
+		UPDATE refresh_tokens r SET rotated_at = clock_timestamp() FROM sessions s JOIN accounts a ON a.id = s.account_id` + walletJoins + `
+		WHERE r.token_hash = $1 AND r.rotated_at IS NULL AND r.expires_at > now() AND s.id = r.session_id
+			AND s.state = 'active' AND s.api_key_id IS NULL AND ` + sessionLive + ` AND ` + accountUsable + `
+		RETURNING r.session_id AS family, s.expires_at AS family_end, ` + sessionColumns + `, ` + accountColumns + walletColumns + `),
+	next AS (
+		INSERT INTO refresh_tokens (token_hash, session_id, expires_at)
+		SELECT $2::bytea, family, least(family_end, now() + $3::float8 * interval '1 second') FROM used)
+	SELECT * FROM used`
 
-// FirstUse is RotateRefresh for a token that was not used before, all of it in one round trip. It returns whose the token is,
+// FirstUse is RotateRefresh for a token that was not used before, all of it in one statement. It returns whose the token is,
 // and account.ErrNotFound for any other token, which it leaves alone: RotateRefresh tells what that means.
 func (s *Store) FirstUse(ctx context.Context, r Rotation) (account.Principal, error) {
 	var p account.Principal
-	rotated := &step{query: tokenRotated, args: []any{r.Hash, r.Successor, seconds(r.Idle)}}
-	read := &step{query: refreshedPrincipal, args: []any{r.Successor}, into: wholePrincipal(&p)}
-	err := s.atOnce(ctx, &step{query: familyHeld, args: []any{r.Hash}}, rotated, read)
-	switch {
-	case err != nil:
+	var family uuid.UUID
+	var end time.Time
+	used := &step{
+		query: firstUsed, args: []any{r.Hash, r.Successor, seconds(r.Idle)}, into: append([]any{&family, &end}, wholePrincipal(&p)...),
+	}
+	if err := s.atOnce(ctx, used); err != nil {
 		return account.Principal{}, err
-	case rotated.touched == 0 || !read.found:
+	}
+	if !used.found {
 		return account.Principal{}, errNoRows
 	}
 	return p, s.namePlan(ctx, &p)

@@ -89,10 +89,7 @@ func (p *process) runAPI(ctx context.Context) error {
 }
 
 func (p *process) operations() (*core.Core, error) {
-	hasher, err := secret.NewHasher(p.keys, p.config.HashSlots, p.config.HashQueue, p.config.HashWait)
-	if err != nil {
-		return nil, err
-	}
+	hasher := secret.NewHasher(p.keys, p.config.HashSlots, p.config.HashQueue, p.config.HashWait)
 	telemetry.Hasher(p.registry, hasher.Use)
 	tokens, err := secret.NewAccessTokens(p.config.SigningKey, p.config.BaseURL, p.clock)
 	if err != nil {

@@ -2,6 +2,7 @@ package secret
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/alexedwards/argon2id"
+	"golang.org/x/crypto/argon2"
 
 	"gatehouse/account"
 )
@@ -30,17 +32,22 @@ type Hasher struct {
 }
 
 // NewHasher returns a Hasher with slots (0 means one per core), queue waiting places and the longest wait.
-func NewHasher(keys *Keys, slots, queue int, wait time.Duration) (*Hasher, error) {
+func NewHasher(keys *Keys, slots, queue int, wait time.Duration) *Hasher {
 	if slots <= 0 {
 		slots = runtime.GOMAXPROCS(0)
 	}
 	h := &Hasher{keys: keys, slots: make(chan struct{}, slots), queue: int64(queue), wait: wait}
-	dummy, err := argon2id.CreateHash(h.peppered(NewToken("")), hashParams)
-	if err != nil {
-		return nil, fmt.Errorf("hash the dummy password: %w", err)
-	}
-	h.dummy = dummy
-	return h, nil
+	h.dummy = dummyHash()
+	return h
+}
+
+// dummyHash has the form of a hash and is that of nothing: making a real one would take 19 MiB which the process then keeps for long.
+func dummyHash() string {
+	random := make([]byte, hashParams.SaltLength+hashParams.KeyLength)
+	_, _ = rand.Read(random) // never fails
+	salt, key := random[:hashParams.SaltLength], random[hashParams.SaltLength:]
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, hashParams.Memory, hashParams.Iterations,
+		hashParams.Parallelism, base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key))
 }
 
 // Hash returns the encoded hash of a password. It returns account.ErrBusy when no slot comes free.

@@ -15,16 +15,9 @@ import (
 	"gatehouse/internal/secret"
 )
 
-func newHasher(t testing.TB, keys *secret.Keys, slots, queue int, wait time.Duration) *secret.Hasher {
-	t.Helper()
-	h, err := secret.NewHasher(keys, slots, queue, wait)
-	require.NoError(t, err)
-	return h
-}
-
 func TestHashedPasswords(t *testing.T) {
 	t.Parallel()
-	h := newHasher(t, newKeys(t), 0, 64, time.Minute)
+	h := secret.NewHasher(newKeys(t), 0, 64, time.Minute)
 	const password = "correct horse battery"
 	hash, err := h.Hash(t.Context(), password)
 	require.NoError(t, err)
@@ -39,7 +32,7 @@ func TestHashedPasswords(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, match, "%q", given)
 	}
-	match, err := newHasher(t, newKeys(t), 0, 64, time.Minute).Verify(t.Context(), hash, password, nil)
+	match, err := secret.NewHasher(newKeys(t), 0, 64, time.Minute).Verify(t.Context(), hash, password, nil)
 	require.NoError(t, err)
 	require.False(t, match, "without the pepper a stolen hash is of no use")
 	_, err = h.Verify(t.Context(), "no hash", password, nil)
@@ -49,7 +42,7 @@ func TestHashedPasswords(t *testing.T) {
 
 func TestLOG07_UnicodePasswords(t *testing.T) {
 	t.Parallel()
-	h := newHasher(t, newKeys(t), 0, 64, time.Minute)
+	h := secret.NewHasher(newKeys(t), 0, 64, time.Minute)
 	composed, decomposed := "p\u00e4ssw\u00f6rd-\U0001F511", "pa\u0308sswo\u0308rd-\U0001F511"
 	hash, err := h.Hash(t.Context(), composed)
 	require.NoError(t, err)
@@ -73,7 +66,7 @@ func TestLOG07_UnicodePasswords(t *testing.T) {
 
 func TestENU01_UnknownAccountsCostTheSame(t *testing.T) {
 	t.Parallel()
-	h := newHasher(t, newKeys(t), 1, 64, time.Minute)
+	h := secret.NewHasher(newKeys(t), 1, 64, time.Minute)
 	hash, err := h.Hash(t.Context(), "correct horse battery")
 	require.NoError(t, err)
 	// The fastest of several, in turns: what else the machine does only ever adds.
@@ -102,7 +95,7 @@ func TestENU01_UnknownAccountsCostTheSame(t *testing.T) {
 
 func TestLOG09_WeakerHashesAreOutdated(t *testing.T) {
 	t.Parallel()
-	current, err := newHasher(t, newKeys(t), 0, 64, time.Minute).Hash(t.Context(), "correct horse battery")
+	current, err := secret.NewHasher(newKeys(t), 0, 64, time.Minute).Hash(t.Context(), "correct horse battery")
 	require.NoError(t, err)
 	require.False(t, secret.Outdated(current))
 	for _, weaker := range []string{"m=7168,t=2,p=1", "m=19456,t=1,p=1"} {
@@ -113,7 +106,7 @@ func TestLOG09_WeakerHashesAreOutdated(t *testing.T) {
 // held is a Hasher whose only slot is taken until release is called.
 func held(t *testing.T, queue int, wait time.Duration) (h *secret.Hasher, release func()) {
 	t.Helper()
-	h = newHasher(t, newKeys(t), 1, queue, wait)
+	h = secret.NewHasher(newKeys(t), 1, queue, wait)
 	taken, done := make(chan struct{}), make(chan struct{})
 	end := errors.New("end")
 	var holder sync.WaitGroup
@@ -181,7 +174,7 @@ func TestLOG05_LongWaitIsBusy(t *testing.T) {
 
 func TestThrottleJudgesInsideTheSlot(t *testing.T) {
 	t.Parallel()
-	h := newHasher(t, newKeys(t), 1, 8, time.Minute)
+	h := secret.NewHasher(newKeys(t), 1, 8, time.Minute)
 	refused := account.ErrTooManyRequests.After(time.Second)
 	match, err := h.Verify(t.Context(), "no hash, and never looked at", "x", func(context.Context) error { return refused })
 	require.ErrorIs(t, err, refused)
@@ -191,7 +184,7 @@ func TestThrottleJudgesInsideTheSlot(t *testing.T) {
 }
 
 func BenchmarkHash(b *testing.B) {
-	h := newHasher(b, newKeys(b), 0, 64, time.Minute)
+	h := secret.NewHasher(newKeys(b), 0, 64, time.Minute)
 	for b.Loop() {
 		if _, err := h.Hash(b.Context(), "correct horse battery"); err != nil {
 			b.Fatal(err)
