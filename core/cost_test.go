@@ -56,7 +56,7 @@ func TestCost(t *testing.T) {
 			return nil
 		}},
 		// In one transaction: lock, rotation, principal.
-		{"refresh", 3, 1, func(ctx context.Context) error {
+		{"refresh", 1, 1, func(ctx context.Context) error {
 			out, err := w.Refresh(ctx, client, RefreshInput{Token: refresh})
 			refresh = out.RefreshToken
 			return err
