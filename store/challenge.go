@@ -42,6 +42,15 @@ type challengeRow struct {
 const challengeColumns = `id, purpose, subject, account_id, session_id, channel, destination, code_hash, token_hash, attempts,
 	created_at, send_by, sent_at, code_expires_at, link_expires_at, proof, consumed_at, superseded_at, result`
 
+// targets are where the columns of challengeColumns go.
+func (r *challengeRow) targets() []any {
+	return []any{
+		&r.ID, &r.Purpose, &r.Subject, &r.AccountID, &r.SessionID, &r.Channel, &r.Destination, &r.CodeHash, &r.TokenHash, &r.Attempts,
+		&r.CreatedAt, &r.SendBy, &r.SentAt, &r.CodeExpiresAt, &r.LinkExpiresAt, (*[]byte)(&r.Proof), &r.ConsumedAt, &r.SupersededAt,
+		(*[]byte)(&r.Result),
+	}
+}
+
 func (r challengeRow) challenge() account.Challenge {
 	return account.Challenge{
 		ID: r.ID, Purpose: account.Purpose(r.Purpose), AccountID: r.AccountID, SessionID: r.SessionID,
@@ -121,25 +130,25 @@ func (s *Store) LiveChallenge(ctx context.Context, purpose account.Purpose, subj
 // challenge is no longer live or its time to be sent has passed.
 func (s *Store) StoreCode(ctx context.Context, id uuid.UUID, codeHash, tokenHash []byte) (account.Challenge, error) {
 	var row challengeRow
-	err := s.db.NewRaw(`
-		UPDATE challenges SET code_hash = ?, token_hash = CASE WHEN link_expires_at IS NULL THEN NULL ELSE ?::bytea END
-		WHERE id = ? AND consumed_at IS NULL AND superseded_at IS NULL AND send_by > now() RETURNING `+challengeColumns,
-		codeHash, tokenHash, id).Scan(ctx, &row)
-	return row.challenge(), translate(err)
+	err := s.only(ctx, `
+		UPDATE challenges SET code_hash = $2, token_hash = CASE WHEN link_expires_at IS NULL THEN NULL ELSE $3::bytea END
+		WHERE id = $1 AND consumed_at IS NULL AND superseded_at IS NULL AND send_by > now() RETURNING `+challengeColumns,
+		[]any{id, codeHash, tokenHash}, row.targets()...)
+	return row.challenge(), err
 }
 
 // MarkCodeSent records that the provider accepted a challenge's code: its life counts from the first acceptance.
 // It returns the moment the code expires.
 func (s *Store) MarkCodeSent(ctx context.Context, id uuid.UUID, codeTTL, linkTTL time.Duration) (time.Time, error) {
 	var expires time.Time
-	err := s.db.NewRaw(`
+	err := s.only(ctx, `
 		UPDATE challenges SET
-			code_expires_at = CASE WHEN sent_at IS NULL THEN now() + ? * interval '1 second' ELSE code_expires_at END,
+			code_expires_at = CASE WHEN sent_at IS NULL THEN now() + $2::float8 * interval '1 second' ELSE code_expires_at END,
 			link_expires_at = CASE WHEN sent_at IS NULL AND link_expires_at IS NOT NULL
-				THEN now() + ? * interval '1 second' ELSE link_expires_at END,
+				THEN now() + $3::float8 * interval '1 second' ELSE link_expires_at END,
 			sent_at = coalesce(sent_at, now())
-		WHERE id = ? RETURNING code_expires_at`, seconds(codeTTL), seconds(linkTTL), id).Scan(ctx, &expires)
-	return expires, translate(err)
+		WHERE id = $1 RETURNING code_expires_at`, []any{id, seconds(codeTTL), seconds(linkTTL)}, &expires)
+	return expires, err
 }
 
 // Guess is one counted try of a code.
@@ -168,33 +177,25 @@ type Counted struct {
 }
 
 // provable holds for a code that may still prove something: not consumed, and not just proven by another caller.
-const provable = `superseded_at IS NULL AND consumed_at IS NULL AND (proven_at IS NULL OR proof_key = ?
-	OR proven_at < now() - ? * interval '1 second')`
+// $1 is the caller's key, NULL for none, $2 the lease in seconds.
+const provable = `superseded_at IS NULL AND consumed_at IS NULL AND (proven_at IS NULL OR proof_key = $1::text
+	OR proven_at < now() - $2::float8 * interval '1 second')`
+
+const guessCounted = `
+	UPDATE challenges SET attempts = attempts + 1
+	WHERE id = (
+		SELECT id FROM challenges
+		WHERE purpose = $3 AND subject = $4 AND session_id IS NOT DISTINCT FROM $5::uuid
+			AND code_hash IS NOT NULL AND code_expires_at > now() AND ((` + provable + `) OR (consumed_at IS NOT NULL AND proof_key = $1::text))
+		ORDER BY created_at DESC LIMIT 1)
+	AND attempts < $6::int AND superseded_at IS NULL AND code_expires_at > now()
+		AND (consumed_at IS NULL OR proof_key = $1::text)
+	RETURNING id, destination, code_hash, consumed_at, result`
 
 // CountGuess charges one try to the newest code of a subject before anything is compared, in one statement. It returns
 // account.ErrNotFound when there is no code left to guess.
 func (s *Store) CountGuess(ctx context.Context, g Guess) (Counted, error) {
-	key := nullable(g.ProofKey)
-	var row challengeRow
-	err := s.db.NewRaw(`
-		UPDATE challenges SET attempts = attempts + 1
-		WHERE id = (
-			SELECT id FROM challenges
-			WHERE purpose = ? AND subject = ? AND session_id IS NOT DISTINCT FROM ?::uuid
-				AND code_hash IS NOT NULL AND code_expires_at > now() AND ((`+provable+`) OR (consumed_at IS NOT NULL AND proof_key = ?))
-			ORDER BY created_at DESC LIMIT 1)
-		AND attempts < ? AND superseded_at IS NULL AND code_expires_at > now()
-			AND (consumed_at IS NULL OR proof_key = ?)
-		RETURNING id, destination, code_hash, consumed_at, result`,
-		g.Purpose, g.Subject, g.SessionID, key, seconds(g.Lease), key, g.Tries, key).Scan(ctx, &row)
-	if err != nil {
-		return Counted{}, translate(err)
-	}
-	counted := Counted{ID: row.ID, Destination: row.Destination, CodeHash: row.CodeHash}
-	if row.ConsumedAt != nil {
-		counted.Done, err = decodeResult(row.Result)
-	}
-	return counted, err
+	return s.counted(ctx, guessCounted, nullable(g.ProofKey), seconds(g.Lease), string(g.Purpose), g.Subject, g.SessionID, g.Tries)
 }
 
 // Prove marks a challenge as proven and parks proof, the context of the change that it allows. Of many callers with the
@@ -212,9 +213,8 @@ func (s *Store) Prove(ctx context.Context, id uuid.UUID, g Guess, proof Proof) e
 		return err
 	}
 	key := nullable(g.ProofKey)
-	res, err := s.db.NewRaw(`UPDATE challenges SET proven_at = now(), proof_key = ?, proof = ?::jsonb WHERE id = ? AND `+provable,
-		key, string(text), id, key, seconds(g.Lease)).Exec(ctx)
-	err = touched(res, err)
+	err = s.change(ctx, `UPDATE challenges SET proven_at = now(), proof_key = $1::text, proof = $3::text::jsonb WHERE id = $4 AND `+provable,
+		key, seconds(g.Lease), string(text), id)
 	if g.ProofKey == "" || !errors.Is(err, account.ErrNotFound) {
 		return err
 	}
@@ -292,9 +292,10 @@ type ChallengeResult struct {
 // before returns its result; one that is not proven (any more), or by a session that has ended since, returns
 // account.ErrInvalidCode.
 func (s *Store) consume(ctx context.Context, id uuid.UUID) (row challengeRow, done *ChallengeResult, err error) {
-	err = translate(s.db.NewRaw(`
+	err = s.only(ctx, `
 		UPDATE challenges SET consumed_at = now()
-		WHERE id = ? AND proven_at IS NOT NULL AND consumed_at IS NULL AND superseded_at IS NULL RETURNING `+challengeColumns, id).Scan(ctx, &row))
+		WHERE id = $1 AND proven_at IS NOT NULL AND consumed_at IS NULL AND superseded_at IS NULL RETURNING `+challengeColumns,
+		[]any{id}, row.targets()...)
 	if err == nil {
 		s.prover, err = row.prover()
 	}
@@ -334,8 +335,7 @@ func (s *Store) keepResult(ctx context.Context, id uuid.UUID, r ChallengeResult)
 	if err != nil {
 		return err
 	}
-	res, err := s.db.NewRaw(`UPDATE challenges SET result = ?::jsonb WHERE id = ?`, string(text), id).Exec(ctx)
-	return touched(res, err)
+	return s.change(ctx, `UPDATE challenges SET result = $1::text::jsonb WHERE id = $2`, string(text), id)
 }
 
 func decodeResult(text json.RawMessage) (*ChallengeResult, error) {

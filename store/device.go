@@ -46,24 +46,29 @@ func (s *Store) TrustDevice(ctx context.Context, t Trust) (account.TrustedDevice
 			return err
 		}
 		var known bool
-		if err := tx.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM devices WHERE id = ?)`, t.ID).Scan(ctx, &known); err != nil {
+		if err := tx.only(ctx, `SELECT EXISTS (SELECT 1 FROM devices WHERE id = $1)`, []any{t.ID}, &known); err != nil {
 			return err
 		}
-		for _, statement := range []string{
-			`UPDATE devices SET revoked_at = now() WHERE account_id = ?0 AND device_id = ?1 AND revoked_at IS NULL AND id <> ?2`,
-			`INSERT INTO devices (id, account_id, token_hash, device_id, device_name, platform, expires_at)
-				VALUES (?2, ?0, ?3, ?1, ?4, ?5, now() + ?6 * interval '1 second') ON CONFLICT (id) DO NOTHING`,
-			`UPDATE devices SET revoked_at = now() WHERE id IN (SELECT id FROM devices WHERE account_id = ?0 AND revoked_at IS NULL
-				ORDER BY id = ?2 DESC, last_used_at DESC OFFSET greatest(?7, 1))`,
-		} {
-			_, err := tx.db.NewRaw(statement, t.AccountID, t.Client.ID, t.ID, t.TokenHash, t.Client.Name, t.Client.Platform,
-				seconds(t.TTL), t.Most).Exec(ctx)
-			if err != nil {
-				return err
-			}
+		err := tx.atOnce(ctx,
+			&step{
+				query: `UPDATE devices SET revoked_at = now() WHERE account_id = $1 AND device_id = $2 AND revoked_at IS NULL AND id <> $3`,
+				args:  []any{t.AccountID, t.Client.ID, t.ID},
+			},
+			&step{
+				query: `INSERT INTO devices (id, account_id, token_hash, device_id, device_name, platform, expires_at)
+					VALUES ($3, $1, $4, $2, $5, $6, now() + $7::float8 * interval '1 second') ON CONFLICT (id) DO NOTHING`,
+				args: []any{t.AccountID, t.Client.ID, t.ID, t.TokenHash, t.Client.Name, t.Client.Platform, seconds(t.TTL)},
+			},
+			&step{
+				query: `UPDATE devices SET revoked_at = now() WHERE id IN (SELECT id FROM devices WHERE account_id = $1 AND revoked_at IS NULL
+					ORDER BY id = $2 DESC, last_used_at DESC OFFSET greatest($3::int, 1))`,
+				args: []any{t.AccountID, t.ID, t.Most},
+			})
+		if err != nil {
+			return err
 		}
-		err := tx.db.NewRaw(`SELECT `+deviceColumns+` FROM devices d WHERE id = ? AND account_id = ?`, t.ID, t.AccountID).
-			Scan(ctx, deviceTargets(&out)...)
+		err = tx.only(ctx, `SELECT `+deviceColumns+` FROM devices d WHERE id = $1 AND account_id = $2`, []any{t.ID, t.AccountID},
+			deviceTargets(&out)...)
 		if err != nil || known {
 			return err
 		}
@@ -76,8 +81,7 @@ func (s *Store) TrustDevice(ctx context.Context, t Trust) (account.TrustedDevice
 // round the two would wait for each other.
 func (s *Store) lockUsable(ctx context.Context, accountID uuid.UUID) error {
 	var id uuid.UUID
-	return translate(s.db.NewRaw(`SELECT a.id FROM accounts a WHERE a.id = ? AND `+accountUsable+` FOR NO KEY UPDATE`, accountID).
-		Scan(ctx, &id))
+	return s.only(ctx, `SELECT a.id FROM accounts a WHERE a.id = $1 AND `+accountUsable+` FOR NO KEY UPDATE`, []any{accountID}, &id)
 }
 
 // HoldSession keeps an account and a live session of it as they are until the transaction ends. It returns
@@ -160,8 +164,8 @@ func (s *Store) LiftSession(ctx context.Context, l Lift) error {
 			return err
 		}
 		var pending bool
-		err := tx.db.NewRaw(`SELECT s.state = 'pending' FROM sessions s WHERE s.id = ? AND s.account_id = ? AND `+sessionLive+`
-			FOR NO KEY UPDATE`, l.SessionID, l.AccountID).Scan(ctx, &pending)
+		err := tx.only(ctx, `SELECT s.state = 'pending' FROM sessions s WHERE s.id = $1 AND s.account_id = $2 AND `+sessionLive+`
+			FOR NO KEY UPDATE`, []any{l.SessionID, l.AccountID}, &pending)
 		if err != nil {
 			return err
 		}
@@ -169,15 +173,15 @@ func (s *Store) LiftSession(ctx context.Context, l Lift) error {
 			_, err := tx.db.NewRaw(`UPDATE sessions SET factor_at = now() WHERE id = ?`, l.SessionID).Exec(ctx)
 			return err
 		}
-		_, err = tx.db.NewRaw(`
+		_, err = tx.run(ctx, `
 			WITH lifted AS (
 				UPDATE sessions SET state = 'active', factor_at = now(), last_active_at = now(),
 					auth_time = CASE WHEN auth_time = 'epoch' THEN auth_time ELSE now() END,
-					expires_at = created_at + ?2 * interval '1 second'
-				WHERE id = ?0 RETURNING account_id, ip_address, user_agent)
+					expires_at = created_at + $3::float8 * interval '1 second'
+				WHERE id = $1 RETURNING account_id, ip_address, user_agent)
 			INSERT INTO login_history (account_id, method, outcome, ip_address, user_agent)
-			SELECT account_id, ?1, 'succeeded', ip_address, user_agent FROM lifted`,
-			l.SessionID, l.Method, seconds(l.TTL)).Exec(ctx)
+			SELECT account_id, $2::text, 'succeeded', ip_address, user_agent FROM lifted`,
+			l.SessionID, l.Method, seconds(l.TTL))
 		return err
 	})
 }

@@ -20,13 +20,13 @@ type PendingLogin struct {
 // returns account.ErrNotFound when there is none.
 func (s *Store) LoginByStep(ctx context.Context, stepHash []byte, proofKey string) (PendingLogin, error) {
 	var p PendingLogin
-	err := s.db.NewRaw(`
+	err := s.only(ctx, `
 		SELECT s.id, s.account_id FROM sessions s JOIN accounts a ON a.id = s.account_id
-		JOIN challenges ch ON ch.id = s.id AND ch.purpose = ?1 AND ch.superseded_at IS NULL AND ch.code_expires_at > now()
-		WHERE s.step_hash = ?0 AND `+sessionLive+` AND `+accountUsable+`
-			AND (s.state = 'pending' AND ch.consumed_at IS NULL OR ch.consumed_at IS NOT NULL AND ch.proof_key = ?2)`,
-		stepHash, account.PurposeDevice, nullable(proofKey)).Scan(ctx, &p.SessionID, &p.AccountID)
-	return p, translate(err)
+		JOIN challenges ch ON ch.id = s.id AND ch.purpose = $2 AND ch.superseded_at IS NULL AND ch.code_expires_at > now()
+		WHERE s.step_hash = $1 AND `+sessionLive+` AND `+accountUsable+`
+			AND (s.state = 'pending' AND ch.consumed_at IS NULL OR ch.consumed_at IS NOT NULL AND ch.proof_key = $3::text)`,
+		[]any{stepHash, string(account.PurposeDevice), nullable(proofKey)}, &p.SessionID, &p.AccountID)
+	return p, err
 }
 
 // VerifiedDevice is what finishes a login by code.
@@ -72,8 +72,8 @@ func (s *Store) VerifyDevice(ctx context.Context, challenge uuid.UUID, v Verifie
 		}
 		// An authenticator app that was set up meanwhile is the stronger step, and the one that is due.
 		var app bool
-		err = tx.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM totp_factors WHERE account_id = ? AND confirmed_at IS NOT NULL)`, *row.AccountID).
-			Scan(ctx, &app)
+		err = tx.only(ctx, `SELECT EXISTS (SELECT 1 FROM totp_factors WHERE account_id = $1 AND confirmed_at IS NOT NULL)`,
+			[]any{*row.AccountID}, &app)
 		if err != nil {
 			return err
 		}
@@ -104,16 +104,15 @@ func (s *Store) VerifyDevice(ctx context.Context, challenge uuid.UUID, v Verifie
 
 // renewTokens gives a session its only refresh token, and the name of its device.
 func (s *Store) renewTokens(ctx context.Context, session uuid.UUID, v VerifiedDevice, client account.ClientDevice) error {
-	for _, statement := range []string{
-		`DELETE FROM refresh_tokens WHERE session_id = ?0`,
-		`INSERT INTO refresh_tokens (token_hash, session_id, expires_at)
-			SELECT ?1, id, least(expires_at, now() + ?2 * interval '1 second') FROM sessions WHERE id = ?0`,
-		`UPDATE sessions SET device_id = ?3, device_name = ?4, platform = ?5 WHERE id = ?0`,
-	} {
-		_, err := s.db.NewRaw(statement, session, v.RefreshHash, seconds(v.RefreshIdle), client.ID, client.Name, client.Platform).Exec(ctx)
-		if err != nil {
-			return translate(err)
-		}
-	}
-	return nil
+	return s.atOnce(ctx,
+		&step{query: `DELETE FROM refresh_tokens WHERE session_id = $1`, args: []any{session}},
+		&step{
+			query: `INSERT INTO refresh_tokens (token_hash, session_id, expires_at)
+				SELECT $2::bytea, id, least(expires_at, now() + $3::float8 * interval '1 second') FROM sessions WHERE id = $1`,
+			args: []any{session, v.RefreshHash, seconds(v.RefreshIdle)},
+		},
+		&step{
+			query: `UPDATE sessions SET device_id = $2, device_name = $3, platform = $4 WHERE id = $1`,
+			args:  []any{session, client.ID, client.Name, client.Platform},
+		})
 }

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"gatehouse/account"
@@ -66,22 +65,24 @@ func (s *Store) ChargeSpreadGuess(ctx context.Context, g SpreadGuess) (Refusal, 
 	return r, translate(err)
 }
 
-// fresh are the entries of a source that count beside the one of the subject (?1), within the window (?2).
+// fresh are the entries of a source ($1) that count beside the one of the subject ($2), within the window ($3).
 const fresh = `(SELECT m.subject, m.at FROM unnest(g.subjects, g.guessed_at) AS m (subject, at)
-	WHERE m.subject <> ?1 AND m.at > now() - ?2 * interval '1 second')`
+	WHERE m.subject <> $2::bytea AND m.at > now() - $3::float8 * interval '1 second')`
+
+const guessNoted = `
+	INSERT INTO guess_sources AS g (key, subjects, guessed_at, expires_at)
+	VALUES ($1, ARRAY[$2::bytea], ARRAY[now()], now() + $3::float8 * interval '1 second')
+	ON CONFLICT (key) DO UPDATE SET
+		subjects = array(SELECT f.subject FROM ` + fresh + ` AS f ORDER BY f.at, f.subject) || EXCLUDED.subjects,
+		guessed_at = array(SELECT f.at FROM ` + fresh + ` AS f ORDER BY f.at, f.subject) || EXCLUDED.guessed_at,
+		expires_at = EXCLUDED.expires_at
+	WHERE (SELECT count(*) FROM ` + fresh + ` AS f) < $4::int
+	RETURNING cardinality(subjects)`
 
 // noteGuess returns of how many people a source has guessed codes, this one included.
 func (s *Store) noteGuess(ctx context.Context, key []byte, people int, g SpreadGuess) (int, error) {
 	var known int
-	err := translate(s.db.NewRaw(`
-		INSERT INTO guess_sources AS g (key, subjects, guessed_at, expires_at)
-		VALUES (?0, ARRAY[?1::bytea], ARRAY[now()], now() + ?2 * interval '1 second')
-		ON CONFLICT (key) DO UPDATE SET
-			subjects = array(SELECT f.subject FROM `+fresh+` AS f ORDER BY f.at, f.subject) || EXCLUDED.subjects,
-			guessed_at = array(SELECT f.at FROM `+fresh+` AS f ORDER BY f.at, f.subject) || EXCLUDED.guessed_at,
-			expires_at = EXCLUDED.expires_at
-		WHERE (SELECT count(*) FROM `+fresh+` AS f) < ?3
-		RETURNING cardinality(subjects)`, key, g.Subject, seconds(g.Per), people).Scan(ctx, &known))
+	err := s.only(ctx, guessNoted, []any{key, g.Subject, seconds(g.Per), people}, &known)
 	if errors.Is(err, account.ErrNotFound) {
 		return 0, s.guessTooMany(ctx, key, people, g)
 	}
@@ -91,25 +92,25 @@ func (s *Store) noteGuess(ctx context.Context, key []byte, people int, g SpreadG
 // guessTooMany refuses until a source has no more than people-1 others left in the window.
 func (s *Store) guessTooMany(ctx context.Context, key []byte, people int, g SpreadGuess) error {
 	var wait float64
-	err := s.db.NewRaw(`
-		SELECT coalesce((SELECT extract(epoch FROM f.at - now()) + ?2 FROM guess_sources g, LATERAL `+fresh+` AS f
-			WHERE g.key = ?0 ORDER BY f.at DESC OFFSET ?3 LIMIT 1), ?2)::float8`,
-		key, g.Subject, seconds(g.Per), max(people-1, 0)).Scan(ctx, &wait)
+	err := s.only(ctx, `
+		SELECT coalesce((SELECT extract(epoch FROM f.at - now())::float8 + $3::float8 FROM guess_sources g, LATERAL `+fresh+` AS f
+			WHERE g.key = $1 ORDER BY f.at DESC OFFSET $4::int LIMIT 1), $3::float8)`,
+		[]any{key, g.Subject, seconds(g.Per), max(people-1, 0)}, &wait)
 	if err != nil {
-		return translate(err)
+		return err
 	}
 	return account.ErrTooManyRequests.After(max(time.Duration(wait*float64(time.Second)), time.Second))
 }
 
 func (s *Store) countFailure(ctx context.Context, key []byte, per time.Duration) (int, error) {
 	var used int
-	err := s.db.NewRaw(`
-		INSERT INTO budgets AS b (key, used, ends_at) VALUES (?, 1, now() + ? * interval '1 second')
+	err := s.only(ctx, `
+		INSERT INTO budgets AS b (key, used, ends_at) VALUES ($1, 1, now() + $2::float8 * interval '1 second')
 		ON CONFLICT (key) DO UPDATE SET
 			used = CASE WHEN b.ends_at <= now() THEN 1 ELSE b.used + 1 END,
 			ends_at = CASE WHEN b.ends_at <= now() THEN EXCLUDED.ends_at ELSE b.ends_at END
-		RETURNING used`, key, seconds(per)).Scan(ctx, &used)
-	return used, translate(err)
+		RETURNING used`, []any{key, seconds(per)}, &used)
+	return used, err
 }
 
 // RefundSpreadGuess takes back what ChargeSpreadGuess counted for a guess that was right: who knows a person's code is no
@@ -122,8 +123,8 @@ func (s *Store) RefundSpreadGuess(ctx context.Context, g SpreadGuess) error {
 	return s.atOnce(ctx, append(steps, &step{query: `UPDATE budgets SET used = greatest(used - 1, 0) WHERE key = $1`, args: []any{g.Everywhere}})...)
 }
 
-var guessRefunded = strings.NewReplacer("?0", "$1", "?1", "$2::bytea", "?2", "$3::float8").Replace(`
+const guessRefunded = `
 	UPDATE guess_sources g SET
 		subjects = array(SELECT f.subject FROM ` + fresh + ` AS f ORDER BY f.at, f.subject),
 		guessed_at = array(SELECT f.at FROM ` + fresh + ` AS f ORDER BY f.at, f.subject)
-	WHERE g.key = ?0`)
+	WHERE g.key = $1`

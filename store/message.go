@@ -45,34 +45,34 @@ func (s *Store) BeginMessage(ctx context.Context, m NewMessage) (id uuid.UUID, s
 		return uuid.Nil, false, err
 	}
 	var dead bool
-	err = s.db.NewRaw(`
+	err = s.only(ctx, `
 		INSERT INTO messages AS m (id, flow, step, template, channel, masked_destination, account_id, recipe, attempts, unanswered)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, nullif(?7::uuid, ?8::uuid), ?9::jsonb, 1, 1)
+		VALUES ($2, $3, $4, $5, $6, $7, nullif($8::uuid, $9::uuid), $10::text::jsonb, 1, 1)
 		ON CONFLICT (flow, step) DO UPDATE SET
 			attempts = m.attempts + CASE WHEN m.state = 'sent' OR `+exhausted+` THEN 0 ELSE 1 END,
 			unanswered = CASE WHEN m.state IN ('dead', 'expired') THEN 1 WHEN `+exhausted+` THEN m.unanswered ELSE m.unanswered + 1 END,
 			state = CASE WHEN m.state = 'sent' THEN m.state WHEN `+exhausted+` THEN 'dead' ELSE 'queued' END,
 			last_error = CASE WHEN `+exhausted+` THEN 'no answer, too often: each attempt may have arrived' ELSE m.last_error END,
 			next_retry_at = NULL, account_id = EXCLUDED.account_id, recipe = EXCLUDED.recipe, updated_at = now()
-		RETURNING id, state = 'sent', state = 'dead'`,
-		m.MostUnanswered, uuid.New(), m.Flow, m.Step, m.Template, m.Channel, account.Mask(m.Channel, m.Destination), m.AccountID, uuid.Nil,
-		string(recipe)).Scan(ctx, &id, &sent, &dead)
+		RETURNING id, state = 'sent', state = 'dead'`, []any{
+		m.MostUnanswered, uuid.New(), m.Flow, m.Step, m.Template, string(m.Channel), account.Mask(m.Channel, m.Destination), m.AccountID, uuid.Nil,
+		string(recipe),
+	}, &id, &sent, &dead)
 	if err == nil && dead {
 		return id, false, ErrUnanswered
 	}
-	return id, sent, translate(err)
+	return id, sent, err
 }
 
-// exhausted is true of a queued row m that was handed over ?0 times, if that is any number, without an answer.
-const exhausted = `(?0 > 0 AND m.state = 'queued' AND m.unanswered >= ?0)`
+// exhausted is true of a queued row m that was handed over $1 times, if that is any number, without an answer.
+const exhausted = `($1::int > 0 AND m.state = 'queued' AND m.unanswered >= $1::int)`
 
 // MessageSent records that a provider accepted a message.
 func (s *Store) MessageSent(ctx context.Context, id uuid.UUID, provider, providerID string) error {
-	res, err := s.db.NewRaw(`
-		UPDATE messages SET state = 'sent', provider = ?, provider_id = ?, last_error = NULL, next_retry_at = NULL, sent_at = now(),
+	return s.change(ctx, `
+		UPDATE messages SET state = 'sent', provider = $1, provider_id = $2, last_error = NULL, next_retry_at = NULL, sent_at = now(),
 			updated_at = now()
-		WHERE id = ?`, provider, nullable(providerID), id).Exec(ctx)
-	return touched(res, err)
+		WHERE id = $3`, provider, nullable(providerID), id)
 }
 
 // MessageState is how a message that was not accepted stands.
@@ -166,8 +166,8 @@ func (s *Store) RecipientOf(ctx context.Context, accountID uuid.UUID) (Recipient
 // account.ErrNotFound when the account is gone.
 func (s *Store) PersonOf(ctx context.Context, accountID uuid.UUID) (Recipient, error) {
 	r := Recipient{AccountID: accountID}
-	err := s.db.NewRaw(`
+	err := s.only(ctx, `
 		SELECT coalesce(email, ''), coalesce(full_name, ''), coalesce(username, '') FROM accounts
-		WHERE id = ? AND deleted_at IS NULL`, accountID).Scan(ctx, &r.Email, &r.Name, &r.Username)
-	return r, translate(err)
+		WHERE id = $1 AND deleted_at IS NULL`, []any{accountID}, &r.Email, &r.Name, &r.Username)
+	return r, err
 }

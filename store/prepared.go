@@ -51,6 +51,15 @@ func (s *Store) run(ctx context.Context, query string, args ...any) (touched int
 	return tag.RowsAffected(), translate(err)
 }
 
+// change is run for a statement that has to write: it returns account.ErrNotFound when it has written nothing.
+func (s *Store) change(ctx context.Context, query string, args ...any) error {
+	n, err := s.run(ctx, query, args...)
+	if err == nil && n == 0 {
+		return errNoRows
+	}
+	return err
+}
+
 // bindings has the driver prepare a statement and keep it. A uuid.UUID would travel as text, because it is a driver.Valuer.
 func bindings(args []any) []any {
 	return append([]any{pgx.QueryExecModeCacheStatement}, values(args)...)

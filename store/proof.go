@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"gatehouse/account"
 )
@@ -9,20 +10,26 @@ import (
 // OwnProof returns the newest challenge that g.ProofKey has proven already, so that a request whose answer was lost can be
 // repeated without being counted as another guess. It returns account.ErrNotFound when there is none.
 func (s *Store) OwnProof(ctx context.Context, g Guess) (Counted, error) {
-	var row challengeRow
-	err := s.db.NewRaw(`
+	return s.counted(ctx, `
 		SELECT id, destination, code_hash, consumed_at, result FROM challenges
-		WHERE purpose = ? AND subject = ? AND session_id IS NOT DISTINCT FROM ?::uuid AND proof_key = ? AND code_hash IS NOT NULL AND superseded_at IS NULL
-			AND (consumed_at IS NOT NULL OR code_expires_at > now())
-		ORDER BY created_at DESC LIMIT 1`, g.Purpose, g.Subject, g.SessionID, nullable(g.ProofKey)).Scan(ctx, &row)
+		WHERE purpose = $1 AND subject = $2 AND session_id IS NOT DISTINCT FROM $3::uuid AND proof_key = $4::text AND code_hash IS NOT NULL
+			AND superseded_at IS NULL AND (consumed_at IS NOT NULL OR code_expires_at > now())
+		ORDER BY created_at DESC LIMIT 1`, string(g.Purpose), g.Subject, g.SessionID, nullable(g.ProofKey))
+}
+
+// counted reads the one challenge that a guess is about.
+func (s *Store) counted(ctx context.Context, query string, args ...any) (Counted, error) {
+	var c Counted
+	var consumed *time.Time
+	var result []byte
+	err := s.only(ctx, query, args, &c.ID, &c.Destination, &c.CodeHash, &consumed, &result)
+	if err == nil && consumed != nil {
+		c.Done, err = decodeResult(result)
+	}
 	if err != nil {
-		return Counted{}, translate(err)
+		return Counted{}, err
 	}
-	counted := Counted{ID: row.ID, Destination: row.Destination, CodeHash: row.CodeHash}
-	if row.ConsumedAt != nil {
-		counted.Done, err = decodeResult(row.Result)
-	}
-	return counted, err
+	return c, nil
 }
 
 // QuotaUsed reports whether a quota holds any hit. It counts nothing.

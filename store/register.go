@@ -37,20 +37,20 @@ func (s *Store) createAccount(ctx context.Context, n newAccount, bonus Bonus) er
 		sum := sha256.Sum256(n.origin.Fingerprint)
 		fingerprint = sum[:]
 	}
-	_, err = s.db.NewRaw(`
+	_, err = s.run(ctx, `
 		WITH a AS (
 			INSERT INTO accounts (id, email, email_verified_at, username, password_hash, password_changed_at, full_name,
 				marketing_opt_in, anonymous_id, fingerprint, fingerprint_hash, attribution)
-			VALUES (?0, ?1, CASE WHEN ?2 THEN now() END, ?3, ?4, CASE WHEN ?4 IS NOT NULL THEN now() END, ?5, ?6, ?7,
-				?8::jsonb, ?9::bytea, ?10::jsonb)
+			VALUES ($1, $2, CASE WHEN $3::boolean THEN now() END, $4, $5::text, CASE WHEN $5::text IS NOT NULL THEN now() END, $6, $7, $8,
+				$9::text::jsonb, $10::bytea, $11::text::jsonb)
 			RETURNING id),
 		s AS (INSERT INTO settings (account_id) SELECT id FROM a),
 		c AS (INSERT INTO credits (account_id) SELECT id FROM a)
-		INSERT INTO welcomes (account_id, full_bonus) SELECT id, ?11 FROM a`,
+		INSERT INTO welcomes (account_id, full_bonus) SELECT id, $12::bigint FROM a`,
 		n.id, n.email, n.verified, n.username, n.passwordHash, n.name, n.marketingOptIn, n.origin.AnonymousID,
-		nullable(string(n.origin.Fingerprint)), fingerprint, string(attribution), bonus.Full).Exec(ctx)
+		nullable(string(n.origin.Fingerprint)), fingerprint, string(attribution), bonus.Full)
 	if err != nil {
-		return translate(err)
+		return err
 	}
 	if n.username != nil {
 		if err := s.requireUnheld(ctx, n.id, *n.username); err != nil {
@@ -69,9 +69,9 @@ func (s *Store) createAccount(ctx context.Context, n newAccount, bonus Bonus) er
 // the same device fingerprint. Accounts of one fingerprint wait for each other here, so exactly one gets the full bonus.
 func (s *Store) grantWelcome(ctx context.Context, id uuid.UUID, bonus Bonus) (int64, error) {
 	var fingerprint []byte
-	err := s.db.NewRaw(`SELECT fingerprint_hash FROM accounts WHERE id = ?`, id).Scan(ctx, &fingerprint)
+	err := s.only(ctx, `SELECT fingerprint_hash FROM accounts WHERE id = $1`, []any{id}, &fingerprint)
 	if err != nil {
-		return 0, translate(err)
+		return 0, err
 	}
 	amount, reduced := bonus.Full, false
 	if fingerprint != nil {

@@ -254,9 +254,9 @@ func (s *Store) closeCodeSignup(ctx context.Context, row challengeRow) (account.
 	if err != nil {
 		return account.SignupAttempt{}, account.Origin{}, err
 	}
-	_, err = s.db.NewRaw(`
+	_, err = s.run(ctx, `
 		UPDATE signup_attempts SET closed_at = now(), password_hash = '', name = NULL, ip_address = NULL, user_agent = NULL,
-			fingerprint = NULL, attribution = NULL WHERE id = ?`, attempt.ID).Exec(ctx)
+			fingerprint = NULL, attribution = NULL WHERE id = $1`, attempt.ID)
 	origin := proof.Origin
 	if !attempt.Contested {
 		origin = laterWins(attempt.attempt().Origin, proof.Origin)
@@ -277,8 +277,8 @@ func laterWins(earlier, later account.Origin) account.Origin {
 // removeUnverified deletes the account that holds an address without proof, for whoever has just proven it.
 func (s *Store) removeUnverified(ctx context.Context, email string) error {
 	var gone uuid.UUID
-	err := translate(s.db.NewRaw(`
-		DELETE FROM accounts WHERE email = ? AND email_verified_at IS NULL AND deleted_at IS NULL RETURNING id`, email).Scan(ctx, &gone))
+	err := s.only(ctx, `
+		DELETE FROM accounts WHERE email = $1 AND email_verified_at IS NULL AND deleted_at IS NULL RETURNING id`, []any{email}, &gone)
 	if errors.Is(err, account.ErrNotFound) {
 		return nil
 	}
