@@ -202,6 +202,7 @@ const (
 	keyInitiate = "C08 `POST " + initiatePath + "`"
 	keyComplete = "C06 `POST " + completePath + "`"
 	keySendCode = "D06 `POST " + sendCodePath + "`"
+	keyVerify   = "D20 `POST " + verifyPath + "`"
 	keySignIn   = "B01 `POST " + signInPath + "`, unknown device"
 )
 
@@ -225,7 +226,7 @@ func (f *flowing) part() *part {
 		of("D07 `POST "+byCodePath+"`", &supply{fill: f.codes(account.PurposePasswordChange, f.byCode)}, verifyGoals))
 	m.add(flowManyShare, flowOneShare, limit("empty update, one local activity", updates),
 		of(keyComplete, &supply{fill: f.codes(account.PurposeSignup, complete)}, verifyGoals),
-		of("D20 `POST "+verifyPath+"`", &supply{fill: f.codes(account.PurposeDevice, f.verify)}, verifyGoals),
+		of(keyVerify, &supply{fill: f.codes(account.PurposeDevice, f.verify)}, verifyGoals),
 		of("B20 `PUT "+subscribePath+"/{id}`, a dearer plan", &supply{fill: f.changes}, goals{}))
 	return partOf("flows", "Flows", m, flowsIntro)
 }

@@ -101,15 +101,16 @@ func (v verdict) cells() []string {
 // targetTable is the table of all that were to be reached.
 func targetTable(parts []*part) string {
 	rows := [][]string{{"operation", "measure", "target", "before", "now", "met"}}
+	var all []verdict
 	for _, p := range parts {
 		for _, v := range p.verdicts() {
-			rows = append(rows, v.cells())
+			all, rows = append(all, v), append(rows, v.cells())
 		}
 	}
-	if len(rows) == 1 {
+	if len(all) == 0 {
 		return ""
 	}
-	return "## Targets\n\n" + table(rows) + "\n"
+	return "## Targets\n\n" + table(rows) + "\n" + reasonsOf(all)
 }
 
 // section is what a part found.

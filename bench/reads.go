@@ -77,6 +77,9 @@ const (
 	keyMeAPIKey = "A01, C16 `GET " + mePath + "`, API key"
 	keyDetails  = "B12 `GET " + detailsPath + "`"
 	keyCanSet   = "D08 `GET " + canSetPath + "`"
+	keySecurity = "D01 `GET " + securityPath + "`"
+	keyValidate = "A12 `GET " + validatePath + "`"
+	keyRefresh  = "B03 `POST " + refreshPath + "`"
 	keyLogin    = "C14 `POST " + loginPath + "`"
 )
 
@@ -99,7 +102,7 @@ func (b *bench) reads(ctx context.Context) (*part, error) {
 		{rowPath, []operation{me, logged, byKey}},
 		{rowPath, []operation{of(keyDetails, detailsPath)}},
 		{slimPath, []operation{
-			of("D01 `GET "+securityPath+"`", securityPath), of(keyCanSet, canSetPath), of("C28 `GET "+validatePath+"`", validatePath),
+			of(keySecurity, securityPath), of(keyCanSet, canSetPath), of(keyValidate, validatePath),
 		}},
 	} {
 		limit, err := b.limitFor(ctx, group.table, group.of[0])
@@ -184,7 +187,7 @@ func (b *bench) refresh() *part {
 		limit.requests = append(limit.requests, post(commitPath+strconv.Itoa(i+1), ""))
 	}
 	m.add(manyShare, oneShare, limit, operation{
-		key: "B03 `POST " + refreshPath + "`", name: "B03 `POST " + refreshPath + "`", server: b.api,
+		key: keyRefresh, name: keyRefresh, server: b.api,
 		requests: shown(b.people.refresh, refreshRequest), chain: refreshing, goals: goals{rate: 0.30},
 	})
 	return partOf("refresh", "Refresh of tokens", m, "")

@@ -111,6 +111,7 @@ generator share the cores. The run took %[7]s, %[8]s of it under load.
   be measured says so, and no figure stands for it.
 - %[5]d accounts in the database. API and worker are the real binary, the API with its access log off (level warn) unless the line says
   otherwise, and with the default pool of %[6]d connections, which the limit server has too.
+- Every client was seen before. The first request of each in a minute (here in an hour) writes that, which is one commit more.
 - Limits per client address, and bounds on the codes of one account, are set high and not switched off: all is counted, as always.
   What is counted by address comes from 4096 of them, by X-Forwarded-For; at a single one all clients would wait for one row.
 - What 10,000 renewals at one instant do is in [performance-renewals.md](performance-renewals.md), by %[1]smake bench-renewals%[1]s.

@@ -124,6 +124,15 @@ func (s *series) sampled(ctx context.Context, unit time.Duration) sample {
 	return out
 }
 
+// warmUp asks everything once: the first request of a client writes that it was seen.
+func (s *series) warmUp(ctx context.Context, unit time.Duration) {
+	all := load{address: s.server.address, requests: s.requests, connections: s.connections, duration: warmMost, once: true}
+	if s.chain != nil {
+		all.chain, all.once, all.duration = s.chain, false, time.Duration(warmShare*float64(unit))
+	}
+	_, _ = all.run(ctx) // what fails now will fail when it is measured
+}
+
 func (s *series) cpuNow() time.Duration {
 	sum := usageOf(s.server.pid).cpu
 	for _, helper := range s.helpers {
@@ -151,6 +160,7 @@ type matrix struct {
 
 const (
 	warmShare     = 0.3
+	warmMost      = 2 * time.Second
 	manyShare     = 1
 	oneShare      = 0.5
 	flowManyShare = 3
@@ -185,9 +195,7 @@ func (m *matrix) shares() float64 {
 func (m *matrix) run(ctx context.Context, unit time.Duration) error {
 	for _, s := range m.many {
 		if m.warm {
-			warm := *s
-			warm.share = warmShare
-			_ = warm.sampled(ctx, unit) // what fails now will fail when it is measured
+			s.warmUp(ctx, unit)
 		}
 	}
 	for range m.rounds {
