@@ -253,8 +253,9 @@ func onTheirWay(t *testing.T, a *arena, g *gate, slow *client, end func(testing.
 	var sent sync.WaitGroup
 	for i := range calls {
 		sent.Go(func() { answers[i], failures[i] = slow.try(t.Context(), calls[i]) })
+		// One after the other: those that come at once are counted against their limits by one statement.
+		testkit.Eventually(t, patience, func() bool { return g.waiting() > i }, names[i]+" to be on its way")
 	}
-	testkit.Eventually(t, patience, func() bool { return g.waiting() >= len(calls) }, "every request to be on its way")
 	last := make([]int, len(calls))
 	const lastEvent = `SELECT coalesce(max(sequence), 0)::int FROM audit_events WHERE account_id = $1`
 	atOnce(len(calls), func(i int) {
