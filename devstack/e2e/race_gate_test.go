@@ -67,7 +67,9 @@ func startGate(t testing.TB, target string) *gate {
 func (g *gate) shut() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.way = make(chan struct{})
+	if g.way == nil { // else a test has failed, and those who wait wait for this one
+		g.way = make(chan struct{})
+	}
 }
 
 func (g *gate) open() {
