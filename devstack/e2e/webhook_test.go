@@ -204,6 +204,7 @@ func failThenTake(t *testing.T, s *system, r *receiver) {
 }
 
 func goneThenBack(t *testing.T, s *system, r *receiver) {
+	s.allDelivered(t, r) // of what others did
 	r.answers(status(http.StatusGone))
 	token, _ := s.payer(t)
 	s.want(t, http.StatusOK, change(token, password, newPassword))
