@@ -25,13 +25,13 @@ var reasons = []reason{
 		"beside a limit that is counted and committed first; the limit here changes one row of a small table without an index."},
 	{measure: measureHashes, why: "Login: the argon2id library takes 19 MiB anew for each hash. Alone in a process that is nearly free; where there is a heap, the " +
 		"collector looks through it about once in two hashes."},
-	{measure: measureBeside, why: "The CPU beside the hash is mostly the same collector; the login's own statements and tokens take 0.4 ms."},
+	{measure: measureBeside, why: "The CPU beside the hash is mostly the same: what a heap that is in use adds to each hash. It was not taken apart further."},
 	{measure: measureMemory, why: "Memory: 42 to 50 MiB of each process are pages of the program file, which the processes of a machine share and the system takes " +
 		"back when it needs them. After its start an API has 13 MiB of its own, under reads 35. Two hashes at once are 38 MiB, and twice that before " +
 		"the collector comes. A worker keeps the flows that it has seen lately, thousands in this run."},
 	{measure: measureRate, keys: []string{keyInitiate, keySignIn, keySendCode}, why: "Flows at 32 connections: two cores run Temporal, Postgres and the load, too, and " +
 		"are busy throughout. A flow of ours writes rows, sends a mail by a remote activity and shows its stage in search attributes; the empty one does none of it."},
-	{measure: measureP50, keys: []string{keySendCode, keyComplete, keyVerify}, why: "Flows at one connection: limits, bounds on guesses and the change itself are 15 to 30 " +
+	{measure: measureP50, keys: []string{keySendCode, keyComplete, keyVerify}, why: "Flows at one connection: limits, bounds on guesses and the change itself are 16 to 38 " +
 		"statements, each a round trip; all that an empty flow does is one task of Temporal's."},
 	{measure: measureDrain, why: "Renewals: this machine makes about 25 charges a second with Temporal and Postgres on it, less than the rate that is configured by default."},
 	{measure: measureOthers, why: "While it does, both cores are busy: sign-ups wait for a core, not for the queue of the renewals, of which a worker takes four at a time."},
