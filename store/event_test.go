@@ -123,6 +123,23 @@ func TestI12_AuditFaultsFindsWhatIsMissing(t *testing.T) {
 	}
 }
 
+// Two requests of one account may begin in the same microsecond.
+func TestI12_AuditFaultsAllowsTwoAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	me := w.member(t, ada)
+	for range 2 {
+		_, err := w.sql.Exec(t.Context(), `INSERT INTO api_keys (id, account_id, name, key_hash, scopes, created_at)
+			SELECT gen_random_uuid(), $1, 'x', gen_random_uuid()::text::bytea, '{}', '2030-01-01'`, me.AccountID)
+		require.NoError(t, err)
+		_, err = w.sql.Exec(t.Context(), `WITH head AS (UPDATE audit_heads SET last = last + 1 WHERE account_id = $1 RETURNING last)
+			INSERT INTO audit_events (account_id, sequence, id, name, actor_kind, details, at)
+			SELECT $1, last, gen_random_uuid(), 'api_key.created', 'account', '{}', '2030-01-01' FROM head`, me.AccountID)
+		require.NoError(t, err)
+	}
+	w.requireAudited(t)
+}
+
 func TestAudit_AChangeWithoutItsEventCannotCommit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
