@@ -481,8 +481,10 @@ func oddSecurityCodes(t *testing.T, s *system) {
 	email := newEmail()
 	token := s.signUp(t, email)
 	temp, code := s.newOTP(t, token, email, 1)
+	// JSON knows no number that begins with 0, as one code in ten does.
+	number := json.Number(strings.TrimLeft(code, "0"))
 	for _, odd := range []any{
-		json.Number(code), []any{code}, fields{"$ne": ""}, " " + code + " ", "0" + code, true, nil, "",
+		number, []any{code}, fields{"$ne": ""}, " " + code + " ", "0" + code, true, nil, "",
 	} {
 		for _, in := range []call{
 			{Path: pathChangeWithOTP, Token: token, Body: fields{"tempToken": temp, "otp": odd, "newPassword": newPassword, "confirmPassword": newPassword}},
