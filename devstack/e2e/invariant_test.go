@@ -18,8 +18,10 @@ type rule struct{ id, says, offenders string }
 
 // rules hold at any moment, whatever has happened. Each offender is one line that says who, without secrets.
 var rules = []rule{
+	// One that was refused before it had a code has no flow that could close it: the sweep removes it after an hour.
 	{"I-01", "an attempt is closed when its time is over", `
-		SELECT id::text FROM signup_attempts WHERE closed_at IS NULL AND expires_at < now() - interval '60 seconds'`},
+		SELECT id::text FROM signup_attempts sa WHERE closed_at IS NULL AND expires_at < now() - CASE
+			WHEN EXISTS (SELECT 1 FROM challenges ch WHERE ch.id = sa.id) THEN interval '60 seconds' ELSE interval '2 hours' END`},
 	{"I-01", "an account is whole", `
 		SELECT a.id::text FROM accounts a LEFT JOIN credits c ON c.account_id = a.id LEFT JOIN settings s ON s.account_id = a.id
 			LEFT JOIN welcomes w ON w.account_id = a.id
