@@ -179,7 +179,7 @@ func (c *Core) VerifyDevice(ctx context.Context, by account.Caller, in VerifyDev
 	if err != nil {
 		return DeviceVerified{}, err
 	}
-	out, err := c.signIn(ctx, login.SessionID)
+	out, err := c.signInOr(ctx, login.SessionID, account.ErrInvalidToken)
 	if err != nil {
 		return DeviceVerified{}, err
 	}

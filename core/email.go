@@ -39,14 +39,14 @@ func (c *Core) CompleteSignup(ctx context.Context, by account.Caller, in Complet
 		return SignIn{}, err
 	}
 	if counted.Done != nil {
-		return c.signIn(ctx, counted.Done.SessionID)
+		return c.signInOr(ctx, counted.Done.SessionID, account.ErrInvalidCode)
 	}
 	done, err := c.prove(ctx, c.flowID(account.SignupByCode, email), counted.ID, guess,
 		store.Proof{Origin: origin(by, in.Fingerprint, in.Attribution, in.AnonymousID)})
 	if err != nil {
 		return SignIn{}, err
 	}
-	return c.signIn(ctx, done.SessionID)
+	return c.signInOr(ctx, done.SessionID, account.ErrInvalidCode)
 }
 
 // ResendCodeInput asks for a new code for a pending sign-up or an unverified account (C23).

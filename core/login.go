@@ -189,6 +189,16 @@ func (c *Core) signIn(ctx context.Context, session uuid.UUID) (SignIn, error) {
 	return c.signedIn(p)
 }
 
+// signInOr is signIn of a session that was made a moment ago or, where a request is repeated, long ago. It returns ended where
+// that is over: whoever asks has shown no session, so that there is none to be refused.
+func (c *Core) signInOr(ctx context.Context, session uuid.UUID, ended *account.Error) (SignIn, error) {
+	s, err := c.signIn(ctx, session)
+	if errors.Is(err, account.ErrUnauthorized) {
+		err = ended.Because(err)
+	}
+	return s, err
+}
+
 func (c *Core) signedIn(p account.Principal) (SignIn, error) {
 	expires := p.Session.ExpiresAt
 	if p.Session.State == account.SessionPending {

@@ -67,7 +67,7 @@ func (c *Core) Register(ctx context.Context, by account.Caller, in RegisterInput
 	case err == nil && attempt.Email != email:
 		return Registered{}, account.ErrIdempotencyKeyReused
 	case err == nil && attempt.AccountID != nil:
-		return c.registered(ctx, *attempt.SessionID)
+		return c.registered(ctx, email, username, *attempt.SessionID)
 	case errors.Is(err, account.ErrNotFound):
 		fake, err := c.refuseRegistration(ctx, by, in, email, username)
 		if err != nil {
@@ -88,11 +88,15 @@ func (c *Core) Register(ctx context.Context, by account.Caller, in RegisterInput
 	if err != nil {
 		return Registered{}, pending(again(err), operation)
 	}
-	return c.registered(ctx, opened.SessionID)
+	return c.registered(ctx, email, username, opened.SessionID)
 }
 
-func (c *Core) registered(ctx context.Context, session uuid.UUID) (Registered, error) {
-	s, err := c.signIn(ctx, session)
+// registered tells of the account that was made. It may be gone again, when somebody else has proven its address in the same moment.
+func (c *Core) registered(ctx context.Context, email string, username *string, session uuid.UUID) (Registered, error) {
+	s, err := c.signInOr(ctx, session, account.ErrIdentityAlreadyUsed)
+	if errors.Is(err, account.ErrIdentityAlreadyUsed) && c.Policy.Enumeration == account.EnumerationHidden {
+		return c.seemsRegistered(email, username)
+	}
 	if err != nil {
 		return Registered{}, err
 	}
@@ -156,11 +160,17 @@ func (c *Core) refuseRegistration(ctx context.Context, by account.Caller, in Reg
 	if err := c.tellOwner(ctx, by, account.PurposeEmail, email, owner.AccountID); err != nil {
 		return nil, err
 	}
+	fake, err := c.seemsRegistered(email, username)
+	return &fake, err
+}
+
+// seemsRegistered is the answer of a success that was none.
+func (c *Core) seemsRegistered(email string, username *string) (fake Registered, err error) {
 	now := c.Clock.Now()
-	fake := Registered{AccountID: uuid.New(), Username: email, Email: email}
+	fake = Registered{AccountID: uuid.New(), Username: email, Email: email}
 	if username != nil {
 		fake.Username = *username
 	}
 	fake.Token, err = c.Tokens.Sign(uuid.New(), fake.AccountID, now, now.Add(c.Policy.SessionTTL))
-	return &fake, err
+	return fake, err
 }

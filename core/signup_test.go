@@ -99,3 +99,22 @@ func TestInitiateSignup_RefusedByTheQuotaIsOver(t *testing.T) {
 		})
 	}
 }
+
+// A session that was made a moment ago may be over when its owner is told of it: somebody else has proven the address, or its owner
+// has repeated the request. No operation that anybody may ask for says that a session is missing.
+func TestAnswersOfSessionsThatHaveEnded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, err := w.registered(t.Context(), "ada@example.com", nil, uuid.New())
+	require.ErrorIs(t, err, account.ErrIdentityAlreadyUsed)
+	for _, ended := range []*account.Error{account.ErrInvalidCode, account.ErrInvalidToken} {
+		_, err = w.signInOr(t.Context(), uuid.New(), ended)
+		require.Equal(t, ended.Code, account.AsError(err).Code)
+	}
+
+	w.Policy.Enumeration = account.EnumerationHidden
+	seems, err := w.registered(t.Context(), "ada@example.com", nil, uuid.New())
+	require.NoError(t, err, "as for an address that was taken before")
+	require.Equal(t, "ada@example.com", seems.Username)
+	require.NotEmpty(t, seems.Token)
+}
