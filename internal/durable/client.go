@@ -84,7 +84,8 @@ func Dial(o Options) (*Client, error) {
 		Interceptors:     interceptors, // a worker takes them over from its client
 		Credentials:      o.Security.credentials(),
 
-		ConnectionOptions:  client.ConnectionOptions{TLS: secured},
+		// What is sent is encrypted, and does not get smaller: gzip would take a tenth of a worker's time for nothing.
+		ConnectionOptions:  client.ConnectionOptions{TLS: secured, GrpcCompression: &client.GrpcCompressionNone{}},
 		ContextPropagators: []workflow.ContextPropagator{actingPropagator{o.Keyring.DataConverter()}},
 	})
 	if err != nil {
