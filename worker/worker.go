@@ -32,6 +32,8 @@ type Deps struct {
 	PaymentRate float64
 	// Pollers is how many polls of each kind are open for each queue; 0 lets them follow the load.
 	Pollers int
+	// CachedFlows is how many flows are kept in memory between their steps, by all workers of the process; 0 leaves it to the SDK.
+	CachedFlows int
 	// Started, if set, is called once all queues are polled.
 	Started func()
 	// Build names the code of this worker to Temporal. A worker whose build has an ID gets no work until that is promoted; one
@@ -53,6 +55,9 @@ const webhooksAtOnce = 200
 // Run polls all queues until ctx ends, then lets running tasks finish and returns nil. It returns an error when a
 // worker cannot start, or when Temporal refuses one for good (its namespace is gone, say): the process should end then.
 func Run(ctx context.Context, d Deps) error {
+	if d.CachedFlows > 0 {
+		worker.SetStickyWorkflowCacheSize(d.CachedFlows)
+	}
 	fatal := make(chan error, 5)
 	all := d.workers(func(err error) { fatal <- err })
 

@@ -102,7 +102,7 @@ func (p *process) runWorker(ctx context.Context, build worker.Build) error {
 		return worker.Run(ctx, worker.Deps{
 			Client: p.flows, Activities: steps, Register: workflows.Register, Logger: p.log, ShutdownTimeout: p.config.ShutdownTimeout,
 			PaymentRate: p.config.PaymentRate, Build: build, HeldChanges: p.config.HeldChanges,
-			Pollers: p.config.WorkerPollers,
+			Pollers: p.config.WorkerPollers, CachedFlows: p.config.WorkerCachedFlows,
 		})
 	})
 	p.sweep(ctx, group)
