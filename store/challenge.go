@@ -120,10 +120,11 @@ func (s *Store) IssueChallenge(ctx context.Context, n NewChallenge) (account.Cha
 // there is none.
 func (s *Store) LiveChallenge(ctx context.Context, purpose account.Purpose, subject []byte) (account.Challenge, error) {
 	var row challengeRow
-	err := s.db.NewSelect().Model(&row).
-		Where("purpose = ? AND subject = ? AND consumed_at IS NULL AND superseded_at IS NULL", purpose, subject).
-		Where("code_expires_at > now()").Scan(ctx)
-	return row.challenge(), translate(err)
+	err := s.only(ctx, `
+		SELECT `+challengeColumns+` FROM challenges
+		WHERE purpose = $1 AND subject = $2 AND consumed_at IS NULL AND superseded_at IS NULL AND code_expires_at > now()`,
+		[]any{string(purpose), subject}, row.targets()...)
+	return row.challenge(), err
 }
 
 // StoreCode keeps the hashes of a challenge's code and link before they are sent. It returns account.ErrNotFound when the

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"gatehouse/account"
 )
@@ -33,16 +32,17 @@ type CreditMove struct {
 // balance. It reports whether the line is new. It returns ErrTooFewCredits when the balance would fall below zero, and
 // account.ErrNotFound when there is no such account.
 func (s *Store) MoveCredits(ctx context.Context, m CreditMove) (moved bool, err error) {
-	err = s.db.NewRaw(`
+	err = s.only(ctx, `
 		WITH move AS (
-			INSERT INTO credit_moves (account_id, kind, key, amount) SELECT account_id, ?1, ?2, ?3 FROM credits WHERE account_id = ?0
+			INSERT INTO credit_moves (account_id, kind, key, amount)
+			SELECT account_id, $2::text, $3::text, $4::bigint FROM credits WHERE account_id = $1
 			ON CONFLICT (account_id, key) DO NOTHING RETURNING amount)
-		UPDATE credits SET balance = balance + coalesce((SELECT amount FROM move), 0) WHERE account_id = ?0
-		RETURNING EXISTS (SELECT 1 FROM move)`, m.AccountID, m.Kind, m.Key, m.Amount).Scan(ctx, &moved)
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.ConstraintName == "credits_not_negative" {
+		UPDATE credits SET balance = balance + coalesce((SELECT amount FROM move), 0) WHERE account_id = $1
+		RETURNING EXISTS (SELECT 1 FROM move)`, []any{m.AccountID, m.Kind, m.Key, m.Amount}, &moved)
+	if told, ok := errors.AsType[*databaseError](err); ok && told.constraint == "credits_not_negative" {
 		return false, ErrTooFewCredits
 	}
-	return moved, translate(err)
+	return moved, err
 }
 
 // NewHold sets credits aside. The same Key holds once, and TTL is when the hold ends by itself, at the earliest.

@@ -22,10 +22,9 @@ func invoiceTargets(i *account.Invoice) []any {
 
 func (s *Store) openInvoice(ctx context.Context, subscription string) (account.Invoice, error) {
 	var i account.Invoice
-	err := s.db.NewRaw(`SELECT `+invoiceColumns+`, `+planColumns+` FROM invoices i JOIN plans p ON p.id = i.plan_id
-		WHERE i.subscription_id = ? AND i.status = 'open'`, subscription).
-		Scan(ctx, append(invoiceTargets(&i), planTargets(&i.Plan)...)...)
-	return i, translate(err)
+	err := s.only(ctx, `SELECT `+invoiceColumns+`, `+planColumns+` FROM invoices i JOIN plans p ON p.id = i.plan_id
+		WHERE i.subscription_id = $1 AND i.status = 'open'`, []any{subscription}, append(invoiceTargets(&i), planTargets(&i.Plan)...)...)
+	return i, err
 }
 
 // InvoiceAt returns the newest invoice that a subscription had when it came to a version, whatever became of it, or
@@ -66,37 +65,36 @@ func (s *Store) InvoicesOf(ctx context.Context, accountID uuid.UUID, subscriptio
 }
 
 func (s *Store) insertInvoice(ctx context.Context, i account.Invoice) error {
-	_, err := s.db.NewRaw(`
+	_, err := s.run(ctx, `
 		INSERT INTO invoices (id, subscription_id, account_id, reason, plan_id, amount, currency, period_start, period_end, status,
 			attempt, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
 		i.ID, i.SubscriptionID, i.AccountID, i.Reason, i.Plan.ID, i.Amount.Amount, i.Amount.Currency, i.PeriodStart, i.PeriodEnd,
-		i.Status, i.Attempt, i.CreatedAt).Exec(ctx)
-	return translate(err)
+		i.Status, i.Attempt, i.CreatedAt)
+	return err
 }
 
 // settleInvoice closes an open invoice. While the outcome of a charge is unknown, nothing but that outcome can.
 func (s *Store) settleInvoice(ctx context.Context, i account.Invoice) error {
 	var id string
-	if err := s.db.NewRaw(`SELECT id FROM invoices WHERE id = ? AND status = 'open' FOR UPDATE`, i.ID).Scan(ctx, &id); err != nil {
-		return translate(err)
+	if err := s.only(ctx, `SELECT id FROM invoices WHERE id = $1 AND status = 'open' FOR UPDATE`, []any{i.ID}, &id); err != nil {
+		return err
 	}
 	// A statement of its own: it sees the attempt that BeginAttempt made while the one above waited for its lock.
 	var charging bool
-	err := s.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM payment_attempts WHERE invoice_id = ? AND state = 'pending')`, i.ID).Scan(ctx, &charging)
+	err := s.only(ctx, `SELECT EXISTS (SELECT 1 FROM payment_attempts WHERE invoice_id = $1 AND state = 'pending')`, []any{i.ID}, &charging)
 	if err != nil {
-		return translate(err)
+		return err
 	}
 	if charging {
 		return account.ErrSubscriptionState.Saying("Subscription is being charged")
 	}
-	_, err = s.db.NewRaw(`UPDATE invoices SET status = ?, paid_at = ? WHERE id = ?`, i.Status, i.PaidAt, i.ID).Exec(ctx)
-	return translate(err)
+	_, err = s.run(ctx, `UPDATE invoices SET status = $1, paid_at = $2 WHERE id = $3`, i.Status, i.PaidAt, i.ID)
+	return err
 }
 
 func (s *Store) countAttempt(ctx context.Context, i account.Invoice) error {
-	res, err := s.db.NewRaw(`UPDATE invoices SET attempt = ? WHERE id = ? AND status = 'open'`, i.Attempt, i.ID).Exec(ctx)
-	return touched(res, err)
+	return s.change(ctx, `UPDATE invoices SET attempt = $1 WHERE id = $2 AND status = 'open'`, i.Attempt, i.ID)
 }
 
 // PaymentAttempt is a charge of an invoice, as it was or will be asked for.
@@ -122,29 +120,25 @@ type PaymentAttempt struct {
 func (s *Store) BeginAttempt(ctx context.Context, provider, invoice string, attempt int) (PaymentAttempt, error) {
 	out := PaymentAttempt{InvoiceID: invoice, Attempt: attempt}
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		res, err := tx.db.NewRaw(`
+		made, err := tx.run(ctx, `
 			WITH i AS (
 				SELECT i.id, i.attempt, s.method_id FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id
-				WHERE i.id = ?0 AND i.attempt = ?1 AND i.status = 'open' FOR NO KEY UPDATE OF i)
+				WHERE i.id = $1 AND i.attempt = $2 AND i.status = 'open' FOR NO KEY UPDATE OF i)
 			INSERT INTO payment_attempts (invoice_id, attempt, key, provider, method_id)
-			SELECT id, attempt, id || '/' || attempt, ?2, method_id FROM i
-			ON CONFLICT (invoice_id, attempt) DO NOTHING`, invoice, attempt, provider).Exec(ctx)
-		if err != nil {
-			return err
-		}
-		made, err := res.RowsAffected()
+			SELECT id, attempt, id || '/' || attempt, $3::text, method_id FROM i
+			ON CONFLICT (invoice_id, attempt) DO NOTHING`, invoice, attempt, provider)
 		if err != nil {
 			return err
 		}
 		out.Begun = made == 0
 		var age float64
-		err = tx.db.NewRaw(`
+		err = tx.only(ctx, `
 			SELECT t.key, t.method_id, coalesce(m.customer, ''), i.amount, i.currency, extract(epoch FROM now() - t.created_at)::float8,
 				a.deactivated_at IS NOT NULL OR a.deleted_at IS NOT NULL
 			FROM payment_attempts t JOIN invoices i ON i.id = t.invoice_id JOIN accounts a ON a.id = i.account_id
 			LEFT JOIN payment_methods m ON m.provider = t.provider AND m.id = t.method_id
-			WHERE t.invoice_id = ? AND t.attempt = ? AND t.state = 'pending' AND i.status = 'open'`, invoice, attempt).
-			Scan(ctx, &out.Key, &out.MethodID, &out.Customer, &out.Amount.Amount, &out.Amount.Currency, &age, &out.Unwanted)
+			WHERE t.invoice_id = $1 AND t.attempt = $2 AND t.state = 'pending' AND i.status = 'open'`, []any{invoice, attempt},
+			&out.Key, &out.MethodID, &out.Customer, &out.Amount.Amount, &out.Amount.Currency, &age, &out.Unwanted)
 		out.Age = time.Duration(age * float64(time.Second))
 		return err
 	})
@@ -167,8 +161,8 @@ func (s *Store) SettleAttempt(ctx context.Context, o Settlement, at time.Time, t
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		// The subscription first, as every change of it does.
 		var subscription string
-		err := tx.db.NewRaw(`SELECT s.id FROM subscriptions s JOIN invoices i ON i.subscription_id = s.id WHERE i.id = ? FOR UPDATE OF s`,
-			o.InvoiceID).Scan(ctx, &subscription)
+		err := tx.only(ctx, `SELECT s.id FROM subscriptions s JOIN invoices i ON i.subscription_id = s.id WHERE i.id = $1 FOR UPDATE OF s`,
+			[]any{o.InvoiceID}, &subscription)
 		if err != nil {
 			return err
 		}
@@ -177,9 +171,9 @@ func (s *Store) SettleAttempt(ctx context.Context, o Settlement, at time.Time, t
 			state, code = "declined", o.Decline.Code
 		}
 		var key string
-		err = translate(tx.db.NewRaw(`UPDATE payment_attempts SET state = ?, provider_id = ?, decline_code = ?, settled_at = ?
-			WHERE invoice_id = ? AND attempt = ? AND state = 'pending' RETURNING key`,
-			state, nullable(o.ProviderID), nullable(code), at, o.InvoiceID, o.Attempt).Scan(ctx, &key))
+		err = tx.only(ctx, `UPDATE payment_attempts SET state = $1, provider_id = $2, decline_code = $3, settled_at = $4
+			WHERE invoice_id = $5 AND attempt = $6 AND state = 'pending' RETURNING key`,
+			[]any{state, nullable(o.ProviderID), nullable(code), at, o.InvoiceID, o.Attempt}, &key)
 		if errors.Is(err, account.ErrNotFound) {
 			out.After, err = tx.Subscription(ctx, subscription)
 			return err

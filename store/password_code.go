@@ -31,21 +31,21 @@ func (s *Store) ProvenContact(ctx context.Context, accountID, session uuid.UUID,
 		contact, proven = "a.email", "a.email_verified_at"
 	}
 	var to string
-	err := s.db.NewRaw(`
+	err := s.only(ctx, `
 		SELECT `+contact+` FROM accounts a JOIN sessions s ON s.account_id = a.id
-		WHERE a.id = ? AND s.id = ? AND `+contact+` IS NOT NULL AND `+accountUsable+` AND `+sessionLive+`
-			AND (`+proven+` <= s.created_at OR `+proven+` <= now() - ? * interval '1 second')`,
-		accountID, session, seconds(age)).Scan(ctx, &to)
-	return to, translate(err)
+		WHERE a.id = $1 AND s.id = $2 AND `+contact+` IS NOT NULL AND `+accountUsable+` AND `+sessionLive+`
+			AND (`+proven+` <= s.created_at OR `+proven+` <= now() - $3::float8 * interval '1 second')`,
+		[]any{accountID, session, seconds(age)}, &to)
+	return to, err
 }
 
 // VerifiedPhone returns the number of an account, if it is verified, or account.ErrNotFound.
 func (s *Store) VerifiedPhone(ctx context.Context, accountID uuid.UUID) (string, error) {
 	var number string
-	err := s.db.NewRaw(`
+	err := s.only(ctx, `
 		SELECT phone_number FROM accounts
-		WHERE id = ? AND phone_number IS NOT NULL AND phone_verified_at IS NOT NULL AND deleted_at IS NULL`, accountID).Scan(ctx, &number)
-	return number, translate(err)
+		WHERE id = $1 AND phone_number IS NOT NULL AND phone_verified_at IS NOT NULL AND deleted_at IS NULL`, []any{accountID}, &number)
+	return number, err
 }
 
 // lockChallenges takes hold of every open challenge of the account that a challenge is about, in one order: who consumes

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -13,13 +14,25 @@ import (
 )
 
 const planColumns = `p.id, p.code, p.name, p.family, p.is_free, p.amount, p.currency, p.interval_unit, p.interval_count,
-	p.trial_days, p.credits_per_month, p.features, p.retired_at IS NOT NULL`
+	p.trial_days, p.credits_per_month, array_to_json(p.features)::text, p.retired_at IS NOT NULL`
 
 func planTargets(p *account.Plan) []any {
 	return []any{
 		&p.ID, &p.Code, &p.Name, &p.Family, &p.Free, &p.Price.Amount, &p.Price.Currency, &p.Interval.Unit, &p.Interval.Count,
-		&p.TrialDays, &p.CreditsPerMonth, pgdialect.Array(&p.Features), &p.Retired,
+		&p.TrialDays, &p.CreditsPerMonth, (*listed)(&p.Features), &p.Retired,
 	}
+}
+
+// listed reads an array that comes as JSON: of Postgres' own forms each driver here knows another one.
+type listed []string
+
+// Scan implements sql.Scanner.
+func (l *listed) Scan(value any) error {
+	text, ok := value.(string)
+	if !ok {
+		return fmt.Errorf("a list of type %T: %w", value, errRow)
+	}
+	return json.Unmarshal([]byte(text), (*[]string)(l))
 }
 
 // Plans returns the catalogue, the cheapest first. Retired plans are in it.
@@ -43,8 +56,8 @@ func (s *Store) Plans(ctx context.Context) ([]account.Plan, error) {
 // Plan returns a plan of the catalogue, retired or not, or account.ErrNotFound.
 func (s *Store) Plan(ctx context.Context, id string) (account.Plan, error) {
 	var p account.Plan
-	err := s.db.NewRaw(`SELECT `+planColumns+` FROM plans p WHERE p.id = ?`, id).Scan(ctx, planTargets(&p)...)
-	return p, translate(err)
+	err := s.only(ctx, `SELECT `+planColumns+` FROM plans p WHERE p.id = $1`, []any{id}, planTargets(&p)...)
+	return p, err
 }
 
 // ApplyPlans makes the catalogue what plans say, in one transaction: new ones are added, known ones changed, and those that

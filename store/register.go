@@ -75,13 +75,13 @@ func (s *Store) grantWelcome(ctx context.Context, id uuid.UUID, bonus Bonus) (in
 	}
 	amount, reduced := bonus.Full, false
 	if fingerprint != nil {
-		if _, err := s.db.NewRaw(`SELECT pg_advisory_xact_lock(hashtextextended(encode(?::bytea, 'hex'), 0))`, fingerprint).Exec(ctx); err != nil {
-			return 0, translate(err)
+		if _, err := s.run(ctx, `SELECT pg_advisory_xact_lock(hashtextextended(encode($1::bytea, 'hex'), 0))`, fingerprint); err != nil {
+			return 0, err
 		}
-		err := s.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM accounts WHERE fingerprint_hash = ? AND id <> ?
-			AND email_verified_at IS NOT NULL)`, fingerprint, id).Scan(ctx, &reduced)
+		err := s.only(ctx, `SELECT EXISTS (SELECT 1 FROM accounts WHERE fingerprint_hash = $1 AND id <> $2
+			AND email_verified_at IS NOT NULL)`, []any{fingerprint, id}, &reduced)
 		if err != nil {
-			return 0, translate(err)
+			return 0, err
 		}
 		if reduced {
 			amount = bonus.Reduced
@@ -91,8 +91,8 @@ func (s *Store) grantWelcome(ctx context.Context, id uuid.UUID, bonus Bonus) (in
 	if err != nil || !moved {
 		return 0, err
 	}
-	_, err = s.db.NewRaw(`UPDATE welcomes SET received = received + ?, reduced = ? WHERE account_id = ?`, amount, reduced, id).Exec(ctx)
-	return amount, translate(err)
+	_, err = s.run(ctx, `UPDATE welcomes SET received = received + $1, reduced = $2 WHERE account_id = $3`, amount, reduced, id)
+	return amount, err
 }
 
 // Registration is an account to be made before its address is proven (B02).

@@ -34,10 +34,10 @@ func (s *Store) subscription(ctx context.Context, id, lock string) (account.Subs
 	var plan string
 	var next, upgrade *string
 	targets := append(subscriptionTargets(&out), &plan, &next, &upgrade)
-	err := s.db.NewRaw(`SELECT `+subscriptionColumns+`, s.plan_id, s.next_plan_id, s.upgrade_plan_id
-		FROM subscriptions s WHERE s.id = ? `+lock, id).Scan(ctx, targets...)
+	err := s.only(ctx, `SELECT `+subscriptionColumns+`, s.plan_id, s.next_plan_id, s.upgrade_plan_id
+		FROM subscriptions s WHERE s.id = $1 `+lock, []any{id}, targets...)
 	if err != nil {
-		return out, translate(err)
+		return out, err
 	}
 	if out.Plan, err = s.Plan(ctx, plan); err != nil {
 		return out, err
@@ -65,8 +65,8 @@ func (s *Store) subscription(ctx context.Context, id, lock string) (account.Subs
 // SubscriptionEvent returns what made a version of a subscription what it is, or account.ErrNotFound.
 func (s *Store) SubscriptionEvent(ctx context.Context, id string, version int64) (string, error) {
 	var event string
-	err := s.db.NewRaw(`SELECT event FROM subscription_events WHERE subscription_id = ? AND version = ?`, id, version).Scan(ctx, &event)
-	return event, translate(err)
+	err := s.only(ctx, `SELECT event FROM subscription_events WHERE subscription_id = $1 AND version = $2`, []any{id, version}, &event)
+	return event, err
 }
 
 // Generation returns how many subscriptions of a family an account has had that are over, and the id of the one that is not,
@@ -162,8 +162,7 @@ func (s *Store) ChangeSubscription(ctx context.Context, id, key string, at time.
 			return err
 		}
 		var done bool
-		err = tx.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM subscription_events WHERE subscription_id = ? AND key = ?)`, id, key).
-			Scan(ctx, &done)
+		err = tx.only(ctx, `SELECT EXISTS (SELECT 1 FROM subscription_events WHERE subscription_id = $1 AND key = $2)`, []any{id, key}, &done)
 		if err != nil {
 			return err
 		}
@@ -202,16 +201,16 @@ func (s *Store) updateSubscription(ctx context.Context, n account.Subscription) 
 	if n.EndedAt != nil {
 		cancelAt = n.EndedAt
 	}
-	res, err := s.db.NewRaw(`
-		UPDATE subscriptions SET plan_id = ?, status = ?, version = ?, method_id = ?, period_start = ?, period_end = ?, anchor = ?,
-			trial_end = ?, cancel_at_period_end = ?, cancel_at = ?, canceled_at = ?, ended_at = ?, paused_at = ?, resumes_at = ?,
-			pause_reason = ?, next_plan_id = ?, upgrade_plan_id = ?, declines = ?, first_decline_at = ?, retry_at = ?, updated_at = now()
-		WHERE id = ? AND version = ?`,
+	return s.change(ctx, `
+		UPDATE subscriptions SET plan_id = $1, status = $2, version = $3, method_id = $4, period_start = $5, period_end = $6, anchor = $7,
+			trial_end = $8, cancel_at_period_end = $9, cancel_at = $10, canceled_at = $11, ended_at = $12, paused_at = $13, resumes_at = $14,
+			pause_reason = $15, next_plan_id = $16, upgrade_plan_id = $17, declines = $18, first_decline_at = $19, retry_at = $20,
+			updated_at = now()
+		WHERE id = $21 AND version = $22`,
 		n.Plan.ID, n.Status, n.Version, n.MethodID, n.PeriodStart, n.PeriodEnd, n.Anchor,
 		n.TrialEnd, n.CancelAtPeriodEnd, cancelAt, n.CanceledAt, n.EndedAt, n.PausedAt, n.ResumesAt,
 		n.PauseReason, planID(n.NextPlan), planID(n.Upgrade), n.Declines, n.FirstDeclineAt, n.RetryAt,
-		n.ID, n.Version-1).Exec(ctx)
-	return touched(res, err)
+		n.ID, n.Version-1)
 }
 
 func planID(p *account.Plan) *string {
@@ -243,23 +242,24 @@ func (s *Store) keepChange(ctx context.Context, c account.SubscriptionChange, ke
 			return err
 		}
 	}
-	_, err := s.db.NewRaw(`INSERT INTO subscription_events (subscription_id, version, key, event, status, at) VALUES (?, ?, ?, ?, ?, ?)`,
-		c.After.ID, c.After.Version, key, c.Event, c.After.Status, at).Exec(ctx)
+	_, err := s.run(ctx, `INSERT INTO subscription_events (subscription_id, version, key, event, status, at) VALUES ($1, $2, $3, $4, $5, $6)`,
+		c.After.ID, c.After.Version, key, c.Event, c.After.Status, at)
 	if err != nil {
-		return translate(err)
+		return err
 	}
 	return s.Tell(ctx, c.WebhookEvent(at))
 }
 
 // grantPeriod grants the credits of a paid invoice, once. Whoever has paid once is not a first-time buyer any more.
 func (s *Store) grantPeriod(ctx context.Context, c account.SubscriptionChange) error {
-	_, err := s.db.NewRaw(`
+	_, err := s.run(ctx, `
 		WITH move AS (
-			INSERT INTO credit_moves (account_id, kind, key, amount) SELECT ?0, 'subscription', ?1, ?2 WHERE ?2 > 0
+			INSERT INTO credit_moves (account_id, kind, key, amount)
+			SELECT $1::uuid, 'subscription', $2::text, $3::bigint WHERE $3::bigint > 0
 			ON CONFLICT (account_id, key) DO NOTHING RETURNING amount)
-		UPDATE credits SET balance = balance + coalesce((SELECT amount FROM move), 0), last_reset_at = ?3, next_reset_at = ?4,
+		UPDATE credits SET balance = balance + coalesce((SELECT amount FROM move), 0), last_reset_at = $4, next_reset_at = $5,
 			discount_eligible = false, discount_active = false
-		WHERE account_id = ?0`,
-		c.After.AccountID, c.Settled.ID, c.Credits, c.After.PeriodStart, c.After.PeriodEnd).Exec(ctx)
-	return translate(err)
+		WHERE account_id = $1::uuid`,
+		c.After.AccountID, c.Settled.ID, c.Credits, c.After.PeriodStart, c.After.PeriodEnd)
+	return err
 }
