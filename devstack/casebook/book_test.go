@@ -55,8 +55,10 @@ func TestJudge_AFailureOfOneTestIsTheCases(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, casebook.Print(&out, casebook.Attacks, lines))
 	require.Contains(t, out.String(), "attacks: 2 of 5")
-	require.Contains(t, casebook.Markdown(lines), "| OTP-02 | two | `TestA`, `TestB` | 50 | 5,007 | FAIL |")
-	require.Contains(t, casebook.Markdown(lines), "not here: no netem")
+	require.Contains(t, casebook.Markdown(lines, ""), "| OTP-02 | two | `TestA`, `TestB` | 50 | 5,007 | FAIL |")
+	require.Contains(t, casebook.Markdown(lines, "0123abc"), "at commit `0123abc`.")
+	require.NotContains(t, casebook.Markdown(lines, ""), "commit")
+	require.Contains(t, casebook.Markdown(lines, "0123abc"), "not here: no netem")
 }
 
 func TestReplace(t *testing.T) {

@@ -30,9 +30,12 @@ func Print(out io.Writer, suite string, lines []Line) error {
 	return nil
 }
 
-// Markdown is the table of a document.
-func Markdown(lines []Line) string {
+// Markdown is the table of a document. It names the commit that was played, if that is known.
+func Markdown(lines []Line, commit string) string {
 	var out strings.Builder
+	if commit != "" {
+		fmt.Fprintf(&out, "One run, at commit `%s`.\n\n", commit)
+	}
 	out.WriteString("| case | what was tried | tests | rounds | calls | result |\n|---|---|---|--:|--:|---|\n")
 	for _, l := range lines {
 		result := string(l.Outcome)

@@ -1,6 +1,6 @@
 // Command casebook prints what tests have reported of a suite's cases, and fails unless every case was shown:
 //
-//	casebook -results FILE [-document FILE] attacks|faults|invariants...
+//	casebook -results FILE [-document FILE] [-commit ID] attacks|faults|invariants...
 package main
 
 import (
@@ -15,14 +15,15 @@ import (
 func main() {
 	results := flag.String("results", "", "the file that tests have written with -casebook")
 	document := flag.String("document", "", "a document to write the tables into, between the marks of each suite")
+	commit := flag.String("commit", "", "what was played, for the document")
 	flag.Parse()
-	if err := run(*results, *document, flag.Args()); err != nil {
+	if err := run(*results, *document, *commit, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "casebook:", err)
 		os.Exit(1)
 	}
 }
 
-func run(results, document string, suites []string) error {
+func run(results, document, commit string, suites []string) error {
 	book, err := casebook.Read()
 	if err != nil {
 		return err
@@ -50,7 +51,7 @@ func run(results, document string, suites []string) error {
 				bad++
 			}
 		}
-		if err := write(document, suite, lines); err != nil {
+		if err := write(document, suite, commit, lines); err != nil {
 			return err
 		}
 	}
@@ -60,7 +61,7 @@ func run(results, document string, suites []string) error {
 	return nil
 }
 
-func write(document, suite string, lines []casebook.Line) error {
+func write(document, suite, commit string, lines []casebook.Line) error {
 	if document == "" {
 		return nil
 	}
@@ -68,7 +69,7 @@ func write(document, suite string, lines []casebook.Line) error {
 	if err != nil {
 		return fmt.Errorf("document of cases: %w", err)
 	}
-	changed, err := casebook.Replace(string(content), suite, casebook.Markdown(lines))
+	changed, err := casebook.Replace(string(content), suite, casebook.Markdown(lines, commit))
 	if err != nil {
 		return err
 	}
