@@ -103,7 +103,7 @@ screenshots: build-gatehouse browser ## Take anew the pictures of the Temporal U
 .PHONY: bench
 bench: build ## Measure everything beside what this machine can do, about 12 minutes; writes docs/performance.md (ONLY=reads,login runs parts and writes nothing; DURATION=330s ACCOUNTS=1000000)
 	@GO="$(GO)" scripts/build . $(TOOLS)/bench ./bench -buildvcs=false
-	@exec $(TOOLS)/bench -duration "$(DURATION)" -accounts "$(ACCOUNTS)" -only "$(ONLY)"
+	@exec $(TOOLS)/bench -duration "$(DURATION)" -accounts "$(ACCOUNTS)" -only "$(ONLY)" -commit "$$(git describe --always --dirty 2>/dev/null)"
 
 .PHONY: bench-renewals
 bench-renewals: build-gatehouse ## Have 10,000 subscriptions renew at one instant, writes docs/performance-renewals.md (RENEWALS=10000)

@@ -46,10 +46,10 @@ func run(ctx context.Context, args []string) error {
 
 // options of a run.
 type options struct {
-	binary, dev, output, only string
-	duration                  time.Duration
-	accounts, renewals        int
-	verbose                   bool
+	binary, dev, output, only, commit string
+	duration                          time.Duration
+	accounts, renewals                int
+	verbose                           bool
 }
 
 // fewAccounts are those of the small database.
@@ -64,6 +64,7 @@ func runBench(ctx context.Context, args []string) error {
 	flags.IntVar(&o.accounts, "accounts", 1_000_000, "how many accounts the database has")
 	flags.IntVar(&o.renewals, "renewals", 750, "how many subscriptions renew at one instant")
 	flags.StringVar(&o.only, "only", "", "the parts to run, with commas between; empty runs all and writes the document")
+	flags.StringVar(&o.commit, "commit", "", "what is measured, for the document")
 	flags.BoolVar(&o.verbose, "verbose", false, "tell of each measurement of flows")
 	flags.StringVar(&o.output, "output", "docs/performance.md", "the document to write; empty writes none")
 	if err := flags.Parse(args); err != nil {
@@ -211,7 +212,7 @@ func (b *bench) measure(ctx context.Context, parts []*part, duration time.Durati
 
 // write prints what was found and writes the document, if there is to be one.
 func (o options) write(b *bench, parts []*part, took time.Duration) error {
-	document := b.document(parts, o.duration, took)
+	document := b.document(parts, o.commit, o.duration, took)
 	if _, err := fmt.Fprintln(os.Stdout, document); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"slices"
@@ -85,10 +86,10 @@ func (s *series) compared(value func(sample) float64, goal float64, sign string)
 }
 
 // document is docs/performance.md.
-func (b *bench) document(parts []*part, duration, took time.Duration) string {
+func (b *bench) document(parts []*part, commit string, duration, took time.Duration) string {
 	var out strings.Builder
 	_, _ = fmt.Fprintf(&out, preamble, "`", machineName(), runtime.Version(), b.cluster.Major, b.accounts, poolSize,
-		took.Round(time.Minute).String(), duration.Round(time.Second).String())
+		took.Round(time.Minute).String(), duration.Round(time.Second).String(), cmp.Or(commit, "unknown"))
 	out.WriteString(targetTable(parts))
 	out.WriteString(peers)
 	for _, p := range parts {
@@ -101,7 +102,7 @@ const preamble = `# Speed
 
 %[1]smake bench%[1]s wrote this file. Figures depend on the machine and on what else it does, so compare only the ratios: each is the median
 of those of neighbours in one run. Here: %[2]s, %[3]s, PostgreSQL %[4]d with fsync on; servers, Postgres, Temporal and the load
-generator share the cores. The run took %[7]s, %[8]s of it under load.
+generator share the cores. The run was made at commit %[9]s and took %[7]s, %[8]s of it under load.
 
 - **Limit handler**: Fiber, one prepared primary-key select through pgx of the columns that our reads return, but from one flat table,
   and a constant body as long as ours. For /me and details these are the columns of account, session, credits and plan, for the others
