@@ -90,7 +90,8 @@ fuzz: ## Fuzz every parser of outside input; what is found becomes a seed that `
 
 .PHONY: soak
 soak: build-gatehouse ## Break something every minute under mixed load, all invariants checked after each; writes docs/reliability.md (SOAK=30m)
-	@GO="$(GO)" scripts/test soak -run TestSoak -soak "$(SOAK)" -soak-document "$(CURDIR)/docs/reliability.md"
+	@GO="$(GO)" scripts/test soak -run TestSoak -soak "$(SOAK)" -soak-document "$(CURDIR)/docs/reliability.md" \
+		-soak-commit "$$(git describe --always --dirty 2>/dev/null)"
 
 .PHONY: browser
 browser: ## Have Chromium, Node.js and Playwright ready for the tests that look at the Temporal UI (`make test` does it, too)

@@ -25,6 +25,7 @@ var (
 	soakTime     = flag.Duration("soak", 20*time.Second, "how long TestSoak breaks things")
 	soakSeed     = flag.Uint64("soak-seed", 0, "the seed of the faults of TestSoak; 0 is another one each time")
 	soakDocument = flag.String("soak-document", "", "the file that TestSoak writes its table to")
+	soakCommit   = flag.String("soak-commit", "", "what is broken, for that file")
 )
 
 const soakUsers = 6
@@ -210,6 +211,9 @@ func (s *soaked) write(t *testing.T, lines []struck, summary string) {
 	}
 	document, err := os.ReadFile(*soakDocument)
 	require.NoError(t, err)
+	if *soakCommit != "" {
+		summary = fmt.Sprintf("One run, at commit `%s`. %s", *soakCommit, summary)
+	}
 	changed, err := casebook.Replace(string(document), "soak", summary+"\n"+table.String()+"\n")
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(*soakDocument, []byte(changed), 0o600)) // its mode stays
