@@ -33,7 +33,7 @@ var reasons = []reason{
 		"are busy throughout. A flow of ours writes rows, sends a mail by a remote activity and shows its stage in search attributes; the empty one does none of it."},
 	{measure: measureP50, keys: []string{keySendCode, keyComplete, keyVerify}, why: "Flows at one connection: limits, bounds on guesses and the change itself are 16 to 38 " +
 		"statements, each a round trip; all that an empty flow does is one task of Temporal's."},
-	{measure: measureDrain, why: "Renewals: this machine makes about 25 charges a second with Temporal and Postgres on it, less than the rate that is configured by default."},
+	{measure: measureDrain, why: "Renewals: this machine makes about 30 charges a second with Temporal and Postgres on it, less than the rate that is configured by default."},
 	{measure: measureOthers, why: "While it does, both cores are busy: sign-ups wait for a core, not for the queue of the renewals, of which a worker takes four at a time."},
 	{measure: measureHistory, why: "The history of a sign-up: four of its events carry who acts, encrypted, 210 bytes each; five summaries for the UI are 130 each."},
 }
