@@ -84,8 +84,8 @@ type Config struct {
 	WorkerDeployment string `env:"GATEHOUSE_WORKER_DEPLOYMENT" envDefault:"gatehouse"`
 	// WorkerPollers is how many polls of each kind a worker keeps open at Temporal for each queue. 0 lets it follow the load.
 	WorkerPollers int `env:"GATEHOUSE_WORKER_POLLERS" envDefault:"0"`
-	// WorkerCachedFlows is how many flows a worker keeps in memory between their steps, about 20 kB each. One that is not kept
-	// is replayed from its history at its next step, which takes milliseconds.
+	// WorkerCachedFlows is how many flows a worker keeps in memory between their steps. One that is not kept is replayed from
+	// its history at its next step.
 	WorkerCachedFlows int `env:"GATEHOUSE_WORKER_CACHED_FLOWS" envDefault:"1000"`
 	// HeldChanges are changes of flows (ids of GetVersion) that a worker knows and does not begin yet, with commas between: set
 	// while workers of an older build may get the same flows.
