@@ -162,6 +162,11 @@ type Caller struct {
 	UserAgent string
 	// IdempotencyKey is the keyed hash of caller, route and the client's Idempotency-Key header, or empty.
 	IdempotencyKey string
+	// KeyHolder is who the request is among all that have held IdempotencyKey: only the last of them may make its change.
+	KeyHolder uuid.UUID
+	// Made is what an earlier request under IdempotencyKey has made, as JSON, where its change was committed and nobody lived to
+	// keep its answer; nil for nothing.
+	Made []byte
 	// Begun, where set, takes the operation that the request begins.
 	Begun *Begun
 }

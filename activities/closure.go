@@ -20,6 +20,12 @@ type ClosureInput struct {
 	SessionID *uuid.UUID `json:",omitempty"`
 }
 
+// ReopenInput is the closure to undo, and the request that undoes it, for its repetitions; nil where it cannot be repeated.
+type ReopenInput struct {
+	ClosureInput
+	UndoneBy []byte `json:",omitempty"`
+}
+
 // Closed tells until when a closed account can be opened again.
 type Closed struct {
 	EraseAt time.Time
@@ -43,9 +49,9 @@ type Reopened struct{}
 
 // ReopenAccount undoes a closure, in one transaction. It returns account.ErrEmailExists, account.ErrUsernameTaken, and
 // account.ErrInvalidToken when the term of grace is over.
-func (a *Activities) ReopenAccount(ctx context.Context, in ClosureInput) (Reopened, error) {
+func (a *Activities) ReopenAccount(ctx context.Context, in ReopenInput) (Reopened, error) {
 	err := a.Store.InTx(ctx, func(ctx context.Context, tx *store.Store) error {
-		if err := tx.ReopenAccount(ctx, in.ClosureID); err != nil {
+		if err := tx.ReopenAccount(ctx, in.ClosureID, in.UndoneBy); err != nil {
 			return err
 		}
 		return a.owe(ctx, tx, in.AccountID, templates.AccountReopened, in.ClosureID.String())

@@ -77,7 +77,7 @@ func TestClosureUndone(t *testing.T) {
 	left, err := run[activities.Left](b, b.EraseAccount, in)
 	require.NoError(t, err)
 	require.InDelta(t, 50, left.Wait.Hours(), 1, "nothing is erased before its time")
-	twice[activities.Reopened](t, b, b.ReopenAccount, in)
+	twice[activities.Reopened](t, b, b.ReopenAccount, activities.ReopenInput{ClosureInput: in})
 	require.Equal(t, []string{templates.AccountReopened}, b.owed(t))
 	_, err = b.Store.OwnerOf(t.Context(), ada)
 	require.NoError(t, err)
@@ -98,7 +98,7 @@ func TestClosureErased(t *testing.T) {
 	twice[activities.Closed](t, b, b.CloseAccount, in)
 	state, _ := b.mailed(t, in.ClosureID, templates.AccountClosed)
 	require.Equal(t, activities.DeliveryExpired, state, "a link that no longer works is not sent")
-	_, err := run[activities.Reopened](b, b.ReopenAccount, in)
+	_, err := run[activities.Reopened](b, b.ReopenAccount, activities.ReopenInput{ClosureInput: in})
 	require.ErrorIs(t, err, account.ErrInvalidToken, "too late")
 	state, text := b.mailed(t, in.ClosureID, templates.AccountErased)
 	require.Equal(t, activities.DeliverySent, state)
@@ -106,9 +106,9 @@ func TestClosureErased(t *testing.T) {
 	require.Zero(t, twice[activities.Left](t, b, b.EraseAccount, in).Wait)
 	_, err = b.Store.RecipientOf(t.Context(), owner.AccountID)
 	require.ErrorIs(t, err, account.ErrNotFound)
-	_, err = run[activities.Reopened](b, b.ReopenAccount, in)
+	_, err = run[activities.Reopened](b, b.ReopenAccount, activities.ReopenInput{ClosureInput: in})
 	require.ErrorIs(t, err, account.ErrInvalidToken)
-	_, err = run[activities.Reopened](b, b.ReopenAccount, activities.ClosureInput{AccountID: owner.AccountID, ClosureID: uuid.New()})
+	_, err = run[activities.Reopened](b, b.ReopenAccount, activities.ReopenInput{ClosureInput: activities.ClosureInput{AccountID: owner.AccountID, ClosureID: uuid.New()}})
 	require.ErrorIs(t, err, account.ErrInvalidToken, "nobody knows such a closure")
 }
 
@@ -122,7 +122,7 @@ func TestClosureOfATakenOrUnprovenAddress(t *testing.T) {
 	twice[activities.Closed](t, b, b.CloseAccount, in)
 	newcomer, err := b.Store.Register(t.Context(), store.Registration{Attempt: b.park(t, account.SignupByRegister, ada, time.Hour), SessionTTL: time.Hour})
 	require.NoError(t, err)
-	_, err = run[activities.Reopened](b, b.ReopenAccount, in)
+	_, err = run[activities.Reopened](b, b.ReopenAccount, activities.ReopenInput{ClosureInput: in})
 	require.ErrorIs(t, err, account.ErrEmailExists)
 
 	theirs := activities.ClosureInput{AccountID: newcomer.AccountID, ClosureID: uuid.New()}
@@ -132,7 +132,7 @@ func TestClosureOfATakenOrUnprovenAddress(t *testing.T) {
 		require.Equal(t, activities.DeliveryExpired, state)
 		require.Empty(t, text)
 	}
-	twice[activities.Reopened](t, b, b.ReopenAccount, in)
+	twice[activities.Reopened](t, b, b.ReopenAccount, activities.ReopenInput{ClosureInput: in})
 }
 
 func TestClosureMailIsTriedAgain(t *testing.T) {

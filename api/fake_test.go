@@ -279,33 +279,33 @@ func (f *fakeCore) HashKey(parts ...string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-func (f *fakeCore) ClaimKey(_ context.Context, key string, requestHash []byte) (*core.Answer, error) {
+func (f *fakeCore) ClaimKey(_ context.Context, key string, requestHash []byte) (core.Claim, error) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	if f.claimFails != nil {
-		return nil, f.claimFails
+		return core.Claim{}, f.claimFails
 	}
 	if earlier, ok := f.claimed[key]; ok && !bytes.Equal(earlier, requestHash) {
-		return nil, account.ErrIdempotencyKeyReused
+		return core.Claim{}, account.ErrIdempotencyKeyReused
 	}
 	if answer, ok := f.kept[key]; ok {
-		return &answer, nil
+		return core.Claim{Answer: &answer}, nil
 	}
 	if _, open := f.claimed[key]; open {
-		return nil, account.ErrIdempotencyKeyInUse
+		return core.Claim{}, account.ErrIdempotencyKeyInUse
 	}
 	f.claimed[key] = requestHash
-	return nil, nil
+	return core.Claim{}, nil
 }
 
-func (f *fakeCore) KeepAnswer(ctx context.Context, key string, answer core.Answer) error {
+func (f *fakeCore) KeepAnswer(ctx context.Context, key string, _ uuid.UUID, answer core.Answer) error {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	f.kept[key] = answer
 	return ctx.Err()
 }
 
-func (f *fakeCore) ReleaseKey(ctx context.Context, key string) error {
+func (f *fakeCore) ReleaseKey(ctx context.Context, key string, _ uuid.UUID) error {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	delete(f.claimed, key)

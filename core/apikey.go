@@ -60,6 +60,9 @@ func (in CreateAPIKeyInput) validate() (account.APIKey, error) {
 // another key (design D12). The owner is told by mail. It returns account.ErrReauthenticationRequired and
 // account.ErrInsufficientScope, and account.ErrTooManyKeys when the account has Policy.APIKeys live ones.
 func (c *Core) CreateAPIKey(ctx context.Context, by account.Caller, in CreateAPIKeyInput) (NewAPIKey, error) {
+	if out, done, err := made[NewAPIKey](by); done {
+		return out, err
+	}
 	key, err := in.validate()
 	if err != nil {
 		return NewAPIKey{}, err
@@ -72,15 +75,13 @@ func (c *Core) CreateAPIKey(ctx context.Context, by account.Caller, in CreateAPI
 	}
 	key.AccountID = &by.Principal.Account.ID
 	token := secret.NewToken(secret.APIKeyPrefix)
-	made := key
-	err = c.commit(ctx, func(ctx context.Context, tx *store.Store) (_ told, err error) {
+	return commitOnce(ctx, c, by, func(ctx context.Context, tx *store.Store) (NewAPIKey, told, error) {
 		if err := requireLive(ctx, tx, by); err != nil {
-			return nil, err
+			return NewAPIKey{}, nil, err
 		}
-		made, err = tx.CreateAPIKey(ctx, key, c.Keys.TokenHash(APIKeyHash, token), c.Policy.APIKeys)
-		return told{c.notice(*key.AccountID, templates.APIKeyCreated, key.ID.String())}, err
+		created, err := tx.CreateAPIKey(ctx, key, c.Keys.TokenHash(APIKeyHash, token), c.Policy.APIKeys)
+		return NewAPIKey{APIKey: created, Secret: token}, told{c.notice(*key.AccountID, templates.APIKeyCreated, key.ID.String())}, err
 	})
-	return NewAPIKey{APIKey: made, Secret: token}, err
 }
 
 func (c *Core) mayGive(by account.Caller, scopes []account.Scope) error {

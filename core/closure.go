@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"time"
 
@@ -89,21 +90,33 @@ type UndoClosureInput struct {
 // UndoClosure opens a closed account again (conventions 17): with its email, username and password, and without any
 // session. It returns account.ErrInvalidToken for a token that is unknown, used or too late, and account.ErrEmailExists or
 // account.ErrUsernameTaken when somebody else has the name now; the link works on, should they give it up in time. Of many
-// callers one is told that it worked; who repeats it under their Idempotency-Key while the flow is at it shares the first outcome.
+// callers one is told that it worked, and whoever repeats it under their Idempotency-Key.
 func (c *Core) UndoClosure(ctx context.Context, by account.Caller, in UndoClosureInput) (None, error) {
 	if in.Token == "" {
 		return None{}, account.ErrInvalid.On("token", "is required")
 	}
+	// The token is in it because keys of different people may be alike: who shows it is all that is known of them.
+	var undoneBy []byte
+	if by.IdempotencyKey != "" {
+		undoneBy = c.Keys.Subject("undone", by.IdempotencyKey+"/"+in.Token)
+	}
 	closed, err := c.Store.ClosureByToken(ctx, c.Keys.TokenHash("undo", in.Token))
 	if err == nil {
-		undo := durable.Tell{WorkflowID: c.closureFlow(closed.AccountID), Update: workflows.ClosureUndo}
-		if by.IdempotencyKey != "" {
-			undo.UpdateID = "undo/" + by.IdempotencyKey
+		undo := durable.Tell{WorkflowID: c.closureFlow(closed.AccountID), Update: workflows.ClosureUndo, Arg: workflows.UndoRequest{By: undoneBy}}
+		if undoneBy != nil {
+			undo.UpdateID = "undo/" + hex.EncodeToString(undoneBy)
 		}
 		err = c.Flows.Tell(ctx, undo, nil)
 	}
 	if errors.Is(err, account.ErrNotFound) || errors.Is(err, durable.ErrNoFlow) {
 		err = account.ErrInvalidToken.Because(err)
+	}
+	if undoneBy != nil && errors.Is(err, account.ErrInvalidToken) {
+		// The link is used up, maybe by a request of this caller's whose answer was lost.
+		undone, failed := c.Store.ClosureUndoneBy(ctx, undoneBy)
+		if undone || failed != nil {
+			return None{}, failed
+		}
 	}
 	return None{}, err
 }

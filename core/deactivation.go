@@ -2,6 +2,8 @@ package core
 
 import (
 	"context"
+	"errors"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -9,6 +11,7 @@ import (
 	"gatehouse/account"
 	"gatehouse/providers/templates"
 	"gatehouse/store"
+	"gatehouse/workflows"
 )
 
 // DeactivateInput locks the caller's account (D04). An account without a password needs none.
@@ -35,6 +38,9 @@ func (in DeactivateInput) validate(hasPassword bool) error {
 // account.ErrTooManyRequests for wrong passwords (security.md SES-13), and account.ErrReauthenticationRequired for an account
 // without a password whose session is not fresh.
 func (c *Core) Deactivate(ctx context.Context, by account.Caller, in DeactivateInput) (None, error) {
+	if out, done, err := made[None](by); done {
+		return out, err
+	}
 	if by.Principal == nil {
 		return None{}, account.ErrUnauthorized
 	}
@@ -49,11 +55,11 @@ func (c *Core) Deactivate(ctx context.Context, by account.Caller, in DeactivateI
 	} else if err := c.requireFresh(by); err != nil {
 		return None{}, err
 	}
-	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+	_, err := commitOnce(ctx, c, by, func(ctx context.Context, tx *store.Store) (None, told, error) {
 		if err := requireLive(ctx, tx, by); err != nil {
-			return nil, err
+			return None{}, nil, err
 		}
-		return c.toVerified(a, templates.AccountDeactivated), tx.DeactivateAccount(ctx, a.ID, in.Reason)
+		return None{}, c.toVerified(a, templates.AccountDeactivated), tx.DeactivateAccount(ctx, a.ID, in.Reason)
 	})
 	if err == nil {
 		c.followAccount(ctx, a.ID)
@@ -72,4 +78,21 @@ func (c *Core) Reactivate(ctx context.Context, accountID uuid.UUID) error {
 		c.followAccount(ctx, accountID)
 	}
 	return err
+}
+
+// followTimeout is how long the answer to a deactivation waits for the pause of what is paid for.
+const followTimeout = 2 * time.Second
+
+// followAccount brings the subscriptions of an account in line with what has just become of it. The account's change stands
+// whatever becomes of that: what does not get through now, a worker does within a minute (worker.RealignSubscriptions).
+func (c *Core) followAccount(ctx context.Context, accountID uuid.UUID) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), followTimeout)
+	defer cancel()
+	strays, err := c.Store.StraysOf(ctx, accountID)
+	for _, s := range strays {
+		err = errors.Join(err, c.Flows.Ask(ctx, workflows.RealignSubscription(s), nil))
+	}
+	if err != nil {
+		c.Log.WarnContext(ctx, "subscriptions did not follow their account", "account", accountID, "error", err)
+	}
 }

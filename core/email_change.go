@@ -42,6 +42,11 @@ func (in UpdateProfileInput) validate() (email string, err error) {
 // email, account.ErrEmailExists for a taken one in documented enumeration mode, and account.ErrTooManyRequests when the
 // address, or the account, asked for too many codes, and account.ErrPending when the flow does not answer in time but goes on.
 func (c *Core) UpdateProfile(ctx context.Context, by account.Caller, in UpdateProfileInput) (account.Principal, error) {
+	if out, done, err := made[account.Principal](by); done {
+		// The email was asked for before the name was changed.
+		out.Account.Email, out.Account.EmailVerified = by.Principal.Account.Email, by.Principal.Account.EmailVerified
+		return out, cmp.Or(err, c.resumeEmailChange(ctx, by))
+	}
 	email, err := in.validate()
 	if err != nil {
 		return account.Principal{}, err
@@ -57,6 +62,19 @@ func (c *Core) UpdateProfile(ctx context.Context, by account.Caller, in UpdatePr
 	// The name is changed all the same: what is parked goes on without anybody.
 	after, err := c.changeProfile(ctx, by, account.ProfileChange{FullName: trimmed(in.Name)})
 	return after, cmp.Or(err, unsure)
+}
+
+// resumeEmailChange goes on with the change that an earlier request under the same key has parked, if it still waits for anything.
+func (c *Core) resumeEmailChange(ctx context.Context, by account.Caller) error {
+	open, err := c.Store.OpenEmailChangeOf(ctx, by.Principal.Account.ID)
+	if errors.Is(err, account.ErrNotFound) || err == nil && open.ID != challengeID(by) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	by.Begin(open.ID.String())
+	return pending(again(c.openEmailChange(ctx, open)), open.ID.String())
 }
 
 // requestEmailChange parks a change of the caller's email and has the new address asked for its proof. A repetition returns

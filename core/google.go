@@ -112,15 +112,31 @@ var errInvalidCode = account.ErrInvalidCredentials.Saying("Invalid authorization
 // account.ErrEmailNotVerified for a new address that Google does not vouch for, account.ErrProviderNotConfigured and
 // account.ErrUnavailable.
 func (c *Core) SignInByGoogle(ctx context.Context, by account.Caller, in GoogleInput) (GoogleSignIn, error) {
+	opened, done, err := made[openedByProvider](by)
+	if !done {
+		opened, err = c.openByGoogle(ctx, by, in)
+	}
+	var out SignIn
+	if err == nil {
+		out, err = c.signInOpened(ctx, by, opened)
+	}
+	if errors.Is(err, account.ErrUnauthorized) {
+		err = errInvalidCode.Because(err) // the account may not be used
+	}
+	return GoogleSignIn{SignIn: out, Created: opened.Created}, err
+}
+
+// openByGoogle is openByProvider for a code of Google.
+func (c *Core) openByGoogle(ctx context.Context, by account.Caller, in GoogleInput) (openedByProvider, error) {
 	if err := in.validate(); err != nil {
-		return GoogleSignIn{}, err
+		return openedByProvider{}, err
 	}
 	google, err := c.Identity.Google()
 	if err != nil {
-		return GoogleSignIn{}, err
+		return openedByProvider{}, err
 	}
 	if !in.sameState() {
-		return GoogleSignIn{}, errInvalidCode.Because(errors.New("the state is another"))
+		return openedByProvider{}, errInvalidCode.Because(errors.New("the state is another"))
 	}
 	verifier := ""
 	if in.CodeVerifier != nil {
@@ -131,18 +147,16 @@ func (c *Core) SignInByGoogle(ctx context.Context, by account.Caller, in GoogleI
 		err = errInvalidCode.Because(err)
 	}
 	if err != nil {
-		return GoogleSignIn{}, err
+		return openedByProvider{}, err
 	}
-	out, created, err := c.signInByProvider(ctx, by, in.Device, c.signInOf(by, who.Identity, in.MarketingOptIn))
+	opened, err := c.openByProvider(ctx, by, in.Device, c.signInOf(by, who.Identity, in.MarketingOptIn))
 	switch {
 	case errors.Is(err, account.ErrAccountExists) && !who.EmailVerified && c.Policy.Enumeration == account.EnumerationHidden:
 		err = account.ErrEmailNotVerified.Because(err) // who has not proven the address may not know
 	case errors.Is(err, account.ErrAccountExists), errors.Is(err, account.ErrEmailExists), errors.Is(err, account.ErrProviderConnected):
 		err = account.ErrIdentityAlreadyUsed.Because(err)
-	case errors.Is(err, account.ErrUnauthorized):
-		err = errInvalidCode.Because(err) // the account may not be used
 	}
-	return GoogleSignIn{SignIn: out, Created: created}, err
+	return opened, err
 }
 
 func (c *Core) signInOf(by account.Caller, who identity.Identity, marketing bool) store.ProviderSignIn {

@@ -30,6 +30,9 @@ type MFASetup struct {
 // (B10). A new one takes the place of one that waits. It returns account.ErrEmailNotVerified,
 // account.ErrReauthenticationRequired, and account.ErrTwoFactorEnabled when the account has an app in use.
 func (c *Core) SetupMFA(ctx context.Context, by account.Caller, _ None) (MFASetup, error) {
+	if out, done, err := made[MFASetup](by); done {
+		return out, err
+	}
 	if err := c.requireVerified(by); err != nil {
 		return MFASetup{}, err
 	}
@@ -53,16 +56,13 @@ func (c *Core) SetupMFA(ctx context.Context, by account.Caller, _ None) (MFASetu
 		out.BackupCodes = append(out.BackupCodes, code)
 		n.BackupHashes = append(n.BackupHashes, c.Keys.BackupCodeHash(a.ID, code))
 	}
-	err = c.Store.InTx(ctx, func(ctx context.Context, tx *store.Store) error {
+	out, err = commitOnce(ctx, c, by, func(ctx context.Context, tx *store.Store) (MFASetup, told, error) {
 		if err := requireLive(ctx, tx, by); err != nil {
-			return err
+			return MFASetup{}, nil, err
 		}
-		return tx.BeginFactor(ctx, n)
+		return out, nil, tx.BeginFactor(ctx, n)
 	})
-	if err != nil {
-		return MFASetup{}, unauthorized(err)
-	}
-	return out, nil
+	return out, unauthorized(err)
 }
 
 // VerifyMFAInput shows a code of the second factor (B11).
@@ -84,6 +84,9 @@ type MFAVerified struct {
 // every one lifts a pending session and counts as an authentication of it (B11). A wrong code is an answer, not a failure.
 // It returns account.ErrTooManyRequests while the account waits after too many of them.
 func (c *Core) VerifyMFA(ctx context.Context, by account.Caller, in VerifyMFAInput) (MFAVerified, error) {
+	if out, done, err := made[MFAVerified](by); done {
+		return out, err
+	}
 	if fault := blankFault(in.Code); fault != "" {
 		return MFAVerified{}, account.ErrInvalid.On("code", fault)
 	}
@@ -101,28 +104,26 @@ func (c *Core) VerifyMFA(ctx context.Context, by account.Caller, in VerifyMFAInp
 		trust, token = c.newTrust(owner, by.Principal.Session.Client)
 		use.Trust = &trust
 	}
-	shown, err := c.showFactor(ctx, use, in.Code)
+	out, err := c.showFactor(ctx, by, use, in.Code, token)
 	if errors.Is(err, account.ErrInvalidCode) {
 		return MFAVerified{}, nil
-	}
-	out := MFAVerified{Valid: err == nil}
-	if err == nil && use.Trust != nil {
-		out.DeviceToken, out.ExpiresAt = token, &shown.Device.ExpiresAt
 	}
 	return out, err
 }
 
-// showFactor compares a code and uses it up. It returns account.ErrInvalidCode for a wrong one.
-func (c *Core) showFactor(ctx context.Context, use store.FactorUse, code string) (store.FactorShown, error) {
+// showFactor compares a code and uses it up. token is that of the device to remember, if there is one. It returns
+// account.ErrInvalidCode for a wrong code.
+func (c *Core) showFactor(ctx context.Context, by account.Caller, use store.FactorUse, code, token string) (MFAVerified, error) {
 	use, err := c.compareFactor(ctx, use, strings.TrimSpace(code))
 	if err != nil {
-		return store.FactorShown{}, err
+		return MFAVerified{}, err
 	}
-	var shown store.FactorShown
-	err = c.commit(ctx, func(ctx context.Context, tx *store.Store) (owed told, err error) {
-		if shown, err = tx.ShowFactor(ctx, use); err != nil {
-			return nil, err
+	out, err := commitOnce(ctx, c, by, func(ctx context.Context, tx *store.Store) (out MFAVerified, owed told, err error) {
+		shown, err := tx.ShowFactor(ctx, use)
+		if err != nil {
+			return out, nil, err
 		}
+		out.Valid = true
 		switch {
 		case shown.Enabled:
 			owed = append(owed, c.notice(use.AccountID, templates.TwoFactorEnabled, uuid.NewString()))
@@ -131,10 +132,11 @@ func (c *Core) showFactor(ctx context.Context, use store.FactorUse, code string)
 		}
 		if use.Trust != nil {
 			owed = append(owed, c.notice(use.AccountID, templates.DeviceAdded, shown.Device.ID.String()))
+			out.DeviceToken, out.ExpiresAt = token, &shown.Device.ExpiresAt
 		}
-		return owed, nil
+		return out, owed, nil
 	})
-	return shown, unauthorized(err)
+	return out, unauthorized(err)
 }
 
 // compareFactor finds out what code is. Which of many right and wrong ones at the same moment counts, the store decides
@@ -199,10 +201,13 @@ func (c *Core) factorFailed(ctx context.Context, accountID uuid.UUID) error {
 // byApp uses up a code of the authenticator app in use. Where code is none of it, or there is no app, other may take it: a
 // code that is wrong for both is counted as a wrong one of both. It returns account.ErrInvalidOTP for a used code, and
 // account.ErrTooManyRequests for one that other refused while the app waits after wrong codes.
-func (c *Core) byApp(ctx context.Context, use store.FactorUse, code string, other func() error) error {
+func (c *Core) byApp(ctx context.Context, by account.Caller, use store.FactorUse, code string, other func() error) error {
 	use, matches, err := c.compareStep(ctx, use, code)
 	if matches {
-		_, err := c.Store.ShowFactor(ctx, use)
+		_, err := once(ctx, c, by, func(ctx context.Context, tx *store.Store) (None, error) {
+			_, err := tx.ShowFactor(ctx, use)
+			return None{}, err
+		})
 		if errors.Is(err, account.ErrInvalidCode) {
 			return account.ErrInvalidOTP.Because(err)
 		}
@@ -241,6 +246,9 @@ func (in TwoFactorInput) validate() error {
 // authenticator app is set up (D02, contract X14). It returns account.ErrEmailNotVerified, account.ErrInvalidPassword,
 // account.ErrTwoFactorEnabled, and account.ErrNoSecondFactor for an account without an email.
 func (c *Core) EnableTwoFactor(ctx context.Context, by account.Caller, in TwoFactorInput) (None, error) {
+	if out, done, err := made[None](by); done {
+		return out, err
+	}
 	if err := in.validate(); err != nil {
 		return None{}, err
 	}
@@ -254,16 +262,19 @@ func (c *Core) EnableTwoFactor(ctx context.Context, by account.Caller, in TwoFac
 	if _, err := c.provePassword(ctx, by, in.Password); err != nil {
 		return None{}, err
 	}
-	err = c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
-		return told{c.notice(owner, templates.TwoFactorEnabled, uuid.NewString())}, tx.EnableTwoFactor(ctx, owner, session)
+	out, err := commitOnce(ctx, c, by, func(ctx context.Context, tx *store.Store) (None, told, error) {
+		return None{}, told{c.notice(owner, templates.TwoFactorEnabled, uuid.NewString())}, tx.EnableTwoFactor(ctx, owner, session)
 	})
-	return None{}, unauthorized(err)
+	return out, unauthorized(err)
 }
 
 // DisableTwoFactor turns two-factor authentication off and forgets the authenticator app, its backup codes and every
 // remembered device (D03). It returns account.ErrInvalidPassword, account.ErrTwoFactorNotEnabled, and
 // account.ErrReauthenticationRequired when the session has not shown the second factor within Policy.StepUpAge.
 func (c *Core) DisableTwoFactor(ctx context.Context, by account.Caller, in TwoFactorInput) (None, error) {
+	if out, done, err := made[None](by); done {
+		return out, err
+	}
 	if err := in.validate(); err != nil {
 		return None{}, err
 	}
@@ -280,8 +291,8 @@ func (c *Core) DisableTwoFactor(ctx context.Context, by account.Caller, in TwoFa
 	if err := c.requireFactor(by); err != nil {
 		return None{}, err
 	}
-	err = c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
-		return told{c.notice(owner, templates.TwoFactorDisabled, uuid.NewString())}, tx.DisableTwoFactor(ctx, owner)
+	out, err := commitOnce(ctx, c, by, func(ctx context.Context, tx *store.Store) (None, told, error) {
+		return None{}, told{c.notice(owner, templates.TwoFactorDisabled, uuid.NewString())}, tx.DisableTwoFactor(ctx, owner)
 	})
-	return None{}, unauthorized(err)
+	return out, unauthorized(err)
 }

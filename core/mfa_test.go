@@ -193,7 +193,7 @@ func TestReauthenticateByApp(t *testing.T) {
 	var otherwise error = account.ErrInvalidOTP
 	show := func(code string) error {
 		use := store.FactorUse{AccountID: owner, Session: session, SessionTTL: time.Hour, Fresh: true}
-		return w.byApp(t.Context(), use, code, func() error { return otherwise })
+		return w.byApp(t.Context(), account.Caller{}, use, code, func() error { return otherwise })
 	}
 	code := w.app(t, setup.Secret, w.clock.Now())
 	require.NoError(t, show(code))

@@ -53,6 +53,9 @@ func (in ChangePasswordInput) validate(by account.Caller) error {
 // B07). It returns account.ErrInvalidPassword when the current password is another, or there is none, and
 // account.ErrTooManyRequests after too many of those: they count as failed logins of the account (security.md SES-13).
 func (c *Core) ChangePassword(ctx context.Context, by account.Caller, in ChangePasswordInput) (None, error) {
+	if out, done, err := made[None](by); done {
+		return out, err
+	}
 	if by.Principal == nil {
 		return None{}, account.ErrUnauthorized
 	}
@@ -77,11 +80,11 @@ func (c *Core) changePassword(ctx context.Context, by account.Caller, current, n
 	if s := by.Principal.Session; s != nil {
 		change.Keep = &s.ID
 	}
-	err = c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+	_, err = commitOnce(ctx, c, by, func(ctx context.Context, tx *store.Store) (PasswordSet, told, error) {
 		if err := requireLive(ctx, tx, by); err != nil {
-			return nil, err
+			return PasswordSet{}, nil, err
 		}
-		return c.toVerified(a, templates.PasswordChanged), tx.ChangePassword(ctx, change)
+		return PasswordSet{HadPassword: true}, c.toVerified(a, templates.PasswordChanged), tx.ChangePassword(ctx, change)
 	})
 	if errors.Is(err, account.ErrNotFound) {
 		return account.ErrInvalidPassword.Because(err) // another request was faster
@@ -146,6 +149,9 @@ type AddPasswordInput struct {
 // AddPassword sets the first password of an account without one (C02). It returns account.ErrEmailNotVerified,
 // account.ErrReauthenticationRequired, and account.ErrPasswordExists when the account has a password.
 func (c *Core) AddPassword(ctx context.Context, by account.Caller, in AddPasswordInput) (None, error) {
+	if out, done, err := made[None](by); done {
+		return out, err
+	}
 	if by.Principal == nil {
 		return None{}, account.ErrUnauthorized
 	}
@@ -171,12 +177,13 @@ func (c *Core) addPassword(ctx context.Context, by account.Caller, password stri
 	if err != nil {
 		return err
 	}
-	return c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+	_, err = commitOnce(ctx, c, by, func(ctx context.Context, tx *store.Store) (PasswordSet, told, error) {
 		if err := requireLive(ctx, tx, by); err != nil {
-			return nil, err
+			return PasswordSet{}, nil, err
 		}
-		return c.toVerified(a, templates.PasswordAdded), tx.AddPassword(ctx, a.ID, hash)
+		return PasswordSet{}, c.toVerified(a, templates.PasswordAdded), tx.AddPassword(ctx, a.ID, hash)
 	})
+	return err
 }
 
 // ForgotPasswordInput asks for a link that sets a new password (C07, B05).

@@ -80,6 +80,9 @@ func (in ReplacePasswordInput) validate(a account.Account) error {
 // ReplacePassword sets the caller's password, proven by the current one or by a code of SendPasswordCode (D05). All other
 // sessions end, and its owner is told. It returns account.ErrPasswordMismatch, and the errors of OwnerProof.
 func (c *Core) ReplacePassword(ctx context.Context, by account.Caller, in ReplacePasswordInput) (PasswordSet, error) {
+	if out, done, err := made[PasswordSet](by); done {
+		return out, err
+	}
 	if _, _, err := current(by); err != nil {
 		return PasswordSet{}, err
 	}
@@ -95,6 +98,9 @@ func (c *Core) ReplacePassword(ctx context.Context, by account.Caller, in Replac
 // SetPassword gives its first password to an account without one (D09). Its errors are account.ErrPasswordMismatch and those
 // of AddPassword.
 func (c *Core) SetPassword(ctx context.Context, by account.Caller, in NewPassword) (PasswordSet, error) {
+	if out, done, err := made[PasswordSet](by); done {
+		return out, err
+	}
 	if by.Principal == nil {
 		return PasswordSet{}, account.ErrUnauthorized
 	}

@@ -71,6 +71,9 @@ func parsed(s *string, parse func(string) (string, error)) (*string, error) {
 // that differs from the present one is unverified. It returns account.ErrInvalidPhone for a number that is not E.164 or a
 // country that is none.
 func (c *Core) ChangeProfile(ctx context.Context, by account.Caller, in ChangeProfileInput) (account.Principal, error) {
+	if out, done, err := made[account.Principal](by); done {
+		return out, err
+	}
 	change, err := in.validate(c.Policy.PhoneRules())
 	if err != nil {
 		return account.Principal{}, err
@@ -79,16 +82,16 @@ func (c *Core) ChangeProfile(ctx context.Context, by account.Caller, in ChangePr
 }
 
 func (c *Core) changeProfile(ctx context.Context, by account.Caller, change account.ProfileChange) (account.Principal, error) {
-	out := *by.Principal
 	if change == (account.ProfileChange{}) {
-		return out, nil
+		return *by.Principal, nil
 	}
-	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+	out, err := commitOnce(ctx, c, by, func(ctx context.Context, tx *store.Store) (account.Principal, told, error) {
+		out := *by.Principal
 		changed, dropped, err := tx.ChangeProfile(ctx, by.Principal.Account, change)
 		if out.Account = changed; err != nil || !dropped {
-			return nil, err
+			return out, nil, err
 		}
-		return c.toVerified(changed, templates.PhoneChanged), nil
+		return out, c.toVerified(changed, templates.PhoneChanged), nil
 	})
 	if errors.Is(err, account.ErrNotFound) {
 		err = account.ErrUnauthorized.Because(err) // it was closed this moment
@@ -121,8 +124,13 @@ func (in RecordOnboardingInput) validate() error {
 
 // RecordOnboarding records that the caller completed or skipped the onboarding (C18). A completed one stays completed.
 func (c *Core) RecordOnboarding(ctx context.Context, by account.Caller, in RecordOnboardingInput) (None, error) {
+	if out, done, err := made[None](by); done {
+		return out, err
+	}
 	if err := in.validate(); err != nil {
 		return None{}, err
 	}
-	return None{}, c.Store.RecordOnboarding(ctx, by.Principal.Account.ID, account.OnboardingEvent(in.Event), in.AtStep)
+	return once(ctx, c, by, func(ctx context.Context, tx *store.Store) (None, error) {
+		return None{}, tx.RecordOnboarding(ctx, by.Principal.Account.ID, account.OnboardingEvent(in.Event), in.AtStep)
+	})
 }

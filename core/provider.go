@@ -112,6 +112,9 @@ func (in ConnectProviderInput) validate() (account.Provider, error) {
 // account.ErrInvalidProviderToken, account.ErrProviderConnected, account.ErrEmailConflict when the provider vouches for an
 // address that is somebody else's here, and account.ErrUnavailable when the provider gives no answer.
 func (c *Core) ConnectProvider(ctx context.Context, by account.Caller, in ConnectProviderInput) (account.LinkedProvider, error) {
+	if out, done, err := made[account.LinkedProvider](by); done {
+		return out, err
+	}
 	name, err := in.validate()
 	if err != nil {
 		return account.LinkedProvider{}, err
@@ -148,17 +151,14 @@ func (c *Core) bindProvider(
 	link.Subject, link.Type, link.Email = who.Subject, "oauth", shown(account.NormalizeEmail(who.Email))
 	link.DisplayName, link.AvatarURL = shown(who.Name), picture(&who.AvatarURL)
 	id := by.Principal.Account.ID
-	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (_ told, err error) {
+	linked, err := commitOnce(ctx, c, by, func(ctx context.Context, tx *store.Store) (account.LinkedProvider, told, error) {
 		if err := requireLive(ctx, tx, by); err != nil {
-			return nil, err
+			return account.LinkedProvider{}, nil, err
 		}
-		link, err = tx.LinkProvider(ctx, id, link)
-		return told{c.notice(id, templates.ProviderLinked, uuid.NewString())}, err
+		linked, err := tx.LinkProvider(ctx, id, link)
+		return linked, told{c.notice(id, templates.ProviderLinked, uuid.NewString())}, err
 	})
-	if err != nil {
-		return account.LinkedProvider{}, unauthorized(err)
-	}
-	return link, nil
+	return linked, unauthorized(err)
 }
 
 // mayBind guards what lets something new open the account.

@@ -161,9 +161,18 @@ func (c *Core) CompleteLink(ctx context.Context, by account.Caller, in CompleteL
 	}
 	err = c.Flows.Tell(ctx, durable.Tell{WorkflowID: c.linkFlow(id), Update: workflows.ProviderLinkProceed}, nil)
 	if errors.Is(err, durable.ErrNoFlow) {
-		err = account.ErrInvalidState.Because(err)
+		err = c.linkFinished(ctx, id)
 	}
 	return LinkCompleted{Provider: provider}, err
+}
+
+// linkFinished judges a link whose flow has ended: it may have by this very claim, with its answer lost on the way.
+func (c *Core) linkFinished(ctx context.Context, id uuid.UUID) error {
+	linked, err := c.Store.ProviderLinked(ctx, id)
+	if err == nil && !linked {
+		err = account.ErrInvalidState
+	}
+	return err
 }
 
 func given(s *string) *string {

@@ -77,42 +77,57 @@ func (c *Core) ProviderSignIn(ctx context.Context, by account.Caller, in Provide
 		vouched = *in.EmailVerified
 	}
 	from := origin(by, in.Fingerprint, in.Attribution, in.AnonymousID)
-	out, _, err := c.signInByProvider(ctx, by, in.Device, store.ProviderSignIn{
+	opened, err := c.openByProvider(ctx, by, in.Device, store.ProviderSignIn{
 		Link: account.LinkedProvider{
 			Provider: provider, Subject: in.Subject, Type: "oauth", Email: &email, DisplayName: given(in.Name), AvatarURL: picture(in.AvatarURL),
 		},
 		Email: email, Vouched: vouched, Asserted: true, Name: given(in.Name), Origin: from,
 	})
-	return out, err
+	if err != nil {
+		return SignIn{}, err
+	}
+	return c.signInOpened(ctx, by, opened)
 }
 
-// signInByProvider opens the account of an outside account, or makes one, with a session that owes what every login owes. It
+// openedByProvider is an account that an outside account has opened, or made, with a session that owes Step.
+type openedByProvider struct {
+	Session uuid.UUID
+	Step    account.SecondStep
+	Created bool
+}
+
+// signInOpened signs in to what openByProvider has opened.
+func (c *Core) signInOpened(ctx context.Context, by account.Caller, opened openedByProvider) (SignIn, error) {
+	out, err := c.signIn(ctx, opened.Session)
+	if err != nil {
+		return SignIn{}, err
+	}
+	return c.challenge(ctx, by, out, opened.Step)
+}
+
+// openByProvider opens the account of an outside account, or makes one, with a session that owes what every login owes. It
 // tells the owner of an address that an account was opened with it, or that the outside account shares but does not open it.
-func (c *Core) signInByProvider(ctx context.Context, by account.Caller, device ShownDevice, p store.ProviderSignIn) (out SignIn, created bool, err error) {
+func (c *Core) openByProvider(ctx context.Context, by account.Caller, device ShownDevice, p store.ProviderSignIn) (openedByProvider, error) {
 	provider, session := string(p.Link.Provider), uuid.New()
 	p.Bonus = store.Bonus{Full: c.Policy.WelcomeBonus, Reduced: c.Policy.WelcomeBonusReduced}
 	p.Session = store.NewSession{
 		ID: session, Method: provider, IP: p.Origin.IP, UserAgent: p.Origin.UserAgent, TTL: c.Policy.SessionTTL, Client: device.client(),
 	}
 	p.Gate = c.gate(device, session)
-	var opened store.ProviderSignedIn
-	err = c.commit(ctx, func(ctx context.Context, tx *store.Store) (_ told, err error) {
-		if opened, err = tx.SignInByProvider(ctx, p); err != nil || !opened.Created {
-			return nil, err
+	var owner uuid.UUID
+	opened, err := commitOnce(ctx, c, by, func(ctx context.Context, tx *store.Store) (openedByProvider, told, error) {
+		found, err := tx.SignInByProvider(ctx, p)
+		owner = found.AccountID
+		opened := openedByProvider{Session: session, Step: found.Step, Created: found.Created}
+		if err != nil || !found.Created {
+			return opened, nil, err
 		}
-		return told{c.notice(opened.AccountID, templates.AccountOpened, session.String())}, nil
+		return opened, told{c.notice(owner, templates.AccountOpened, session.String())}, nil
 	})
 	if errors.Is(err, account.ErrAccountExists) {
 		// Once a day at most, however often it is tried.
-		failed := c.notify(ctx, opened.AccountID, templates.ProviderRefused, provider+"/"+c.Clock.Now().Format(time.DateOnly))
+		failed := c.notify(ctx, owner, templates.ProviderRefused, provider+"/"+c.Clock.Now().Format(time.DateOnly))
 		err = cmp.Or(failed, err)
 	}
-	if err != nil {
-		return SignIn{}, false, err
-	}
-	if out, err = c.signIn(ctx, session); err != nil {
-		return SignIn{}, false, err
-	}
-	out, err = c.challenge(ctx, by, out, opened.Step)
-	return out, opened.Created, err
+	return opened, err
 }

@@ -50,6 +50,9 @@ func (in LinkByTokenInput) validate() (account.Provider, error) {
 // the provider names when it is asked about an access token (D26, security.md OAU-01). An ID token links once. The owner is
 // told by mail. Errors are those of ConnectProvider.
 func (c *Core) LinkByToken(ctx context.Context, by account.Caller, in LinkByTokenInput) (account.LinkedProvider, error) {
+	if out, done, err := made[account.LinkedProvider](by); done {
+		return out, err
+	}
 	name, err := in.validate()
 	if err != nil {
 		return account.LinkedProvider{}, err

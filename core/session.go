@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -84,29 +83,30 @@ func (c *Core) EndSession(ctx context.Context, by account.Caller, in SessionInpu
 	if err != nil {
 		return None{}, err
 	}
-	return None{}, c.commit(ctx, func(ctx context.Context, tx *store.Store) (owed told, err error) {
+	_, err = commitOnce(ctx, c, by, func(ctx context.Context, tx *store.Store) (_ Revoked, owed told, err error) {
 		if id != own {
 			if err := requireLive(ctx, tx, by); err != nil {
-				return nil, err
+				return Revoked{}, nil, err
 			}
 			owed = c.toVerified(by.Principal.Account, templates.SessionsEnded)
 		}
-		return owed, tx.RevokeSession(ctx, owner, id, "revoked")
+		return Revoked{Count: 1}, owed, tx.RevokeSession(ctx, owner, id, "revoked")
 	})
+	return None{}, err
 }
 
-// endSessions ends the sessions of the caller's account, all but one or really all, and returns how many. Its owner is told.
-func (c *Core) endSessions(ctx context.Context, by account.Caller, but uuid.UUID, reason string) (n int, err error) {
-	err = c.commit(ctx, func(ctx context.Context, tx *store.Store) (_ told, err error) {
+// endSessions ends the sessions of the caller's account, all but one or really all. Its owner is told.
+func (c *Core) endSessions(ctx context.Context, by account.Caller, but uuid.UUID, reason string) (Revoked, error) {
+	return commitOnce(ctx, c, by, func(ctx context.Context, tx *store.Store) (Revoked, told, error) {
 		if err := requireLive(ctx, tx, by); err != nil {
-			return nil, err
+			return Revoked{}, nil, err
 		}
-		if n, err = tx.RevokeSessions(ctx, by.Principal.Account.ID, but, reason); err != nil || n == 0 {
-			return nil, err
+		n, err := tx.RevokeSessions(ctx, by.Principal.Account.ID, but, reason)
+		if err != nil || n == 0 {
+			return Revoked{}, nil, err
 		}
-		return c.toVerified(by.Principal.Account, templates.SessionsEnded), nil
+		return Revoked{Count: n}, c.toVerified(by.Principal.Account, templates.SessionsEnded), nil
 	})
-	return n, err
 }
 
 // RevokeSessionsInput ends one session, or all but the caller's (A10). AllOthers wins over ID.
@@ -130,6 +130,9 @@ type Revoked struct {
 // RevokeSessions ends one session of the caller's account or all others (A10). It returns account.ErrNotFound for a
 // session that is not a live one of the account.
 func (c *Core) RevokeSessions(ctx context.Context, by account.Caller, in RevokeSessionsInput) (Revoked, error) {
+	if out, done, err := made[Revoked](by); done {
+		return out, err
+	}
 	if err := in.validate(); err != nil {
 		return Revoked{}, err
 	}
@@ -141,8 +144,7 @@ func (c *Core) RevokeSessions(ctx context.Context, by account.Caller, in RevokeS
 	if err != nil {
 		return Revoked{}, err
 	}
-	n, err := c.endSessions(ctx, by, session, "revoked_by_other")
-	return Revoked{Count: n}, err
+	return c.endSessions(ctx, by, session, "revoked_by_other")
 }
 
 // RevokeAllSessions ends every session of the caller's account, its own too; API keys go on working (C25).
@@ -150,8 +152,7 @@ func (c *Core) RevokeAllSessions(ctx context.Context, by account.Caller, _ None)
 	if _, _, err := current(by); err != nil {
 		return Revoked{}, err
 	}
-	n, err := c.endSessions(ctx, by, uuid.Nil, "revoked_all")
-	return Revoked{Count: n}, err
+	return c.endSessions(ctx, by, uuid.Nil, "revoked_all")
 }
 
 // MarkedSessionsInput asks for the sessions of an account, the marked one first (D15). Mark is what the client says its
@@ -245,6 +246,9 @@ type SignOutOthersInput struct {
 // account.ErrSessionIDRequired, account.ErrNotFound when the client names another session than its own, and the errors of
 // the proof (see OwnerProof).
 func (c *Core) SignOutOthers(ctx context.Context, by account.Caller, in SignOutOthersInput) (None, error) {
+	if out, done, err := made[None](by); done {
+		return out, err
+	}
 	_, session, err := current(by)
 	if err != nil {
 		return None{}, err
@@ -333,6 +337,9 @@ type Device struct {
 
 // DescribeDevice stores where the caller's own session is used from, and what its device is to be called (A11).
 func (c *Core) DescribeDevice(ctx context.Context, by account.Caller, in DescribeDeviceInput) (Device, error) {
+	if out, done, err := made[Device](by); done {
+		return out, err
+	}
 	label, err := in.label()
 	if err != nil {
 		return Device{}, err
@@ -342,9 +349,9 @@ func (c *Core) DescribeDevice(ctx context.Context, by account.Caller, in Describ
 		return Device{}, err
 	}
 	from := origin(by, nil, nil, nil)
-	err = c.Store.DescribeSession(ctx, owner, session, label, from.IP, from.UserAgent)
-	if errors.Is(err, account.ErrNotFound) {
-		return Device{}, unauthorized(err)
-	}
-	return Device{Label: account.Session{DeviceInfo: label, UserAgent: from.UserAgent}.Device()}, err
+	out, err := once(ctx, c, by, func(ctx context.Context, tx *store.Store) (Device, error) {
+		err := tx.DescribeSession(ctx, owner, session, label, from.IP, from.UserAgent)
+		return Device{Label: account.Session{DeviceInfo: label, UserAgent: from.UserAgent}.Device()}, err
+	})
+	return out, unauthorized(err)
 }

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"gatehouse/account"
+	"gatehouse/store"
 )
 
 // Settings returns the caller's preferences (B13).
@@ -47,6 +48,9 @@ func (in ChangeSettingsInput) validate() (account.SettingsChange, error) {
 
 // ChangeSettings changes the given preferences of the caller and returns all of them (B14).
 func (c *Core) ChangeSettings(ctx context.Context, by account.Caller, in ChangeSettingsInput) (account.Settings, error) {
+	if out, done, err := made[account.Settings](by); done {
+		return out, err
+	}
 	change, err := in.validate()
 	if err != nil {
 		return account.Settings{}, err
@@ -54,7 +58,9 @@ func (c *Core) ChangeSettings(ctx context.Context, by account.Caller, in ChangeS
 	if by.Principal == nil {
 		return account.Settings{}, account.ErrUnauthorized
 	}
-	s, err := c.Store.ChangeSettings(ctx, by.Principal.Account.ID, change)
+	s, err := once(ctx, c, by, func(ctx context.Context, tx *store.Store) (account.Settings, error) {
+		return tx.ChangeSettings(ctx, by.Principal.Account.ID, change)
+	})
 	return s, unauthorized(err)
 }
 
@@ -114,6 +120,9 @@ func (in ChangeDataProvidersInput) validate() ([]account.DataProvider, error) {
 func (c *Core) ChangeDataProviders(
 	ctx context.Context, by account.Caller, in ChangeDataProvidersInput,
 ) ([]account.DataProvider, error) {
+	if out, done, err := made[[]account.DataProvider](by); done {
+		return out, err
+	}
 	change, err := in.validate()
 	if err != nil {
 		return nil, err
@@ -121,6 +130,8 @@ func (c *Core) ChangeDataProviders(
 	if by.Principal == nil {
 		return nil, account.ErrUnauthorized
 	}
-	all, err := c.Store.ChangeDataProviders(ctx, by.Principal.Account.ID, change, account.MaxDataProviders)
+	all, err := once(ctx, c, by, func(ctx context.Context, tx *store.Store) ([]account.DataProvider, error) {
+		return tx.ChangeDataProviders(ctx, by.Principal.Account.ID, change, account.MaxDataProviders)
+	})
 	return all, unauthorized(err)
 }

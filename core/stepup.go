@@ -114,6 +114,9 @@ func (c *Core) byOwner(ctx context.Context, by account.Caller, proof OwnerProof,
 // sign-in methods for a while. A code of the account's authenticator app will do as well as one of SendPasswordCode, and is
 // the second factor, too; so is a code to the email where that is the factor. Its errors are those of the proof.
 func (c *Core) Reauthenticate(ctx context.Context, by account.Caller, in OwnerProof) (None, error) {
+	if out, done, err := made[None](by); done {
+		return out, err
+	}
 	owner, session, err := current(by)
 	if err != nil {
 		return None{}, err
@@ -123,12 +126,15 @@ func (c *Core) Reauthenticate(ctx context.Context, by account.Caller, in OwnerPr
 	}
 	proof := func() error {
 		return c.byOwner(ctx, by, in, store.UseReauthenticate, func() error {
-			return unauthorized(c.Store.Reauthenticated(ctx, owner, session))
+			_, err := once(ctx, c, by, func(ctx context.Context, tx *store.Store) (None, error) {
+				return None{}, tx.Reauthenticated(ctx, owner, session)
+			})
+			return unauthorized(err)
 		})
 	}
 	if in.Password != "" {
 		return None{}, proof()
 	}
 	use := store.FactorUse{AccountID: owner, Session: session, SessionTTL: c.Policy.SessionTTL, Fresh: true}
-	return None{}, c.byApp(ctx, use, in.OTP, proof)
+	return None{}, c.byApp(ctx, by, use, in.OTP, proof)
 }

@@ -185,15 +185,32 @@ func (c *Core) ownSubscription(ctx context.Context, by account.Caller, id string
 func (c *Core) changeSubscription(
 	ctx context.Context, by account.Caller, s account.Subscription, kind activities.SubscriptionCommandKind, r workflows.SubscriptionRequest,
 ) (account.Subscription, error) {
-	if s.Status.Ended() {
-		return s, account.ErrSubscriptionState.Saying("Subscription has ended")
-	}
-	by.Begin(s.ID)
 	r.Key = "request/" + uuid.NewString()
 	if by.IdempotencyKey != "" {
 		r.Key = "request/" + by.IdempotencyKey + "/" + string(kind)
 	}
-	return c.askSubscription(ctx, s.ID, s.AccountID, s.Plan.Code, nil, string(kind), r)
+	after, err := s, error(account.ErrSubscriptionState.Saying("Subscription has ended"))
+	if !s.Status.Ended() {
+		by.Begin(s.ID)
+		after, err = c.askSubscription(ctx, s.ID, s.AccountID, s.Plan.Code, nil, string(kind), r)
+	}
+	if by.IdempotencyKey != "" && errors.Is(err, account.ErrSubscriptionState) {
+		// What cannot be done once more may have been done, by a request whose answer was lost.
+		return c.subscriptionChanged(ctx, s.ID, r.Key, err)
+	}
+	return after, err
+}
+
+// subscriptionChanged returns a subscription that was changed under key, and refusal where it was not.
+func (c *Core) subscriptionChanged(ctx context.Context, id, key string, refusal error) (account.Subscription, error) {
+	changed, err := c.Store.SubscriptionChanged(ctx, id, key)
+	if err == nil && !changed {
+		err = refusal
+	}
+	if err != nil {
+		return account.Subscription{}, err
+	}
+	return c.Store.Subscription(ctx, id)
 }
 
 // ChangeSubscriptionInput changes the plan, the payment method, or both (B20).
@@ -368,21 +385,4 @@ func (c *Core) Invoices(ctx context.Context, by account.Caller, in SubscriptionI
 		return nil, account.ErrNotFound
 	}
 	return c.Store.InvoicesOf(ctx, by.Principal.Account.ID, in.ID, maxInvoices)
-}
-
-// followTimeout is how long the answer to a deactivation waits for the pause of what is paid for.
-const followTimeout = 2 * time.Second
-
-// followAccount brings the subscriptions of an account in line with what has just become of it. The account's change stands
-// whatever becomes of that: what does not get through now, a worker does within a minute (worker.RealignSubscriptions).
-func (c *Core) followAccount(ctx context.Context, accountID uuid.UUID) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), followTimeout)
-	defer cancel()
-	strays, err := c.Store.StraysOf(ctx, accountID)
-	for _, s := range strays {
-		err = errors.Join(err, c.Flows.Ask(ctx, workflows.RealignSubscription(s), nil))
-	}
-	if err != nil {
-		c.Log.WarnContext(ctx, "subscriptions did not follow their account", "account", accountID, "error", err)
-	}
 }

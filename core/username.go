@@ -95,6 +95,9 @@ type ChangeUsernameInput struct {
 // It returns account.ErrUsernameLimit when it was changed too often, and account.ErrUsernameTaken when it is somebody's, or
 // kept for somebody, or the caller's already.
 func (c *Core) ChangeUsername(ctx context.Context, by account.Caller, in ChangeUsernameInput) (UsernameChange, error) {
+	if out, done, err := made[UsernameChange](by); done {
+		return out, err
+	}
 	if by.Principal == nil {
 		return UsernameChange{}, account.ErrUnauthorized
 	}
@@ -103,20 +106,16 @@ func (c *Core) ChangeUsername(ctx context.Context, by account.Caller, in ChangeU
 		return UsernameChange{}, account.ErrInvalid.On("username", fault)
 	}
 	a := by.Principal.Account
-	var old *string
-	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (_ told, err error) {
+	out, err := commitOnce(ctx, c, by, func(ctx context.Context, tx *store.Store) (UsernameChange, told, error) {
 		if err := requireLive(ctx, tx, by); err != nil {
-			return nil, err
+			return UsernameChange{}, nil, err
 		}
-		old, err = tx.ChangeUsername(ctx, store.UsernameChange{
+		old, err := tx.ChangeUsername(ctx, store.UsernameChange{
 			AccountID: a.ID, Username: username, Limit: c.Policy.UsernameQuota(), Hold: c.Policy.UsernameHold,
 		})
-		return c.toVerified(a, templates.UsernameChanged), err
+		return UsernameChange{Old: old, New: username}, c.toVerified(a, templates.UsernameChanged), err
 	})
-	if err != nil {
-		return UsernameChange{}, unauthorized(err)
-	}
-	return UsernameChange{Old: old, New: username}, nil
+	return out, unauthorized(err)
 }
 
 // The sizes of a page of people (D13), and the shortest text to look for.

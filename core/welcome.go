@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"gatehouse/account"
+	"gatehouse/store"
 )
 
 // WelcomeStatus returns how the caller stands with the welcome bonus (C33).
@@ -25,9 +26,14 @@ type Unlocked struct {
 // UnlockWelcome grants the rest of a reduced welcome bonus, once, when the caller's phone is verified (C30). Otherwise it
 // grants nothing, which is no failure. It returns account.ErrEmailNotVerified while the caller's address is unproven.
 func (c *Core) UnlockWelcome(ctx context.Context, by account.Caller, _ None) (Unlocked, error) {
+	if out, done, err := made[Unlocked](by); done {
+		return out, err
+	}
 	if err := c.requireVerified(by); err != nil {
 		return Unlocked{}, err
 	}
-	granted, welcome, err := c.Store.UnlockWelcome(ctx, by.Principal.Account.ID)
-	return Unlocked{Granted: granted, Welcome: welcome}, err
+	return once(ctx, c, by, func(ctx context.Context, tx *store.Store) (Unlocked, error) {
+		granted, welcome, err := tx.UnlockWelcome(ctx, by.Principal.Account.ID)
+		return Unlocked{Granted: granted, Welcome: welcome}, err
+	})
 }

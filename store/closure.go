@@ -104,11 +104,18 @@ func (s *Store) ClosureByToken(ctx context.Context, tokenHash []byte) (Closure, 
 	return c, translate(err)
 }
 
+// ClosureUndoneBy reports whether a request has undone a closure.
+func (s *Store) ClosureUndoneBy(ctx context.Context, by []byte) (undone bool, err error) {
+	err = s.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM closures WHERE undone_by = ?)`, by).Scan(ctx, &undone)
+	return undone, translate(err)
+}
+
 // ReopenAccount undoes a closure in one transaction: the account has its email, username, password and outside accounts
-// back, and no session. An outside account that opens another one meanwhile stays there. Repeating it changes nothing. It
+// back, and no session. An outside account that opens another one meanwhile stays there. Repeating it changes nothing. by, where
+// it is not nil, names the request whose undo it is to ClosureUndoneBy. It
 // returns account.ErrEmailExists or account.ErrUsernameTaken when somebody else has the name now, or it is kept for
 // them, and account.ErrNotFound when the term of grace is over.
-func (s *Store) ReopenAccount(ctx context.Context, closure uuid.UUID) error {
+func (s *Store) ReopenAccount(ctx context.Context, closure uuid.UUID, by []byte) error {
 	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		var accountID uuid.UUID
 		var undone, due bool
@@ -139,7 +146,7 @@ func (s *Store) ReopenAccount(ctx context.Context, closure uuid.UUID) error {
 			WITH c AS (SELECT providers FROM closures WHERE id = ?0 AND jsonb_typeof(providers) = 'array'),
 			back AS (INSERT INTO linked_providers SELECT l.* FROM c, jsonb_populate_recordset(NULL::linked_providers, c.providers) AS l
 				ON CONFLICT DO NOTHING)
-			UPDATE closures SET undone_at = now(), token_hash = NULL, providers = NULL WHERE id = ?0`, closure).Exec(ctx)
+			UPDATE closures SET undone_at = now(), undone_by = ?1, token_hash = NULL, providers = NULL WHERE id = ?0`, closure, by).Exec(ctx)
 		if err != nil {
 			return err
 		}

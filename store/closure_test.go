@@ -96,8 +96,13 @@ func TestReopenAccount(t *testing.T) {
 	late, err := w.CreateSession(t.Context(), store.NewSession{ID: uuid.New(), AccountID: ada.AccountID, Method: "password", TTL: time.Hour})
 	require.NoError(t, err)
 
-	for range 2 {
-		require.NoError(t, w.ReopenAccount(t.Context(), id))
+	for _, by := range []string{"first", "second"} {
+		require.NoError(t, w.ReopenAccount(t.Context(), id, []byte(by)))
+	}
+	for by, undone := range map[string]bool{"first": true, "second": false} {
+		found, err := w.ClosureUndoneBy(t.Context(), []byte(by))
+		require.NoError(t, err)
+		require.Equal(t, undone, found, "the %s request", by)
 	}
 	_, err = w.CloseAccount(t.Context(), store.NewClosure{ID: id, AccountID: ada.AccountID, Grace: grace})
 	require.ErrorIs(t, err, account.ErrIdempotencyKeyReused, "its id comes from the key of the request")
@@ -132,12 +137,12 @@ func TestReopenAccount_NamesAreTaken(t *testing.T) {
 	w.linkGoogle(t, ada.AccountID, "g-1")
 	id := w.close(t, ada.AccountID)
 	bob := w.newcomer(t, "ada@example.com")
-	require.ErrorIs(t, w.ReopenAccount(t.Context(), id), account.ErrEmailExists)
+	require.ErrorIs(t, w.ReopenAccount(t.Context(), id, nil), account.ErrEmailExists)
 	w.exec(t, `UPDATE accounts SET email = 'bob@example.com', email_verified_at = now(), username = 'ada' WHERE id = $1`, bob.AccountID)
 	w.linkGoogle(t, bob.AccountID, "g-1")
-	require.ErrorIs(t, w.ReopenAccount(t.Context(), id), account.ErrUsernameTaken)
+	require.ErrorIs(t, w.ReopenAccount(t.Context(), id, nil), account.ErrUsernameTaken)
 	w.exec(t, `UPDATE accounts SET username = 'bob' WHERE id = $1`, bob.AccountID)
-	require.NoError(t, w.ReopenAccount(t.Context(), id))
+	require.NoError(t, w.ReopenAccount(t.Context(), id, nil))
 	require.Equal(t, bob.AccountID, one[uuid.UUID](t, w, `SELECT account_id FROM linked_providers`), "the outside account stays where it is")
 }
 
@@ -148,8 +153,8 @@ func TestReopenAccount_TooLate(t *testing.T) {
 	w.due(t, id, "0")
 	_, err := w.ClosureByToken(t.Context(), linkHash(id))
 	require.ErrorIs(t, err, account.ErrNotFound)
-	require.ErrorIs(t, w.ReopenAccount(t.Context(), id), account.ErrNotFound)
-	require.ErrorIs(t, w.ReopenAccount(t.Context(), uuid.New()), account.ErrNotFound)
+	require.ErrorIs(t, w.ReopenAccount(t.Context(), id, nil), account.ErrNotFound)
+	require.ErrorIs(t, w.ReopenAccount(t.Context(), uuid.New(), nil), account.ErrNotFound)
 }
 
 func TestEraseAccount(t *testing.T) {
@@ -197,7 +202,7 @@ func TestEraseAccount(t *testing.T) {
 	require.Equal(t, 100, one[int](t, w, `SELECT sum(amount)::int FROM credit_moves WHERE account_id = $1`, ada.AccountID), "the ledger stays")
 	_, err = w.PrincipalBySession(t.Context(), other.SessionID)
 	require.NoError(t, err, "nobody else is touched")
-	require.ErrorIs(t, w.ReopenAccount(t.Context(), id), account.ErrNotFound)
+	require.ErrorIs(t, w.ReopenAccount(t.Context(), id, nil), account.ErrNotFound)
 	w.requireInvariants(t)
 }
 
@@ -210,7 +215,7 @@ func TestCloseAccount_Unverified(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = w.ClosedRecipient(t.Context(), id)
 	require.ErrorIs(t, err, account.ErrNotFound)
-	require.ErrorIs(t, w.ReopenAccount(t.Context(), id), account.ErrNotFound)
+	require.ErrorIs(t, w.ReopenAccount(t.Context(), id, nil), account.ErrNotFound)
 	left, err := w.PurgeUnverified(t.Context(), signed.AccountID, time.Hour)
 	require.NoError(t, err)
 	require.Zero(t, left, "the sign-up has nothing to wait for")
@@ -259,7 +264,7 @@ func TestRace_ReopenAgainstErase(t *testing.T) {
 		w.exec(t, `UPDATE closures SET erase_at = clock_timestamp() + interval '20 milliseconds' WHERE id = $1`, id)
 		errs := race(crowd, func(i int) error {
 			if i%2 == 0 {
-				return w.ReopenAccount(t.Context(), id)
+				return w.ReopenAccount(t.Context(), id, nil)
 			}
 			_, err := w.EraseAccount(t.Context(), id)
 			return err
@@ -279,7 +284,7 @@ func TestEraseAccountThatWasOpenedAgain(t *testing.T) {
 	w := newWorld(t)
 	ada := w.member(t, "ada@example.com")
 	first := w.close(t, ada.AccountID)
-	require.NoError(t, w.ReopenAccount(t.Context(), first))
+	require.NoError(t, w.ReopenAccount(t.Context(), first, nil))
 	second := w.close(t, ada.AccountID)
 	w.due(t, second, "1 second")
 	wait, err := w.EraseAccount(t.Context(), second)
@@ -287,7 +292,7 @@ func TestEraseAccountThatWasOpenedAgain(t *testing.T) {
 	require.Zero(t, wait)
 	require.Equal(t, 1, w.count(t, `closures WHERE id = $1 AND undone_at IS NOT NULL AND erased_at IS NULL`, first))
 	require.Equal(t, 1, w.count(t, `closures WHERE id = $1 AND erased_at IS NOT NULL`, second))
-	require.ErrorIs(t, w.ReopenAccount(t.Context(), second), account.ErrNotFound)
+	require.ErrorIs(t, w.ReopenAccount(t.Context(), second, nil), account.ErrNotFound)
 }
 
 func TestSweepErasesWhatItsFlowLost(t *testing.T) {

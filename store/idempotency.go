@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/http"
 	"time"
+
+	"github.com/google/uuid"
 
 	"gatehouse/account"
 )
@@ -18,25 +21,29 @@ type KeyClaim struct {
 	Answer []byte
 	// Operation is what the answer said beside its body, empty for nothing.
 	Operation string
+	// Made is what KeepMade has stored for a key that was Claimed before, nil for nothing.
+	Made []byte
 }
 
-// ClaimKey takes an idempotency key for lease, unless it holds an answer or another caller's lease. An expired key, and
+// ClaimKey takes an idempotency key for holder and for lease, unless it holds an answer or another caller's lease. An expired key, and
 // one whose holder died, is taken over. It returns account.ErrIdempotencyKeyReused when the key was used for another
 // request.
-func (s *Store) ClaimKey(ctx context.Context, key string, requestHash []byte, lease, ttl time.Duration) (KeyClaim, error) {
-	res, err := s.db.NewRaw(`
-		INSERT INTO idempotency_keys AS k (key, request_hash, locked_until, expires_at)
-		VALUES (?, ?, now() + ? * interval '1 second', now() + ? * interval '1 second')
-		ON CONFLICT (key) DO UPDATE SET request_hash = EXCLUDED.request_hash, locked_until = EXCLUDED.locked_until,
-			status = NULL, answer = NULL, operation = NULL, expires_at = EXCLUDED.expires_at
+func (s *Store) ClaimKey(
+	ctx context.Context, key string, holder uuid.UUID, requestHash []byte, lease, ttl time.Duration,
+) (KeyClaim, error) {
+	var claimed struct{ Made []byte }
+	err := translate(s.db.NewRaw(`
+		INSERT INTO idempotency_keys AS k (key, holder, request_hash, locked_until, expires_at)
+		VALUES (?, ?, ?, now() + ? * interval '1 second', now() + ? * interval '1 second')
+		ON CONFLICT (key) DO UPDATE SET holder = EXCLUDED.holder, request_hash = EXCLUDED.request_hash, locked_until = EXCLUDED.locked_until,
+			status = NULL, answer = NULL, operation = NULL, expires_at = EXCLUDED.expires_at,
+			made = CASE WHEN k.expires_at > now() THEN k.made END
 		WHERE k.expires_at <= now()
-			OR (k.status IS NULL AND k.locked_until <= now() AND k.request_hash = EXCLUDED.request_hash)`,
-		key, requestHash, seconds(lease), seconds(ttl)).Exec(ctx)
-	if err != nil {
-		return KeyClaim{}, translate(err)
-	}
-	if n, err := res.RowsAffected(); err != nil || n > 0 {
-		return KeyClaim{Claimed: true}, translate(err)
+			OR (k.status IS NULL AND k.locked_until <= now() AND k.request_hash = EXCLUDED.request_hash)
+		RETURNING made`,
+		key, holder, requestHash, seconds(lease), seconds(ttl)).Scan(ctx, &claimed))
+	if !errors.Is(err, account.ErrNotFound) {
+		return KeyClaim{Claimed: err == nil, Made: claimed.Made}, err
 	}
 	var row struct {
 		RequestHash []byte
@@ -58,17 +65,34 @@ func (s *Store) ClaimKey(ctx context.Context, key string, requestHash []byte, le
 	return KeyClaim{Status: *row.Status, Answer: row.Answer, Operation: row.Operation}, nil
 }
 
-// KeepAnswer stores the sealed answer of a claimed key, with the operation that it named.
-func (s *Store) KeepAnswer(ctx context.Context, key string, status int, answer []byte, operation string) error {
-	_, err := s.db.NewRaw(`UPDATE idempotency_keys SET status = ?, answer = ?, operation = ?, locked_until = NULL WHERE key = ?`,
-		status, answer, nullable(operation), key).Exec(ctx)
-	return translate(err)
+// KeepMade stores, in the transaction of the change that the holder of a key makes, what it has made, sealed. It returns
+// account.ErrIdempotencyKeyInUse, and the change must not be, when another one holds the key by now, or has made its own.
+func (s *Store) KeepMade(ctx context.Context, key string, holder uuid.UUID, made []byte) error {
+	kept, err := s.run(ctx, `
+		UPDATE idempotency_keys SET made = $3 WHERE key = $1 AND holder = $2 AND made IS NULL AND status IS NULL`, key, holder, made)
+	if err == nil && kept == 0 {
+		return account.ErrIdempotencyKeyInUse
+	}
+	return err
 }
 
-// ReleaseKey gives up a claimed key without an answer. What was asked under it stays known, so that nobody can ask for
+// KeepAnswer stores the sealed answer of a key for its holder, with the operation that it named; what was made is in the answer.
+// A refusal does not replace what was made: the key is released then. Who has lost the key to another one keeps nothing.
+func (s *Store) KeepAnswer(ctx context.Context, key string, holder uuid.UUID, status int, answer []byte, operation string) error {
+	kept, err := s.run(ctx, `
+		UPDATE idempotency_keys SET status = $3::int, answer = $4, operation = $5, made = NULL, locked_until = NULL
+		WHERE key = $1 AND holder = $2 AND status IS NULL AND (made IS NULL OR $3::int < $6::int)`,
+		key, holder, status, answer, nullable(operation), http.StatusBadRequest)
+	if err == nil && kept == 0 {
+		err = s.ReleaseKey(ctx, key, holder)
+	}
+	return err
+}
+
+// ReleaseKey has the holder of a key give it up without an answer. What was asked under it stays known, so that nobody can ask for
 // something else under it.
-func (s *Store) ReleaseKey(ctx context.Context, key string) error {
-	_, err := s.db.NewRaw(`UPDATE idempotency_keys SET locked_until = now() WHERE key = ? AND status IS NULL`, key).Exec(ctx)
+func (s *Store) ReleaseKey(ctx context.Context, key string, holder uuid.UUID) error {
+	_, err := s.db.NewRaw(`UPDATE idempotency_keys SET locked_until = now() WHERE key = ? AND holder = ? AND status IS NULL`, key, holder).Exec(ctx)
 	return translate(err)
 }
 
@@ -78,11 +102,11 @@ type SealedAnswers struct {
 	Count  int
 }
 
-// SealedAnswers counts the answers that are kept and not expired, by their first length bytes.
+// SealedAnswers counts what is kept under keys that are not expired, by its first length bytes.
 func (s *Store) SealedAnswers(ctx context.Context, length int) ([]SealedAnswers, error) {
 	var found []SealedAnswers
 	err := s.db.NewRaw(`
-		SELECT substring(answer FROM 1 FOR ?) AS prefix, count(*) AS count FROM idempotency_keys
-		WHERE answer IS NOT NULL AND expires_at > now() GROUP BY 1 ORDER BY 1`, length).Scan(ctx, &found)
+		SELECT substring(coalesce(answer, made) FROM 1 FOR ?) AS prefix, count(*) AS count FROM idempotency_keys
+		WHERE coalesce(answer, made) IS NOT NULL AND expires_at > now() GROUP BY 1 ORDER BY 1`, length).Scan(ctx, &found)
 	return found, translate(err)
 }

@@ -1,11 +1,13 @@
 package store_test
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/account"
@@ -14,9 +16,12 @@ import (
 
 const keyTTL = 48 * time.Hour
 
+// self holds the keys of these tests.
+var self = uuid.New()
+
 func (w world) claim(t *testing.T, key, body string) (store.KeyClaim, error) {
 	t.Helper()
-	return w.ClaimKey(t.Context(), key, []byte(body), lease, keyTTL)
+	return w.ClaimKey(t.Context(), key, self, []byte(body), lease, keyTTL)
 }
 
 // claimants lets a crowd claim a key and counts who holds it.
@@ -51,9 +56,9 @@ func TestClaimKeyRaceHasOneClaimant(t *testing.T) {
 		w.exec(t, `UPDATE idempotency_keys SET locked_until = now() WHERE key = $1`, key)
 		require.Equal(t, 1, w.claimants(t, key, "body"), "the holder died: one takes over")
 
-		require.NoError(t, w.ReleaseKey(t.Context(), key))
+		require.NoError(t, w.ReleaseKey(t.Context(), key, self))
 		require.Equal(t, 1, w.claimants(t, key, "body"), "a released key may be tried again")
-		require.NoError(t, w.ReleaseKey(t.Context(), key))
+		require.NoError(t, w.ReleaseKey(t.Context(), key, self))
 		_, err := w.claim(t, key, "another body")
 		require.ErrorIs(t, err, account.ErrIdempotencyKeyReused, "but never for anything else")
 	}
@@ -65,13 +70,13 @@ func TestKeptAnswers(t *testing.T) {
 	c, err := w.claim(t, "key", "body")
 	require.NoError(t, err)
 	require.True(t, c.Claimed)
-	require.NoError(t, w.KeepAnswer(t.Context(), "key", 201, []byte("sealed"), "/v1/operations/1"))
+	require.NoError(t, w.KeepAnswer(t.Context(), "key", self, 201, []byte("sealed"), "/v1/operations/1"))
 
 	for range 2 {
 		c, err = w.claim(t, "key", "body")
 		require.NoError(t, err)
 		require.Equal(t, store.KeyClaim{Status: 201, Answer: []byte("sealed"), Operation: "/v1/operations/1"}, c)
-		require.NoError(t, w.ReleaseKey(t.Context(), "key"), "releasing does not forget an answer")
+		require.NoError(t, w.ReleaseKey(t.Context(), "key", self), "releasing does not forget an answer")
 		w.exec(t, `UPDATE idempotency_keys SET locked_until = now() - interval '1 hour'`)
 	}
 	_, err = w.claim(t, "key", "another body")
@@ -100,10 +105,10 @@ func TestSealedAnswersAreCountedByTheirKey(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	keep := func(key, answer string, ttl time.Duration) {
-		_, err := w.ClaimKey(t.Context(), key, []byte("body"), lease, ttl)
+		_, err := w.ClaimKey(t.Context(), key, self, []byte("body"), lease, ttl)
 		require.NoError(t, err)
 		if answer != "" {
-			require.NoError(t, w.KeepAnswer(t.Context(), key, 200, []byte(answer), ""))
+			require.NoError(t, w.KeepAnswer(t.Context(), key, self, 200, []byte(answer), ""))
 		}
 	}
 	keep("a", "\x01aaaa rest", keyTTL)
@@ -114,4 +119,104 @@ func TestSealedAnswersAreCountedByTheirKey(t *testing.T) {
 	found, err := w.SealedAnswers(t.Context(), 5)
 	require.NoError(t, err)
 	require.Equal(t, []store.SealedAnswers{{Prefix: []byte("\x01aaaa"), Count: 2}, {Prefix: []byte("\x01bbbb"), Count: 1}}, found)
+}
+
+func TestKeepMade(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, err := w.claim(t, "key", "body")
+	require.NoError(t, err)
+	require.ErrorIs(t, w.InTx(t.Context(), func(ctx context.Context, tx *store.Store) error {
+		require.NoError(t, tx.KeepMade(ctx, "key", self, []byte("undone")))
+		return account.ErrNotFound
+	}), account.ErrNotFound)
+	require.NoError(t, w.KeepMade(t.Context(), "key", self, []byte("made")), "what was rolled back is not there")
+	require.ErrorIs(t, w.KeepMade(t.Context(), "key", self, []byte("twice")), account.ErrIdempotencyKeyInUse)
+	require.ErrorIs(t, w.KeepMade(t.Context(), "unclaimed", self, []byte("made")), account.ErrIdempotencyKeyInUse)
+
+	c, err := w.claim(t, "key", "body")
+	require.NoError(t, err)
+	require.Equal(t, store.KeyClaim{}, c, "its holder lives")
+	for range 2 {
+		require.NoError(t, w.ReleaseKey(t.Context(), "key", self))
+		c, err = w.claim(t, "key", "body")
+		require.NoError(t, err)
+		require.Equal(t, store.KeyClaim{Claimed: true, Made: []byte("made")}, c, "whoever takes over is told what was made")
+	}
+	sealed, err := w.SealedAnswers(t.Context(), 2)
+	require.NoError(t, err)
+	require.Equal(t, []store.SealedAnswers{{Prefix: []byte("ma"), Count: 1}}, sealed, "its key is still needed")
+
+	require.NoError(t, w.KeepAnswer(t.Context(), "key", self, 200, []byte("answer"), ""))
+	require.Equal(t, 1, w.count(t, "idempotency_keys WHERE made IS NULL"), "the answer holds it")
+	require.ErrorIs(t, w.KeepMade(t.Context(), "key", self, []byte("late")), account.ErrIdempotencyKeyInUse)
+}
+
+func TestKeepMade_Expires(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, err := w.claim(t, "key", "body")
+	require.NoError(t, err)
+	require.NoError(t, w.KeepMade(t.Context(), "key", self, []byte("made")))
+	w.exec(t, `UPDATE idempotency_keys SET expires_at = now()`)
+	c, err := w.claim(t, "key", "another body")
+	require.NoError(t, err)
+	require.Equal(t, store.KeyClaim{Claimed: true}, c)
+}
+
+// A refusal is not worth what was made.
+func TestKeepAnswer_RefusalAfterTheChange(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, err := w.claim(t, "key", "body")
+	require.NoError(t, err)
+	require.NoError(t, w.KeepMade(t.Context(), "key", self, []byte("made")))
+	require.NoError(t, w.KeepAnswer(t.Context(), "key", self, 409, []byte("refused"), ""))
+	c, err := w.claim(t, "key", "body")
+	require.NoError(t, err)
+	require.Equal(t, store.KeyClaim{Claimed: true, Made: []byte("made")}, c)
+}
+
+// A holder that stood still for longer than its lease has lost its key: it neither makes its change, nor answers, nor gives up
+// what is another's.
+func TestClaimKey_LostToAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	late := uuid.New()
+	_, err := w.ClaimKey(t.Context(), "key", late, []byte("body"), lease, keyTTL)
+	require.NoError(t, err)
+	w.exec(t, `UPDATE idempotency_keys SET locked_until = now()`)
+	_, err = w.claim(t, "key", "body")
+	require.NoError(t, err)
+	stands := func() {
+		err := w.KeepMade(t.Context(), "key", late, []byte("twice"))
+		require.ErrorIs(t, err, account.ErrIdempotencyKeyInUse)
+		require.NotErrorIs(t, err, account.ErrNotFound, "which a caller would take for what is not there")
+		require.NoError(t, w.KeepAnswer(t.Context(), "key", late, 409, []byte("late"), ""))
+		require.NoError(t, w.ReleaseKey(t.Context(), "key", late))
+		c, err := w.ClaimKey(t.Context(), "key", late, []byte("body"), lease, keyTTL)
+		require.NoError(t, err)
+		require.False(t, c.Claimed, "the other one lives")
+	}
+	stands()
+	require.NoError(t, w.KeepMade(t.Context(), "key", self, []byte("made")))
+	stands()
+	require.NoError(t, w.KeepAnswer(t.Context(), "key", self, 201, []byte("sealed"), ""))
+	stands()
+	c, err := w.claim(t, "key", "body")
+	require.NoError(t, err)
+	require.Equal(t, store.KeyClaim{Status: 201, Answer: []byte("sealed")}, c)
+}
+
+// Of many tries to commit under one key one does.
+func TestKeepMadeRaceHasOneWinner(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for round := range *rounds {
+		key := fmt.Sprintf("key %d", round)
+		_, err := w.claim(t, key, "body")
+		require.NoError(t, err)
+		errs := race(crowd, func(int) error { return w.KeepMade(t.Context(), key, self, []byte("made")) })
+		require.Equal(t, 1, winners(t, errs, account.ErrIdempotencyKeyInUse))
+	}
 }

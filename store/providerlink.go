@@ -52,8 +52,9 @@ type ProviderClaim struct {
 func (s *Store) ClaimProviderLink(ctx context.Context, c ProviderClaim) (uuid.UUID, error) {
 	var id uuid.UUID
 	err := translate(s.db.NewRaw(`
-		UPDATE provider_links l SET claimed_at = now(), claim_key = ?0, provider_account_id = ?1, provider_email = ?2,
-			display_name = ?3, avatar_url = ?4
+		UPDATE provider_links l SET claimed_at = now(), claim_key = ?0, provider_account_id = ?1,
+			provider_email = CASE WHEN linked_at IS NULL THEN ?2 END, display_name = CASE WHEN linked_at IS NULL THEN ?3 END,
+			avatar_url = CASE WHEN linked_at IS NULL THEN ?4 END
 		WHERE state_hash = ?5 AND provider = ?6 AND (?7::uuid IS NULL OR starter = ?7::uuid) AND expires_at > now()
 			AND (linked_at IS NULL AND (claimed_at IS NULL OR claimed_at < now() - ?8 * interval '1 second')
 				OR claim_key = ?0 AND provider_account_id = ?1)
@@ -104,6 +105,12 @@ func (s *Store) FinishProviderLink(ctx context.Context, id uuid.UUID) error {
 		return account.ErrInvalidState.Because(err)
 	}
 	return translate(err)
+}
+
+// ProviderLinked reports whether a link is finished.
+func (s *Store) ProviderLinked(ctx context.Context, id uuid.UUID) (linked bool, err error) {
+	err = s.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM provider_links WHERE id = ? AND linked_at IS NOT NULL)`, id).Scan(ctx, &linked)
+	return linked, translate(err)
 }
 
 // DropProviderLink removes a link under way that came to nothing. A finished one stays, until it is swept.

@@ -45,6 +45,9 @@ func TestProviderLink_FromStateToLink(t *testing.T) {
 	w.exec(t, `UPDATE provider_links SET claimed_at = now() - interval '1 hour'`)
 	_, err = w.ClaimProviderLink(t.Context(), claim)
 	require.ErrorIs(t, err, account.ErrInvalidState, "a state works once")
+	linked, err := w.ProviderLinked(t.Context(), id)
+	require.NoError(t, err)
+	require.True(t, linked)
 	require.NoError(t, w.DropProviderLink(t.Context(), id))
 	require.Equal(t, 1, w.count(t, `provider_links`), "a finished link is kept until it is swept")
 }

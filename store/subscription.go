@@ -161,8 +161,7 @@ func (s *Store) ChangeSubscription(ctx context.Context, id, key string, at time.
 		if err != nil {
 			return err
 		}
-		var done bool
-		err = tx.only(ctx, `SELECT EXISTS (SELECT 1 FROM subscription_events WHERE subscription_id = $1 AND key = $2)`, []any{id, key}, &done)
+		done, err := tx.SubscriptionChanged(ctx, id, key)
 		if err != nil {
 			return err
 		}
@@ -181,6 +180,12 @@ func (s *Store) ChangeSubscription(ctx context.Context, id, key string, at time.
 		return tx.keepChange(ctx, change, key, at)
 	})
 	return out, translate(err)
+}
+
+// SubscriptionChanged reports whether a subscription was changed under key.
+func (s *Store) SubscriptionChanged(ctx context.Context, id, key string) (changed bool, err error) {
+	err = s.only(ctx, `SELECT EXISTS (SELECT 1 FROM subscription_events WHERE subscription_id = $1 AND key = $2)`, []any{id, key}, &changed)
+	return changed, err
 }
 
 func (s *Store) insertSubscription(ctx context.Context, n account.Subscription) error {

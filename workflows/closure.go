@@ -18,10 +18,15 @@ const (
 	AccountClosureWorkflow = "AccountClosure"
 	// ClosureClose closes the account, once. It takes and returns nothing.
 	ClosureClose = "close"
-	// ClosureUndo opens the account again, once, until its term of grace is over: whoever comes second is refused. It takes and
-	// returns nothing.
+	// ClosureUndo opens the account again, once, until its term of grace is over: whoever comes second is refused. It takes
+	// UndoRequest, or nothing, and returns nothing.
 	ClosureUndo = "undo"
 )
+
+// UndoRequest names the request that wants a closure undone, for its repetitions; nil where it cannot be repeated.
+type UndoRequest struct {
+	By []byte `json:",omitempty"`
+}
 
 // AccountClosureInput names the account and its closure, of which the undo link's token is derived, and the session that asks:
 // whoever ends that one first ends the request, too.
@@ -168,24 +173,24 @@ func (c *closure) close(ctx workflow.Context, run runner) error {
 	return err
 }
 
-func (c *closure) validateUndo() error {
+func (c *closure) validateUndo(UndoRequest) error {
 	if c.final || c.ended || c.undone {
 		return account.ErrInvalidToken.Because(errEnding)
 	}
 	return nil
 }
 
-func (c *closure) undo(ctx workflow.Context) error {
+func (c *closure) undo(ctx workflow.Context, r UndoRequest) error {
 	if err := c.mutex.Lock(ctx); err != nil {
 		return err
 	}
 	defer c.mutex.Unlock()
 	// While it waited, another undo or the end may have come. The link is good once, so only the first one hears that it worked.
-	if err := c.validateUndo(); err != nil {
+	if err := c.validateUndo(r); err != nil {
 		return err
 	}
 	var back activities.Reopened
-	err := briefly(ctx, a.ReopenAccount, c.input).Get(ctx, &back)
+	err := briefly(ctx, a.ReopenAccount, activities.ReopenInput{ClosureInput: c.input, UndoneBy: r.By}).Get(ctx, &back)
 	c.undone = err == nil
 	return err
 }

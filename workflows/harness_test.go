@@ -380,7 +380,7 @@ type signupSteps interface {
 	SendEmailChangeMail(context.Context, activities.EmailChangeMailInput) (activities.Delivered, error)
 	ForgetEmailChange(context.Context, activities.EmailChangeInput) error
 	CloseAccount(context.Context, activities.ClosureInput) (activities.Closed, error)
-	ReopenAccount(context.Context, activities.ClosureInput) (activities.Reopened, error)
+	ReopenAccount(context.Context, activities.ReopenInput) (activities.Reopened, error)
 	EraseAccount(context.Context, activities.ClosureInput) (activities.Left, error)
 	SendClosureMail(context.Context, activities.ClosureMailInput) (activities.Delivered, error)
 	FindLiveSubscriptions(context.Context, activities.LiveSubscriptionsInput) (activities.LiveSubscriptions, error)
@@ -461,8 +461,8 @@ func (s *steps) CloseAccount(ctx context.Context, in activities.ClosureInput) (a
 	return run(ctx, s, s.stage.close, in)
 }
 
-func (s *steps) ReopenAccount(ctx context.Context, in activities.ClosureInput) (activities.Reopened, error) {
-	return run(ctx, s, s.stage.reopen, in)
+func (s *steps) ReopenAccount(ctx context.Context, in activities.ReopenInput) (activities.Reopened, error) {
+	return run(ctx, s, func(in activities.ReopenInput) (activities.Reopened, error) { return s.stage.reopen(in.ClosureInput) }, in)
 }
 
 func (s *steps) EraseAccount(ctx context.Context, in activities.ClosureInput) (activities.Left, error) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/google/uuid"
 
 	"gatehouse/account"
 	"gatehouse/api/endpoint"
@@ -33,11 +34,11 @@ type Keys interface {
 	HashKey(parts ...string) string
 	// ClaimKey reserves key, or returns the kept answer. It waits for a concurrent holder, and returns
 	// ErrIdempotencyKeyReused for another request under the same key, ErrIdempotencyKeyInUse when the wait is over.
-	ClaimKey(ctx context.Context, key string, requestHash []byte) (*core.Answer, error)
+	ClaimKey(ctx context.Context, key string, requestHash []byte) (core.Claim, error)
 	// KeepAnswer stores the final answer of a claimed key.
-	KeepAnswer(ctx context.Context, key string, answer core.Answer) error
+	KeepAnswer(ctx context.Context, key string, holder uuid.UUID, answer core.Answer) error
 	// ReleaseKey gives a claimed key back unanswered.
-	ReleaseKey(ctx context.Context, key string) error
+	ReleaseKey(ctx context.Context, key string, holder uuid.UUID) error
 }
 
 // Idempotency answers a repeated request with the answer of the first one, for routes that say so and requests that
@@ -63,24 +64,24 @@ func Idempotency(route endpoint.Route, keys Keys) fiber.Handler {
 			}
 		}
 		key := keys.HashKey("idempotency", who, route.Method, route.Path, string(sent[0]))
-		kept, err := keys.ClaimKey(c.UserContext(), key, requestHash(c))
+		claim, err := keys.ClaimKey(c.UserContext(), key, requestHash(c))
 		if err != nil {
 			return route.Fail(c, err)
 		}
-		if kept != nil {
+		if kept := claim.Answer; kept != nil {
 			c.Set(HeaderReplayed, "true")
 			if kept.Operation != "" {
 				c.Set(endpoint.HeaderOperation, kept.Operation)
 			}
 			return endpoint.Replay(c, kept.Status, kept.Body)
 		}
-		state.Caller.IdempotencyKey = key
-		return settle(c, keys, key)
+		state.Caller.IdempotencyKey, state.Caller.KeyHolder, state.Caller.Made = key, claim.Holder, claim.Made
+		return settle(c, keys, key, claim.Holder)
 	}
 }
 
 // settle runs the request and keeps or releases its key, also when the request panics.
-func settle(c *fiber.Ctx, keys Keys, key string) error {
+func settle(c *fiber.Ctx, keys Keys, key string, holder uuid.UUID) error {
 	answered := false
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.UserContext()), keepTimeout)
@@ -88,11 +89,11 @@ func settle(c *fiber.Ctx, keys Keys, key string) error {
 		status := c.Response().StatusCode()
 		var err error
 		if answered && final(status) {
-			err = keys.KeepAnswer(ctx, key, core.Answer{
+			err = keys.KeepAnswer(ctx, key, holder, core.Answer{
 				Status: status, Body: bytes.Clone(c.Response().Body()), Operation: string(c.Response().Header.Peek(endpoint.HeaderOperation)),
 			})
 		} else {
-			err = keys.ReleaseKey(ctx, key)
+			err = keys.ReleaseKey(ctx, key, holder)
 		}
 		if err != nil {
 			state := endpoint.StateOf(c)

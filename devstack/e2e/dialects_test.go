@@ -22,6 +22,18 @@ import (
 // and whatever was revoked must be dead in each. -rapid.checks and -rapid.steps make it longer, -rapid.seed another one.
 func TestDialects_OneAccount(t *testing.T) {
 	t.Parallel()
+	startLiving(t).play(t, nil)
+}
+
+// living is where random lives are lived.
+type living struct {
+	s       *system
+	outside *outside
+	service string
+}
+
+func startLiving(t *testing.T) living {
+	t.Helper()
 	o := startOutside(t)
 	// Nobody waits here: what must be waited for has tests of its own.
 	settings := append([]string{
@@ -35,8 +47,17 @@ func TestDialects_OneAccount(t *testing.T) {
 	}
 	s := startSystem(t, settings...)
 	service := strings.TrimSpace(s.stack.Command(t, nil, "keys", "create", "--service", "--name", "lives"))
+	return living{s, o, service}
+}
+
+// play lives lives through what through makes of the transport of each, or through that itself.
+func (on living) play(t *testing.T, through func(testing.TB, http.RoundTripper) http.RoundTripper) {
+	t.Helper()
 	rapid.Check(t, func(rt *rapid.T) {
-		l := newLife(t, rt, s, o, service)
+		l := newLife(t, rt, on.s, on.outside, on.service)
+		if through != nil {
+			l.http.Transport = through(l.t, l.http.Transport)
+		}
 		defer l.http.CloseIdleConnections()
 		l.begin()
 		rt.Repeat(map[string]func(*rapid.T){

@@ -62,6 +62,20 @@ var deeds = []deed{
 	{"A02 profile", func(_ *testing.T, d *double) call {
 		return d.with(call{Method: http.MethodPatch, Path: pathMe, Body: fields{"full_name": "Twice Told"}})
 	}, nil, false},
+	{"A11 device", func(_ *testing.T, d *double) call {
+		return d.with(call{Path: pathSessions + "/update-device-info", Body: fields{"device_info": "Ann's phone"}})
+	}, nil, false},
+	{"B16 sources", func(_ *testing.T, d *double) call {
+		sources := []fields{{"name": "odds", "enabled": true}}
+		return d.with(call{Method: http.MethodPatch, Path: pathDataProviders, Body: fields{"dataProviders": sources}})
+	}, nil, false},
+	{"C32 welcomed", func(_ *testing.T, d *double) call {
+		return d.with(call{Method: http.MethodPost, Path: pathWelcomeShown})
+	}, nil, false},
+	{"C30 bonus", func(_ *testing.T, d *double) call { return d.with(call{Method: http.MethodPost, Path: pathUnlock}) }, nil, false},
+	{"D reauthenticate", func(_ *testing.T, d *double) call {
+		return d.with(call{Path: pathReauthenticate, Body: fields{"password": password}})
+	}, nil, false},
 	{"D12 username", func(_ *testing.T, d *double) call { return changeUsername(d.token, newUsername()) }, nil, false},
 	{"API key", func(_ *testing.T, d *double) call {
 		return d.with(call{Path: pathAPIKeys, Body: fields{"name": "ci", "scopes": []string{"account:read"}}})
@@ -91,7 +105,11 @@ var deeds = []deed{
 		"D24 verify link", func(t *testing.T, d *double) call { return verifyLink(d.token, d.temp, d.code(t, d.next, "")) },
 		func(_ *testing.T, d *double, _ answer) { d.email = d.next }, false,
 	},
-	{"C20 move", func(_ *testing.T, d *double) call { return moveTo(d.token, d.second) }, nil, false},
+	{"C20 name and move", func(_ *testing.T, d *double) call {
+		in := moveTo(d.token, d.second)
+		in.Body = fields{"name": "Moved", "email": d.second}
+		return in
+	}, nil, false},
 	{"C31 verify move", func(t *testing.T, d *double) call {
 		return call{Path: pathVerifyCode, Body: fields{"email": d.second, "code": d.code(t, d.second, "")}}
 	}, func(_ *testing.T, d *double, _ answer) { d.email = d.second }, false},

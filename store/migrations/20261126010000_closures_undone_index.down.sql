@@ -1,0 +1,1 @@
+DROP INDEX IF EXISTS closures_undone_by_idx;
