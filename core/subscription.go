@@ -185,10 +185,7 @@ func (c *Core) ownSubscription(ctx context.Context, by account.Caller, id string
 func (c *Core) changeSubscription(
 	ctx context.Context, by account.Caller, s account.Subscription, kind activities.SubscriptionCommandKind, r workflows.SubscriptionRequest,
 ) (account.Subscription, error) {
-	r.Key = "request/" + uuid.NewString()
-	if by.IdempotencyKey != "" {
-		r.Key = "request/" + by.IdempotencyKey + "/" + string(kind)
-	}
+	r.Key = commandKey(by, kind)
 	after, err := s, error(account.ErrSubscriptionState.Saying("Subscription has ended"))
 	if !s.Status.Ended() {
 		by.Begin(s.ID)
@@ -201,6 +198,14 @@ func (c *Core) changeSubscription(
 	return after, err
 }
 
+// commandKey makes a request happen once: it is fresh, or the same for the same Idempotency-Key.
+func commandKey(by account.Caller, kind activities.SubscriptionCommandKind) string {
+	if by.IdempotencyKey == "" {
+		return "request/" + uuid.NewString()
+	}
+	return "request/" + by.IdempotencyKey + "/" + string(kind)
+}
+
 // subscriptionChanged returns a subscription that was changed under key, and refusal where it was not.
 func (c *Core) subscriptionChanged(ctx context.Context, id, key string, refusal error) (account.Subscription, error) {
 	changed, err := c.Store.SubscriptionChanged(ctx, id, key)
@@ -211,105 +216,6 @@ func (c *Core) subscriptionChanged(ctx context.Context, id, key string, refusal 
 		return account.Subscription{}, err
 	}
 	return c.Store.Subscription(ctx, id)
-}
-
-// ChangeSubscriptionInput changes the plan, the payment method, or both (B20).
-type ChangeSubscriptionInput struct {
-	ID       string
-	PlanID   *string
-	MethodID *string
-	// ProrationTime is the moment that the price of the change was shown for, RFC 3339.
-	ProrationTime *string
-}
-
-// prorationWindow is how old the moment may be that a price was shown for.
-const prorationWindow = 10 * time.Minute
-
-func (in ChangeSubscriptionInput) validate(now time.Time) (at time.Time, err error) {
-	invalid := account.ErrInvalid
-	if in.PlanID == nil && in.MethodID == nil {
-		invalid = invalid.On("plan_id", "or payment_method_id is required")
-	}
-	if in.PlanID != nil {
-		if fault := providerIDFault(*in.PlanID); fault != "" {
-			invalid = invalid.On("plan_id", fault)
-		}
-	}
-	if in.MethodID != nil {
-		if fault := providerIDFault(*in.MethodID); fault != "" {
-			invalid = invalid.On("payment_method_id", fault)
-		}
-	}
-	if in.ProrationTime != nil {
-		at, err = time.Parse(time.RFC3339Nano, *in.ProrationTime)
-		if err != nil || at.After(now) || at.Before(now.Add(-prorationWindow)) {
-			invalid = invalid.On("proration_time", "must be a time of the last ten minutes, as the preview returned it")
-		}
-	}
-	return at, faults(invalid)
-}
-
-// ChangeSubscription changes the plan, the payment method, or both, the method first (B20). A dearer plan takes over once it is
-// paid, any other when the period ends. It returns account.ErrNotFound, account.ErrUnknownPlan, account.ErrSubscriptionState,
-// and account.ErrPaymentDeclined when the dearer plan could not be paid: the present one stays.
-func (c *Core) ChangeSubscription(ctx context.Context, by account.Caller, in ChangeSubscriptionInput) (account.Subscription, error) {
-	if err := c.requireVerified(by); err != nil {
-		return account.Subscription{}, err
-	}
-	at, err := in.validate(c.Clock.Now())
-	if err != nil {
-		return account.Subscription{}, err
-	}
-	s, err := c.ownSubscription(ctx, by, in.ID)
-	if err != nil {
-		return s, err
-	}
-	if in.PlanID != nil {
-		// Before the method is changed: nothing is done by halves.
-		if _, err := c.prorated(ctx, s, *in.PlanID, c.Clock.Now()); err != nil && s.Plan.ID != *in.PlanID {
-			return s, err
-		}
-	}
-	if in.MethodID != nil {
-		s, err = c.changeSubscription(ctx, by, s, activities.CommandChangeMethod, workflows.SubscriptionRequest{MethodID: *in.MethodID})
-		if err != nil || in.PlanID == nil {
-			return s, err
-		}
-	}
-	return c.changeSubscription(ctx, by, s, activities.CommandChangePlan, workflows.SubscriptionRequest{PlanID: *in.PlanID, ProrateAt: at})
-}
-
-func (c *Core) prorated(ctx context.Context, s account.Subscription, planID string, at time.Time) (account.Proration, error) {
-	plan, err := c.Store.Plan(ctx, planID)
-	if errors.Is(err, account.ErrNotFound) || err == nil && (plan.Free || plan.Retired) {
-		return account.Proration{}, account.ErrUnknownPlan.Because(err)
-	}
-	if err != nil {
-		return account.Proration{}, err
-	}
-	return s.Prorate(plan, at)
-}
-
-// PreviewInput asks what a change to another plan would cost now.
-type PreviewInput struct {
-	ID     string
-	PlanID string
-}
-
-// PreviewChange returns what a change of plan would cost now; ChangeSubscription takes its moment back for ten minutes
-// (design D16). It returns account.ErrNotFound, account.ErrUnknownPlan and account.ErrSubscriptionState.
-func (c *Core) PreviewChange(ctx context.Context, by account.Caller, in PreviewInput) (account.Proration, error) {
-	if err := c.requireVerified(by); err != nil {
-		return account.Proration{}, err
-	}
-	if fault := providerIDFault(in.PlanID); fault != "" {
-		return account.Proration{}, account.ErrInvalid.On("plan_id", fault)
-	}
-	s, err := c.ownSubscription(ctx, by, in.ID)
-	if err != nil {
-		return account.Proration{}, err
-	}
-	return c.prorated(ctx, s, in.PlanID, c.Clock.Now().UTC().Truncate(time.Second))
 }
 
 // CancelSubscriptionInput ends a subscription with its period, or at once.

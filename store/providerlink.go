@@ -47,7 +47,7 @@ type ProviderClaim struct {
 }
 
 // ClaimProviderLink takes the state of a link under way, for one caller of many, and returns the link's id. The session or
-// key that began the link must be alive. It returns account.ErrInvalidState for a state that is unknown, expired, used, of
+// key that began the link must be alive, until it is finished. It returns account.ErrInvalidState for a state that is unknown, expired, used, of
 // another provider or of somebody else.
 func (s *Store) ClaimProviderLink(ctx context.Context, c ProviderClaim) (uuid.UUID, error) {
 	var id uuid.UUID
@@ -55,11 +55,13 @@ func (s *Store) ClaimProviderLink(ctx context.Context, c ProviderClaim) (uuid.UU
 		UPDATE provider_links l SET claimed_at = now(), claim_key = ?0, provider_account_id = ?1,
 			provider_email = CASE WHEN linked_at IS NULL THEN ?2 END, display_name = CASE WHEN linked_at IS NULL THEN ?3 END,
 			avatar_url = CASE WHEN linked_at IS NULL THEN ?4 END
-		WHERE state_hash = ?5 AND provider = ?6 AND (?7::uuid IS NULL OR starter = ?7::uuid) AND expires_at > now()
-			AND (linked_at IS NULL AND (claimed_at IS NULL OR claimed_at < now() - ?8 * interval '1 second')
-				OR claim_key = ?0 AND provider_account_id = ?1)
-			AND (EXISTS (SELECT 1 FROM sessions WHERE id = l.starter AND revoked_at IS NULL AND expires_at > now())
-				OR EXISTS (SELECT 1 FROM api_keys WHERE id = l.starter AND revoked_at IS NULL))
+		WHERE state_hash = ?5 AND provider = ?6 AND (?7::uuid IS NULL OR starter = ?7::uuid) AND CASE
+			WHEN linked_at IS NOT NULL THEN claim_key = ?0 AND provider_account_id = ?1
+			ELSE expires_at > now()
+				AND (claimed_at IS NULL OR claimed_at < now() - ?8 * interval '1 second' OR claim_key = ?0 AND provider_account_id = ?1)
+				AND (EXISTS (SELECT 1 FROM sessions WHERE id = l.starter AND revoked_at IS NULL AND expires_at > now())
+					OR EXISTS (SELECT 1 FROM api_keys WHERE id = l.starter AND revoked_at IS NULL))
+		END
 		RETURNING id`,
 		nullable(c.Key), c.Link.Subject, c.Link.Email, c.Link.DisplayName, c.Link.AvatarURL, c.StateHash, c.Link.Provider,
 		c.Starter, seconds(c.Lease)).Scan(ctx, &id))

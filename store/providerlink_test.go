@@ -153,3 +153,28 @@ func TestProviderLink_OfASessionThatEndsBeforeItIsDone(t *testing.T) {
 	require.ErrorIs(t, w.FinishProviderLink(t.Context(), id), account.ErrInvalidState)
 	require.Empty(t, w.links(t, who.AccountID))
 }
+
+// Whoever has finished a link is told so again, however late.
+func TestProviderLink_AskedAgainWhenItIsDone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	who := w.member(t, ada)
+	claim := w.begun(t, who)
+	claim.Key, claim.Link.Email = "key", new("ada@gmail.example")
+	id := w.mustClaim(t, claim)
+	require.NoError(t, w.FinishProviderLink(t.Context(), id))
+	w.exec(t, `UPDATE provider_links SET expires_at = now()`)
+	require.NoError(t, w.RevokeSession(t.Context(), who.AccountID, who.SessionID, "logout"))
+	require.Equal(t, id, w.mustClaim(t, claim))
+	require.Zero(t, w.count(t, `provider_links WHERE provider_email IS NOT NULL`), "what the callback said of its owner stays forgotten")
+	for name, spoil := range map[string]func(*store.ProviderClaim){
+		"another key":     func(c *store.ProviderClaim) { c.Key = "another" },
+		"no key":          func(c *store.ProviderClaim) { c.Key = "" },
+		"another account": func(c *store.ProviderClaim) { c.Link.Subject = uuid.NewString() },
+	} {
+		other := claim
+		spoil(&other)
+		_, err := w.ClaimProviderLink(t.Context(), other)
+		require.ErrorIs(t, err, account.ErrInvalidState, name)
+	}
+}

@@ -188,6 +188,21 @@ func (s *Store) SubscriptionChanged(ctx context.Context, id, key string) (change
 	return changed, err
 }
 
+// PlanChange tells of the change of plan that a request has made under key: whether there is one, and whether it was declined.
+func (s *Store) PlanChange(ctx context.Context, id, key string) (begun, declined bool, err error) {
+	err = s.only(ctx, `
+		SELECT e.event = 'plan_change_started' AND coalesce((
+			SELECT n.event = 'plan_change_declined' FROM subscription_events n
+			WHERE n.subscription_id = e.subscription_id AND n.version > e.version
+				AND n.event IN ('plan_change_started', 'plan_change_declined', 'plan_changed')
+			ORDER BY n.version LIMIT 1), false)
+		FROM subscription_events e WHERE e.subscription_id = $1 AND e.key = $2`, []any{id, key}, &declined)
+	if errors.Is(err, account.ErrNotFound) {
+		return false, false, nil
+	}
+	return err == nil, declined, err
+}
+
 func (s *Store) insertSubscription(ctx context.Context, n account.Subscription) error {
 	_, err := s.db.NewRaw(`
 		INSERT INTO subscriptions (id, account_id, family, generation, plan_id, status, version, method_id, period_start, period_end,

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -80,6 +81,7 @@ func (f *forgotten) RoundTrip(request *http.Request) (*http.Response, error) {
 	case second.Header.Get("Idempotent-Replayed") != "":
 		f.t.Errorf("%s: the answer was not forgotten", name)
 	case first.StatusCode == http.StatusAccepted && second.StatusCode < http.StatusMultipleChoices:
+	case second.StatusCode == first.StatusCode && strings.HasPrefix(operation.Path, pathSubscriptions): // a charge may have come through
 	case second.StatusCode != first.StatusCode || lasting(told) != lasting(again):
 		f.t.Errorf("%s was answered\n%d %s\nand then\n%d %s", name, first.StatusCode, told, second.StatusCode, again)
 	}
@@ -190,35 +192,55 @@ func TestFault_F05_I15_APIKilledBeforeItKeptItsAnswer_NothingIsMadeTwice(t *test
 	_, err = holder.Exec(t.Context(), `SELECT pg_advisory_lock(4711)`)
 	require.NoError(t, err)
 
-	made := 0
+	type killed struct {
+		name, email string
+		replica     map[string]string
+		client      *client
+		attempt     call
+		heard       answer
+	}
+	var all []killed
 	for _, do := range deeds {
 		if !slices.Contains([]string{"A02 profile", "D12 username", "API key", "A10 others", "A05 password"}, do.name) {
 			continue
 		}
 		replica, addr := secondAPI(t)
 		api := s.StartAPI(t, replica)
-		c, email := newClient("http://"+addr), newEmail()
-		attempt := withKey(do.make(t, &double{token: c.signUp(t, email)}))
-		cutOff := make(chan error, 1)
+		k := killed{name: do.name, email: newEmail(), replica: replica, client: newClient("http://" + addr)}
+		k.attempt = withKey(do.make(t, &double{token: k.client.signUp(t, k.email)}))
+		told := make(chan answer, 1)
 		go func() {
-			_, err := c.try(context.WithoutCancel(t.Context()), attempt)
-			cutOff <- err
+			got, err := k.client.try(context.WithoutCancel(t.Context()), k.attempt)
+			if err != nil {
+				got = answer{}
+			}
+			told <- got
 		}()
-		made++
 		testkit.Eventually(t, patience, func() bool {
-			return db.number(t, `SELECT count(*) FROM idempotency_keys WHERE made IS NOT NULL`) == made
+			return db.number(t, `SELECT count(*) FROM idempotency_keys WHERE made IS NOT NULL`) > len(all)
 		}, "the commit of "+do.name)
 		api.Kill()
-		require.Error(t, <-cutOff, "the client of %s heard nothing", do.name)
-		t.Run(do.name, func(t *testing.T) {
+		k.heard = <-told // by nobody, unless this machine was too busy to kill the API in time
+		all = append(all, k)
+	}
+	// What the dead have left behind at the database must not keep their answers for them.
+	db.define(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'`)
+	_, err = holder.Exec(t.Context(), `SELECT pg_advisory_unlock(4711)`)
+	require.NoError(t, err)
+	for _, k := range all {
+		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
-			s.StartAPI(t, replica)
-			first := retry(t, c, attempt)
+			s.StartAPI(t, k.replica)
+			first := retry(t, k.client, k.attempt)
 			require.True(t, first.ok(), "%d %s", first.Status, first.Body)
-			require.Equal(t, lasting(first.Body), lasting(retry(t, c, attempt).Body))
-			if do.name == "API key" {
-				c.want(t, http.StatusOK, call{Path: pathMe, Header: map[string]string{"X-API-Key": first.text(t, "key")}})
-				require.Equal(t, 1, db.number(t, `SELECT count(*) FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE a.email = $1`, email))
+			require.Empty(t, first.Header.Get("Idempotent-Replayed"), "no answer was kept")
+			require.Equal(t, string(first.Body), string(k.client.want(t, first.Status, k.attempt).Body), "now one is")
+			if k.heard.ok() {
+				require.Equal(t, lasting(k.heard.Body), lasting(first.Body))
+			}
+			if k.name == "API key" {
+				k.client.want(t, http.StatusOK, call{Path: pathMe, Header: map[string]string{"X-API-Key": first.text(t, "key")}})
+				require.Equal(t, 1, db.number(t, `SELECT count(*) FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE a.email = $1`, k.email))
 			}
 		})
 	}
