@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 
 	"gatehouse/internal/durable"
+	"gatehouse/internal/testkit"
 )
 
 // blocked reads the history of every run, and returns how many there are and the ids of those in which a worker's code did not
@@ -24,8 +25,12 @@ func blocked(t *testing.T, c *durable.Client) (runs int, ids []string) {
 	t.Helper()
 	list := &workflowservice.ListWorkflowExecutionsRequest{}
 	for {
-		page, err := c.Temporal().ListWorkflow(t.Context(), list)
-		require.NoError(t, err)
+		var page *workflowservice.ListWorkflowExecutionsResponse
+		testkit.Eventually(t, patience, func() bool { // a busy server may take longer than a call does
+			var err error
+			page, err = c.Temporal().ListWorkflow(t.Context(), list)
+			return err == nil
+		}, "a page of all runs")
 		for _, run := range page.GetExecutions() {
 			runs++
 			id := run.GetExecution().GetWorkflowId()
