@@ -139,7 +139,7 @@ func commitOnce[R any](
 	return orNone(out, err)
 }
 
-// once is commitOnce for a change of one statement that owes nothing: it takes a transaction for the key alone.
+// once is commitOnce for a change that owes nothing and is whole by itself: it takes a transaction for the key alone.
 func once[R any](
 	ctx context.Context, c *Core, by account.Caller, change func(ctx context.Context, tx *store.Store) (R, error),
 ) (out R, err error) {
