@@ -70,14 +70,15 @@ func (s *Store) VerifyDevice(ctx context.Context, challenge uuid.UUID, v Verifie
 		if err := tx.lockUsable(ctx, *row.AccountID); err != nil && !errors.Is(err, account.ErrNotFound) {
 			return err
 		}
-		// An authenticator app that was set up meanwhile is the stronger step, and the one that is due.
-		var app bool
-		err = tx.only(ctx, `SELECT EXISTS (SELECT 1 FROM totp_factors WHERE account_id = $1 AND confirmed_at IS NOT NULL)`,
-			[]any{*row.AccountID}, &app)
+		// An authenticator app that was set up meanwhile is the stronger step, and the one that is due. A session that was made a full
+		// one meanwhile has a refresh token in use, which is not taken from under it.
+		var over bool
+		err = tx.only(ctx, `SELECT EXISTS (SELECT 1 FROM totp_factors WHERE account_id = $1 AND confirmed_at IS NOT NULL)
+			OR EXISTS (SELECT 1 FROM sessions WHERE id = $2 AND state <> 'pending')`, []any{*row.AccountID, challenge}, &over)
 		if err != nil {
 			return err
 		}
-		if app {
+		if over {
 			return account.ErrInvalidCode.Because(errNoLogin)
 		}
 		out = ChallengeResult{AccountID: *row.AccountID, SessionID: challenge, DeviceID: v.DeviceID}

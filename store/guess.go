@@ -2,7 +2,7 @@ package store
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"time"
 
 	"gatehouse/account"
@@ -40,29 +40,34 @@ type Refusal struct {
 // nothing.
 func (s *Store) ChargeSpreadGuess(ctx context.Context, g SpreadGuess) (Refusal, error) {
 	var r Refusal
-	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		people := make([]int, len(g.Sources))
+	people, failures := make([]int32, len(g.Sources)), int32(0)
+	noted := make([]*step, 0, len(g.Sources))
+	for i, source := range g.Sources {
+		noted = append(noted, &step{query: guessNoted, args: []any{source.Key, g.Subject, seconds(g.Per), source.People}, into: []any{&people[i]}})
+	}
+	failed := &step{query: failureCounted, args: []any{g.Everywhere, seconds(g.Per)}, into: []any{&failures}}
+	most := 0
+	// What all wait for is counted for those alone whose sources let them through.
+	allowed, err := s.judged(ctx, stage{noted, func() bool {
+		r.Source = slices.IndexFunc(noted, func(st *step) bool { return !st.found })
+		if r.Source >= 0 {
+			most = g.Sources[r.Source].People
+		}
+		return r.Source < 0
+	}}, stage{[]*step{failed}, func() bool {
+		r = Refusal{Alarmed: int(failures) > g.Failures}
 		for i, source := range g.Sources {
-			r.Source = i
-			var err error
-			if people[i], err = tx.noteGuess(ctx, source.Key, source.People, g); err != nil {
-				return err
+			if r.Alarmed && int(people[i]) > source.Calm {
+				r.Source, most = i, source.Calm
+				return false
 			}
 		}
-		failures, err := tx.countFailure(ctx, g.Everywhere, g.Per)
-		if err != nil {
-			return err
-		}
-		r.Alarmed = failures > g.Failures
-		for i, source := range g.Sources {
-			if r.Alarmed && people[i] > source.Calm {
-				r.Source = i
-				return tx.guessTooMany(ctx, source.Key, source.Calm, g)
-			}
-		}
-		return nil
-	})
-	return r, translate(err)
+		return true
+	}})
+	if err != nil || allowed {
+		return r, err
+	}
+	return r, s.guessTooMany(ctx, g.Sources[r.Source].Key, most, g)
 }
 
 // fresh are the entries of a source ($1) that count beside the one of the subject ($2), within the window ($3).
@@ -79,16 +84,6 @@ const guessNoted = `
 	WHERE (SELECT count(*) FROM ` + fresh + ` AS f) < $4::int
 	RETURNING cardinality(subjects)`
 
-// noteGuess returns of how many people a source has guessed codes, this one included.
-func (s *Store) noteGuess(ctx context.Context, key []byte, people int, g SpreadGuess) (int, error) {
-	var known int
-	err := s.only(ctx, guessNoted, []any{key, g.Subject, seconds(g.Per), people}, &known)
-	if errors.Is(err, account.ErrNotFound) {
-		return 0, s.guessTooMany(ctx, key, people, g)
-	}
-	return known, err
-}
-
 // guessTooMany refuses until a source has no more than people-1 others left in the window.
 func (s *Store) guessTooMany(ctx context.Context, key []byte, people int, g SpreadGuess) error {
 	var wait float64
@@ -102,16 +97,12 @@ func (s *Store) guessTooMany(ctx context.Context, key []byte, people int, g Spre
 	return account.ErrTooManyRequests.After(max(time.Duration(wait*float64(time.Second)), time.Second))
 }
 
-func (s *Store) countFailure(ctx context.Context, key []byte, per time.Duration) (int, error) {
-	var used int
-	err := s.only(ctx, `
-		INSERT INTO budgets AS b (key, used, ends_at) VALUES ($1, 1, now() + $2::float8 * interval '1 second')
-		ON CONFLICT (key) DO UPDATE SET
-			used = CASE WHEN b.ends_at <= now() THEN 1 ELSE b.used + 1 END,
-			ends_at = CASE WHEN b.ends_at <= now() THEN EXCLUDED.ends_at ELSE b.ends_at END
-		RETURNING used`, []any{key, seconds(per)}, &used)
-	return used, err
-}
+const failureCounted = `
+	INSERT INTO budgets AS b (key, used, ends_at) VALUES ($1, 1, now() + $2::float8 * interval '1 second')
+	ON CONFLICT (key) DO UPDATE SET
+		used = CASE WHEN b.ends_at <= now() THEN 1 ELSE b.used + 1 END,
+		ends_at = CASE WHEN b.ends_at <= now() THEN EXCLUDED.ends_at ELSE b.ends_at END
+	RETURNING used`
 
 // RefundSpreadGuess takes back what ChargeSpreadGuess counted for a guess that was right: who knows a person's code is no
 // stranger to them.

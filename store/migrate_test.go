@@ -81,9 +81,7 @@ func TestEveryMigrationGoesDownAlone(t *testing.T) {
 	for range all {
 		before := schema(t, w)
 		require.NoError(t, w.Rollback(t.Context()))
-		after := schema(t, w)
-		require.LessOrEqual(t, len(after), len(before))
-		require.NotEqual(t, before, after)
+		require.NotEqual(t, before, schema(t, w))
 	}
 	_, err = w.Migrate(t.Context())
 	require.NoError(t, err)

@@ -93,9 +93,25 @@ func (s *Store) atOnce(ctx context.Context, steps ...*step) error {
 		}
 		return nil
 	}
+	return s.ownTx(ctx, func(conn *pgx.Conn) error { return sendSteps(ctx, conn, steps) })
+}
+
+// ownTx runs what is one transaction on a connection of its own, and once more where another transaction or a migration came in
+// between: nothing of it was done then.
+func (s *Store) ownTx(ctx context.Context, send func(conn *pgx.Conn) error) error {
 	var err error
 	for range deadlockTries {
-		err = s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return pipeline(ctx, conn.Conn(), steps) })
+		err = s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+			err := send(conn.Conn())
+			pg, ok := errors.AsType[*pgconn.PgError](err)
+			if !ok || pg.Code != planOutdated && pg.Code != statementUnknown {
+				return err
+			}
+			if err := conn.Conn().DeallocateAll(ctx); err != nil {
+				return err
+			}
+			return send(conn.Conn())
+		})
 		if !deadlocked(err) {
 			break
 		}
@@ -108,19 +124,6 @@ const (
 	planOutdated     = "0A000"
 	statementUnknown = "26000"
 )
-
-func pipeline(ctx context.Context, conn *pgx.Conn, steps []*step) error {
-	err := sendSteps(ctx, conn, steps)
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok || pg.Code != planOutdated && pg.Code != statementUnknown {
-		return err
-	}
-	// A migration came in between. Nothing was changed: the steps are one transaction.
-	if err := conn.DeallocateAll(ctx); err != nil {
-		return err
-	}
-	return sendSteps(ctx, conn, steps)
-}
 
 // sendSteps sends all steps before it reads an answer. Postgres takes what comes before a Sync message as one transaction.
 func sendSteps(ctx context.Context, conn *pgx.Conn, steps []*step) error {

@@ -196,3 +196,66 @@ func TestSES01_ReuseRace(t *testing.T) {
 		f.requireDead(t, 3)
 	}
 }
+
+// Tokens that are used at the same moment share a statement. Each caller gets what is theirs: the principal of their own session,
+// with their own successor to come, however many others come along, some of them twice and some with tokens that are not good.
+func TestFirstUsesAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	families := make([]family, crowd)
+	for i := range families {
+		families[i] = w.family(t, w.member(t, "first-use-"+strconv.Itoa(i)+"@example.com").AccountID)
+	}
+	used := func(f family, n int) (account.Principal, error) {
+		return w.FirstUse(t.Context(), store.Rotation{Hash: f.token(n), Successor: f.token(n + 1), Grace: refreshGrace, Idle: refreshIdle})
+	}
+	for generation := 1; generation <= 3; generation++ {
+		errs := race(3*crowd, func(i int) error {
+			f := families[i%crowd]
+			if i >= 2*crowd {
+				_, err := used(f, 99)
+				return err
+			}
+			p, err := used(f, generation)
+			if err == nil && p.Session.ID != f.session {
+				err = errors.New("somebody else's session")
+			}
+			return err
+		})
+		require.Equal(t, crowd, winners(t, errs, account.ErrNotFound), "each token is used for the first time once")
+		for i, f := range families {
+			require.NotEqual(t, errs[i] == nil, errs[i+crowd] == nil, "one of the two who came with it")
+			require.Equal(t, generation+1, w.count(t, `refresh_tokens WHERE session_id = $1`, f.session))
+			require.Equal(t, 1, w.count(t, `refresh_tokens WHERE session_id = $1 AND rotated_at IS NULL`, f.session))
+		}
+	}
+}
+
+// What the database refuses one of them, it refuses that one alone.
+func TestFirstUsesAtOnce_OneFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ada := w.member(t, "ada@example.com").AccountID
+	families := make([]family, crowd)
+	for i := range families {
+		families[i] = w.family(t, ada)
+	}
+	for _, sql := range []string{
+		`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''not this one''; END'`,
+		`CREATE TRIGGER refuse BEFORE INSERT ON refresh_tokens FOR EACH ROW WHEN (NEW.session_id = '` + families[0].session.String() + `')
+			EXECUTE FUNCTION refuse()`,
+	} {
+		_, err := w.sql.Exec(t.Context(), sql)
+		require.NoError(t, err)
+	}
+	errs := race(crowd, func(i int) error {
+		f := families[i]
+		_, err := w.FirstUse(t.Context(), store.Rotation{Hash: f.token(1), Successor: f.token(2), Grace: refreshGrace, Idle: refreshIdle})
+		return err
+	})
+	require.Error(t, errs[0])
+	require.NotErrorIs(t, errs[0], account.ErrNotFound)
+	for i, err := range errs[1:] {
+		require.NoError(t, err, i+1)
+	}
+}

@@ -27,10 +27,11 @@ type Store struct {
 	// bun and pool are nil inside a transaction: there, db is the only handle in scope.
 	bun  *bun.DB
 	pool *pgxpool.Pool
-	// principals and plans are read, and rates are counted, outside of transactions only.
+	// principals and plans are read, rates are counted, and refresh tokens used for the first time outside of transactions only.
 	principals principals
 	plans      *catalogue
 	rates      *gather[rateHit, time.Duration]
+	rotations  *gather[Rotation, *account.Principal]
 	// lockTimeout is that of Options.
 	lockTimeout time.Duration
 	// prover is who showed the code that the transaction has consumed: its changes are theirs.
@@ -111,6 +112,7 @@ func Open(o Options) (*Store, error) {
 	lanes := lanesOf(int(cfg.MaxConns))
 	s.principals = s.gatherPrincipals(lanes)
 	s.rates = &gather[rateHit, time.Duration]{lanes: lanes, read: s.countRates}
+	s.rotations = &gather[Rotation, *account.Principal]{lanes: lanes, read: s.useFirst}
 	return s, nil
 }
 
