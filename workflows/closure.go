@@ -198,7 +198,7 @@ func (c *closure) undo(ctx workflow.Context, r UndoRequest) error {
 // awaitTerm returns once the account is open again, or no undo can come any more.
 func (c *closure) awaitTerm(ctx workflow.Context) error {
 	if wait := c.eraseAt.Sub(workflow.Now(ctx)); wait > 0 {
-		alarm := workflow.NewTimerWithOptions(ctx, wait, workflow.TimerOptions{Summary: "erase unless undone"})
+		alarm := workflow.NewTimerWithOptions(ctx, wait, workflow.TimerOptions{Summary: waitErase})
 		if err := workflow.Await(ctx, func() bool { return c.undone || alarm.IsReady() }); err != nil || c.undone {
 			return err
 		}

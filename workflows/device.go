@@ -153,7 +153,7 @@ func (d *deviceLogin) startSending(ctx workflow.Context) {
 			err := workflow.ExecuteActivity(withMessage(ctx, handing("the code", d.code.Masked), within), a.SendDeviceCode, d.login).Get(ctx, &sent)
 			if err == nil && sent.Wait > 0 && sent.Wait < within {
 				d.delivered(ctx, "waits for its turn")
-				if pause(ctx, sent.Wait, "wait for the mails before it") == nil {
+				if pause(ctx, sent.Wait, waitMails) == nil {
 					continue
 				}
 			}

@@ -140,7 +140,7 @@ func (c *emailChange) awaitProof(ctx workflow.Context) error {
 	timed, cancel := workflow.WithCancel(ctx)
 	defer cancel()
 	patience := max(c.current.Code.FlowExpiresAt.Sub(workflow.Now(ctx)), leastWait)
-	alarm := workflow.NewTimerWithOptions(timed, patience, workflow.TimerOptions{Summary: "give up if unproven"})
+	alarm := workflow.NewTimerWithOptions(timed, patience, workflow.TimerOptions{Summary: waitProof})
 	err := workflow.Await(ctx, func() bool {
 		return !c.waiting || c.current.Code.ChallengeID != change || c.owed != nil || alarm.IsReady()
 	})

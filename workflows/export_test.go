@@ -1,4 +1,4 @@
 package workflows
 
-// Summaries is the table of the steps' summaries.
-func Summaries() map[string]string { return summaries }
+// StepSummaries is the table of the steps' summaries.
+func StepSummaries() map[string]string { return summaries }

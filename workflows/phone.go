@@ -267,7 +267,7 @@ func (p *phone) send(ctx workflow.Context, code activities.IssuedCode) {
 			}
 		}
 		// A vendor that asks for a long pause ends its turn at once; so may the next.
-		if len(left) > 0 && pause(ctx, p.failover, "wait before the channels are tried again") != nil {
+		if len(left) > 0 && pause(ctx, p.failover, waitChannels) != nil {
 			return
 		}
 	}

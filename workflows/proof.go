@@ -32,7 +32,7 @@ func awaitProof(ctx workflow.Context, f proving, logger log.Logger) error {
 	for {
 		// Never at once: by the database's clock the end may be a little later than by Temporal's.
 		patience := max(f.until().Sub(workflow.Now(ctx)), leastWait)
-		alarm := workflow.NewTimerWithOptions(ctx, patience, workflow.TimerOptions{Summary: "give up if unproven"})
+		alarm := workflow.NewTimerWithOptions(ctx, patience, workflow.TimerOptions{Summary: waitProof})
 		for !alarm.IsReady() {
 			if err := workflow.Await(ctx, func() bool { return f.proven() || f.owing() || alarm.IsReady() }); err != nil {
 				return err

@@ -100,7 +100,7 @@ func (l *providerLink) run(ctx workflow.Context) (outcome string, err error) {
 	l.expires = opened.ExpiresAt
 	l.show(ctx)
 	if _, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
-		Timeout: patience, TimerOptions: workflow.TimerOptions{Summary: "give up if nobody comes back"},
+		Timeout: patience, TimerOptions: workflow.TimerOptions{Summary: waitReturn},
 	}, func() bool { return l.linked || l.refused != nil }); err != nil {
 		return outcomeFailed, err
 	}

@@ -26,7 +26,7 @@ func NightlyReconciliation(every, at time.Duration) durable.Schedule {
 		ID: ReconciliationSchedule, Every: every, At: at,
 		Flow: durable.Start{
 			WorkflowID: ReconciliationSchedule, Workflow: ReconciliationWorkflow, Queue: durable.QueueFlows, Input: ReconciliationInput{},
-			Summary: "Compare billing with the flows and the payment provider",
+			Summary: startReconciliation,
 			Attributes: []temporal.SearchAttributeUpdate{
 				durable.FlowKind.ValueSet("reconciliation"), durable.FlowStage.ValueSet(stageBeginning),
 			},

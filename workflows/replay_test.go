@@ -325,18 +325,19 @@ func TestHistory_NothingInTheClear(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h, raw := recorded(t, name)
-			// In the file bytes are in base64, so the file alone proves little.
+			// In the file bytes are in base64, so the file alone proves little. Lines that are the same for everybody are in the clear
+			// (workflows.Summaries); whom it is about, and what was sent, is not.
 			binary, err := proto.Marshal(h)
 			require.NoError(t, err)
 			for _, clear := range []string{
-				marker, "signup_code", "confirm_email", "signup_exists", "welcome", "Sign-up of", "give up",
+				marker, "signup_code", "confirm_email", "signup_exists", "welcome", "Sign-up of",
 				"password_changed", "phone_code", "phone_verified", "Verification of", "Notice to", "password_reset", "Password reset for",
 				"provider_linked", "Link an",
-				"account_closed", "account_erased", "Closure of", "erase unless",
+				"account_closed", "account_erased", "Closure of",
 				"change_email", "email_changed", "Change of email", "link_email", "email_unlinked", "Link of the",
 				"device_code", "device_added", "Login of",
-				"subscription_paid", "subscription_ended", "Subscription sub_", "Compare billing", "Once more",
-				"Webhook account", "tell the receiver", "until attempt", "taken: 2", "answered 503", "try again now",
+				"subscription_paid", "subscription_ended", "Subscription sub_", "Once more",
+				"Webhook account", "until attempt", "taken: 2", "answered 503", "try again now",
 			} {
 				require.NotContains(t, string(raw), clear)
 				require.NotContains(t, string(binary), clear)

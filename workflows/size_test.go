@@ -11,11 +11,11 @@ import (
 func TestHistoriesStaySmall(t *testing.T) {
 	t.Parallel()
 	for name, most := range map[string]struct{ events, bytes int }{
-		"signup-code-completed":     {30, 6144},
-		"signup-register-completed": {30, 7168},
-		"device-completed":          {27, 6400},
-		"password-reset-completed":  {28, 6656},
-		"subscription-renewed":      {60, 13312},
+		"signup-code-completed":     {30, 5632},
+		"signup-register-completed": {30, 6400},
+		"device-completed":          {27, 5760},
+		"password-reset-completed":  {28, 6144},
+		"subscription-renewed":      {60, 11776},
 	} {
 		h, _ := recorded(t, name)
 		size := 0

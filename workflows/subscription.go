@@ -313,7 +313,7 @@ func (s *subscription) do(ctx workflow.Context, kind activities.SubscriptionComm
 
 // reload reads the row again, after a wait: the flow is its only writer, so a difference is somebody's repair.
 func (s *subscription) reload(ctx workflow.Context) error {
-	if err := pause(ctx, leastWait, "wait before the books are read again"); err != nil {
+	if err := pause(ctx, leastWait, waitBooks); err != nil {
 		return err
 	}
 	var state activities.SubscriptionState

@@ -83,7 +83,7 @@ func (s *subscription) answer(
 		return activities.SubscriptionState{}, err
 	}
 	if s.busy(ctx) && !harmless(kind) {
-		if err := awaitBriefly(ctx, settleWait, "wait for the charge under way", func() bool { return !s.busy(ctx) }); err != nil {
+		if err := awaitBriefly(ctx, settleWait, waitCharge, func() bool { return !s.busy(ctx) }); err != nil {
 			return activities.SubscriptionState{}, err
 		}
 	}
@@ -138,7 +138,7 @@ func (s *subscription) afterCharge(ctx workflow.Context) (activities.Subscriptio
 	before := s.now.Subscription
 	if s.busy(ctx) {
 		charged := func() bool { return s.now.Subscription.Version != before.Version }
-		if err := awaitBriefly(ctx, chargeWait, "wait for the charge that this causes", charged); err != nil {
+		if err := awaitBriefly(ctx, chargeWait, waitCaused, charged); err != nil {
 			return activities.SubscriptionState{}, err
 		}
 	}

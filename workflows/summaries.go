@@ -1,8 +1,10 @@
 package workflows
 
 import (
+	"maps"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -62,6 +64,29 @@ var summaries = map[string]string{ //nolint:gosec // "IssueSignupCode" is no cre
 	"CompareAttempts":     "compare a page of our charges with the provider's",
 	"ReviewBooks":         "compare our books with each other",
 	"EndReconciliation":   "keep what was found, raise the alarms",
+}
+
+// What flows wait for, do beside the steps, and are: the same for everybody.
+const (
+	waitErase    = "erase unless undone"
+	waitProof    = "give up if unproven"
+	waitReturn   = "give up if nobody comes back"
+	waitMails    = "wait for the mails before it"
+	waitChannels = "wait before the channels are tried again"
+	waitBooks    = "wait before the books are read again"
+	waitCharge   = "wait for the charge under way"
+	waitCaused   = "wait for the charge that this causes"
+
+	stepDeliver         = "tell the receiver"
+	startReconciliation = "Compare billing with the flows and the payment provider"
+)
+
+// Summaries are the lines for the Temporal UI that are the same for everybody and tell no more than the name of the step beside
+// them: nothing is lost if they are not encrypted. Lines that name a message are none of them.
+func Summaries() []string {
+	return slices.Concat(slices.Collect(maps.Values(summaries)), slices.Collect(maps.Values(actions)), []string{
+		waitErase, waitProof, waitReturn, waitMails, waitChannels, waitBooks, waitCharge, waitCaused, stepDeliver, startReconciliation,
+	})
 }
 
 // summaryOf is the summary of a step; empty for what is no step, and for a message.

@@ -209,7 +209,7 @@ func TestVisibility_FindsABlindFlow(t *testing.T) {
 // Steps that are no message have their summary in one table, which the compiler does not check.
 func TestVisibility_EveryStepHasASummary(t *testing.T) {
 	t.Parallel()
-	known := workflows.Summaries()
+	known := workflows.StepSummaries()
 	steps := methods((*activities.Activities)(nil))
 	for _, step := range steps {
 		_, there := known[step]

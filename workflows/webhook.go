@@ -140,7 +140,7 @@ func withWebhook(ctx workflow.Context) workflow.Context {
 		TaskQueue:           durable.QueueWebhooks,
 		StartToCloseTimeout: webhookAttempt,
 		HeartbeatTimeout:    lostAfter,
-		Summary:             "tell the receiver",
+		Summary:             stepDeliver,
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute},
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime/debug"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,7 @@ func apiCommand() *cobra.Command {
 }
 
 func (p *process) runAPI(ctx context.Context) error {
+	debug.SetGCPercent(p.config.APIGCPercent)
 	operations, err := p.operations()
 	if err != nil {
 		return err

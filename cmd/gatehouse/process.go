@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,7 @@ import (
 	"gatehouse/internal/secret"
 	"gatehouse/internal/telemetry"
 	"gatehouse/store"
+	"gatehouse/workflows"
 )
 
 // process is what an API and a worker process have in common.
@@ -50,7 +52,7 @@ func newProcess(role string) (*process, error) {
 	if p.keys, err = secret.NewKeys(cfg.SecretKey); err != nil {
 		return nil, err
 	}
-	if p.keyring, err = durable.NewKeyring(cfg.CodecKeys); err != nil {
+	if p.keyring, err = durable.NewKeyring(cfg.CodecKeys, writing(cfg)...); err != nil {
 		return nil, fmt.Errorf("GATEHOUSE_CODEC_KEYS: %w", err)
 	}
 	if p.traces, err = p.startTraces(role); err != nil {
@@ -71,6 +73,15 @@ func newProcess(role string) (*process, error) {
 		return nil, errors.Join(err, p.store.Close())
 	}
 	return p, nil
+}
+
+// writing is how payloads are written.
+func writing(cfg config.Config) []durable.Writing {
+	ways := []durable.Writing{durable.InClear(workflows.Summaries()...)}
+	if !slices.Contains(cfg.HeldChanges, durable.ChangeBarePayloads) {
+		ways = append(ways, durable.Bare())
+	}
+	return ways
 }
 
 // startTraces returns nil where traces go nowhere.

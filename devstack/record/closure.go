@@ -65,7 +65,8 @@ func closure() story {
 		input: func(first, _ uuid.UUID) any {
 			return workflows.AccountClosureInput{AccountID: owner, ClosureID: first}
 		},
-		request: nothing, proof: nothing, summary: "Closure of " + masked,
+		request: nothing, summary: "Closure of " + masked,
+		proof: func(_, _ uuid.UUID) any { return workflows.UndoRequest{By: []byte("once")} },
 		attributes: []temporal.SearchAttributeUpdate{
 			durable.FlowStage.ValueSet("closing"), durable.AccountID.ValueSet(owner.String()),
 			durable.NextActionAt.ValueSet(account.SystemClock{}.Now().Add(long)),

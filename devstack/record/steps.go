@@ -154,7 +154,7 @@ func (s *steps) CloseAccount(context.Context, activities.ClosureInput) (activiti
 	return s.script().close()
 }
 
-func (s *steps) ReopenAccount(context.Context, activities.ClosureInput) (activities.Reopened, error) {
+func (s *steps) ReopenAccount(context.Context, activities.ReopenInput) (activities.Reopened, error) {
 	return s.script().reopen()
 }
 

@@ -77,6 +77,9 @@ type Config struct {
 	// balancer hears of it first: the period of its checks, times how many must fail. 0 suits one that retries.
 	DrainDelay time.Duration `env:"GATEHOUSE_DRAIN_DELAY" envDefault:"0s"`
 
+	// APIGCPercent is Go's GOGC of an API: by how much its heap may grow between two collections. A hash of a password takes 19 MiB
+	// and leaves them behind; at Go's 100 every other one has the collector look through all that is in use.
+	APIGCPercent int `env:"GATEHOUSE_API_GC_PERCENT" envDefault:"200"`
 	// WorkerBuildID names the code of a worker process to Temporal, which gives it no work until `gatehouse worker promote`. Empty
 	// means unversioned: any worker takes any work.
 	WorkerBuildID string `env:"GATEHOUSE_WORKER_BUILD_ID"`
@@ -87,8 +90,8 @@ type Config struct {
 	// WorkerCachedFlows is how many flows a worker keeps in memory between their steps. One that is not kept is replayed from
 	// its history at its next step.
 	WorkerCachedFlows int `env:"GATEHOUSE_WORKER_CACHED_FLOWS" envDefault:"1000"`
-	// HeldChanges are changes of flows (ids of GetVersion) that a worker knows and does not begin yet, with commas between: set
-	// while workers of an older build may get the same flows.
+	// HeldChanges are changes of flows (ids of GetVersion, or durable.ChangeBarePayloads) that this build knows and does not begin
+	// yet, with commas between: set while workers of an older build may get the same flows.
 	HeldChanges []string `env:"GATEHOUSE_HELD_CHANGES"`
 
 	// SecretKey is 32 bytes in base64; every hash and derived key comes from it.

@@ -86,6 +86,15 @@ func (f *frontend) UpdateWorkflowExecution(
 	}, nil
 }
 
+func (f *frontend) StartWorkflowExecution(
+	_ context.Context, r *workflowservice.StartWorkflowExecutionRequest,
+) (*workflowservice.StartWorkflowExecutionResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.started = r
+	return &workflowservice.StartWorkflowExecutionResponse{RunId: "run", Started: true}, nil
+}
+
 func (f *frontend) ExecuteMultiOperation(
 	ctx context.Context, r *workflowservice.ExecuteMultiOperationRequest,
 ) (*workflowservice.ExecuteMultiOperationResponse, error) {
@@ -214,6 +223,21 @@ func TestAskSaysWhatItMeans(t *testing.T) {
 	} {
 		require.Equal(t, f.keys.KeyID(), keyID(encrypted))
 	}
+}
+
+// The update says who asked. The start, which a flow is reminded of for as long as it lives, does not.
+func TestAskSaysOnceWhoAsked(t *testing.T) {
+	t.Parallel()
+	f, c, _ := serve(t)
+	f.succeeds(t, body{"answer"})
+	ctx := account.WithActing(t.Context(), account.Acting{Kind: account.ActorSession, ID: "s-1"})
+	require.NoError(t, c.Ask(ctx, durable.Ask{WorkflowID: "signup/abc", Workflow: "Signup", Queue: durable.QueueFlows, Update: "begin"}, nil))
+	require.Empty(t, f.started.GetHeader().GetFields())
+	require.Len(t, f.updated.GetRequest().GetInput().GetHeader().GetFields(), 1)
+
+	require.NoError(t, c.Start(ctx, durable.Start{WorkflowID: "notice/abc", Workflow: "SecurityNotice", Queue: durable.QueueFlows}))
+	require.Equal(t, "notice/abc", f.started.GetWorkflowId())
+	require.Empty(t, f.started.GetHeader().GetFields())
 }
 
 func TestAskKeepsChosenPoliciesAndOmitsNothings(t *testing.T) {

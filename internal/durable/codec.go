@@ -32,12 +32,38 @@ var payloadLabel = []byte("gatehouse/temporal/payload")
 var deflate = converter.NewZlibCodec(converter.ZlibCodecOptions{})
 
 // payloadCodec encrypts whole payloads, metadata and all.
-type payloadCodec struct{ keys *Keyring }
+type payloadCodec struct {
+	keys *Keyring
+	// clear are the texts, as JSON, that are not encrypted.
+	clear map[string]bool
+	// bare leaves out of a payload of JSON that it is JSON.
+	bare bool
+}
+
+// isJSON reports whether a payload says nothing but that it is JSON.
+func isJSON(p *commonpb.Payload) bool {
+	return len(p.GetMetadata()) == 1 && len(p.GetExternalPayloads()) == 0 &&
+		string(p.GetMetadata()[converter.MetadataEncoding]) == converter.MetadataEncodingJSON
+}
+
+// What a payload begins with as protobuf: its metadata, or its data. No JSON does, as long as it begins with no line break.
+const (
+	metadataTag = 1<<3 | 2
+	dataTag     = 2<<3 | 2
+)
+
+func isBare(plain []byte) bool {
+	return len(plain) > 0 && plain[0] != metadataTag && plain[0] != dataTag
+}
 
 // Encode implements converter.PayloadCodec.
 func (c payloadCodec) Encode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
 	encoded := make([]*commonpb.Payload, len(payloads))
 	for i, p := range payloads {
+		if len(c.clear) > 0 && isJSON(p) && c.clear[string(p.GetData())] {
+			encoded[i] = p
+			continue
+		}
 		if proto.Size(p) >= compressFrom {
 			smaller, err := compressed(p)
 			if err != nil {
@@ -45,7 +71,7 @@ func (c payloadCodec) Encode(payloads []*commonpb.Payload) ([]*commonpb.Payload,
 			}
 			p = smaller
 		}
-		plain, err := proto.Marshal(p)
+		plain, err := c.marshal(p)
 		if err != nil {
 			return nil, fmt.Errorf("encode payload: %w", err)
 		}
@@ -74,6 +100,12 @@ func (c payloadCodec) Decode(payloads []*commonpb.Payload) ([]*commonpb.Payload,
 			c.keys.unread.Add(1)
 			return nil, fmt.Errorf("payload of key %q: %w", keyOf(p), err)
 		}
+		if isBare(plain) {
+			decoded[i] = &commonpb.Payload{
+				Metadata: map[string][]byte{converter.MetadataEncoding: []byte(converter.MetadataEncodingJSON)}, Data: plain,
+			}
+			continue
+		}
 		inner := &commonpb.Payload{}
 		if err := proto.Unmarshal(plain, inner); err != nil {
 			return nil, fmt.Errorf("decode payload: %w", err)
@@ -86,6 +118,13 @@ func (c payloadCodec) Decode(payloads []*commonpb.Payload) ([]*commonpb.Payload,
 		decoded[i] = inflated[0]
 	}
 	return decoded, nil
+}
+
+func (c payloadCodec) marshal(p *commonpb.Payload) ([]byte, error) {
+	if c.bare && isJSON(p) && isBare(p.GetData()) {
+		return p.GetData(), nil
+	}
+	return proto.Marshal(p)
 }
 
 // The sealed text of a payload begins with a byte of Tink's and the number of its key.

@@ -36,7 +36,7 @@ type CodecOptions struct {
 // CodecHandler serves /encode and /decode (under any prefix) to the callers, and in browsers to the Temporal UI's origin
 // and to no other. Whoever may call it can read every payload: keep it off the public listener.
 func (k *Keyring) CodecHandler(o CodecOptions) http.Handler {
-	return &codecHandler{codec: payloadCodec{k}, origins: spellings(o.UIOrigin), callers: o.Callers, log: o.Log}
+	return &codecHandler{codec: payloadCodec{keys: k}, origins: spellings(o.UIOrigin), callers: o.Callers, log: o.Log}
 }
 
 type codecHandler struct {

@@ -130,6 +130,66 @@ func TestCodecCompressesWhatIsLarge(t *testing.T) {
 	require.Equal(t, in, out)
 }
 
+// However a payload was written, every ring that has its key reads it: builds that write in different ways share flows.
+func TestCodecReadsEveryWriting(t *testing.T) {
+	t.Parallel()
+	encoded, err := durable.GenerateKeyset()
+	require.NoError(t, err)
+	ways := map[string][]durable.Writing{
+		"whole": nil, "bare": {durable.Bare()}, "clear": {durable.InClear("the same for everybody")},
+		"both": {durable.Bare(), durable.InClear("the same for everybody")},
+	}
+	converters := map[string]converter.DataConverter{}
+	for name, way := range ways {
+		keys, err := durable.NewKeyring(encoded, way...)
+		require.NoError(t, err)
+		converters[name] = keys.DataConverter()
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		in := rapid.OneOf(
+			rapid.Just[any]("the same for everybody"), rapid.Just[any](""), rapid.Just[any](true), rapid.Just[any](nil),
+			rapid.Float64().AsAny(), rapid.String().AsAny(), rapid.SliceOf(rapid.String()).AsAny(),
+			rapid.MapOf(rapid.String(), rapid.String()).AsAny(),
+		).Draw(t, "in")
+		want, err := json.Marshal(in)
+		require.NoError(t, err)
+		sizes := map[string]int{}
+		for writer, dc := range converters {
+			payload, err := dc.ToPayload(in)
+			require.NoError(t, err)
+			sizes[writer] = proto.Size(payload)
+			for reader, dc := range converters {
+				var out any
+				require.NoError(t, dc.FromPayload(payload, &out))
+				got, err := json.Marshal(out)
+				require.NoError(t, err)
+				require.JSONEq(t, string(want), string(got), "%s reads what %s wrote", reader, writer)
+			}
+		}
+		require.LessOrEqual(t, sizes["bare"], sizes["whole"])
+	})
+}
+
+func TestCodecLeavesInClearWhatEverybodyMayRead(t *testing.T) {
+	t.Parallel()
+	encoded, err := durable.GenerateKeyset()
+	require.NoError(t, err)
+	keys, err := durable.NewKeyring(encoded, durable.Bare(), durable.InClear("the same for everybody"))
+	require.NoError(t, err)
+	dc := keys.DataConverter()
+	payload, err := dc.ToPayload("the same for everybody")
+	require.NoError(t, err)
+	require.Equal(t, `"the same for everybody"`, string(payload.GetData()))
+	for _, sealed := range []any{
+		"the same for everybod", "the same for everybody and more", []string{"the same for everybody"}, []byte("the same for everybody"),
+	} {
+		payload, err := dc.ToPayload(sealed)
+		require.NoError(t, err)
+		require.Equal(t, keys.KeyID(), keyID(payload))
+		require.NotContains(t, string(payload.GetData()), "everybod")
+	}
+}
+
 func TestCodecPassesUnknownEncodings(t *testing.T) {
 	t.Parallel()
 	dc := newKeyring(t).DataConverter()
