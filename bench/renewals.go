@@ -20,7 +20,7 @@ const (
 	// renewalRate is GATEHOUSE_PAYMENT_RATE as it is by default: charges a second.
 	renewalRate = 50
 	// drainSlack is how much longer than at that rate the renewals may take, drainPatience how much longer is waited for them.
-	drainSlack, drainPatience = 1.25, 60 * time.Second
+	drainSlack, drainPatience = 1.25, 3 * time.Minute
 	idleFactor                = 2.0
 	idleShare                 = 6
 	keyRenewals               = "renewals"

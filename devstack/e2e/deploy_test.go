@@ -324,7 +324,7 @@ func TestDeploy_AStoppingWorkerFinishesItsStep(t *testing.T) {
 
 // heldSince are the ids of the changes of flows since the commit before the newest migration, as GATEHOUSE_HELD_CHANGES would have
 // them on the day of the deploy.
-const heldSince = ""
+const heldSince = durable.ChangeBarePayloads
 
 // The build from before the newest migration and this one, as a deploy has them: old processes on the new schema, old and new ones side by side.
 func TestDeploy_F07_FromTheSchemaBefore(t *testing.T) {
@@ -354,10 +354,11 @@ func TestDeploy_F07_FromTheSchemaBefore(t *testing.T) {
 	r.await(t, more)
 	oldWorker.Stop(t, stopPatience)
 	r.await(t, more)
+	second[heldSetting] = heldSince
 	next := stack.StartAPI(t, second)
 	r.await(t, more)
 	s.api.Stop(t, stopPatience)
-	s.api = stack.StartAPI(t, nil)
+	s.api = stack.StartAPI(t, map[string]string{heldSetting: heldSince})
 	next.Stop(t, stopPatience)
 	r.await(t, more)
 	r.end(t)
