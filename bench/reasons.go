@@ -29,8 +29,8 @@ var reasons = []reason{
 		"collector looks through it the more often. Five statements and their commits are the rest."},
 	{measure: measureBeside, why: "The CPU beside the hash is mostly what a heap that is in use adds to each hash. It was not taken apart further."},
 	{measure: measureMemory, why: "Memory: 42 to 50 MiB of each process are pages of the program file, which the processes of a machine share and the system takes " +
-		"back when it needs them. After its start an API has 13 MiB of its own, under reads 35. Two hashes at once are 38 MiB, and twice that before " +
-		"the collector comes. A worker that keeps 1000 flows held 140 MiB, one with the SDK's 10,000 held 145 in another run: they are not most of it."},
+		"back when it needs them. After its start an API has 13 MiB of its own, under reads 35. Two hashes at once are 38 MiB, and three times that before " +
+		"the collector comes (twice at Go's default, with 213 MiB in all in the run at bdb6f28; logins were slower then). A worker that keeps 1000 flows held 140 MiB, one with the SDK's 10,000 held 145 in another run: they are not most of it."},
 	{measure: measureRate, keys: []string{keyInitiate, keySignIn, keySendCode}, why: "Flows at 32 connections: two cores run Temporal, Postgres and the load, too, and " +
 		"are busy throughout. A flow of ours writes rows, sends a mail by a remote activity and shows its stage in search attributes; the empty one does none of it."},
 	{measure: measureP50, keys: []string{keySendCode, keyComplete, keyVerify}, why: "Flows at one connection: where a verify took 17 ms and its limit 9, seven commits of " +
