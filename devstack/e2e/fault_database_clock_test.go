@@ -66,6 +66,8 @@ func (s *system) windows(t *testing.T) {
 		email := newEmail()
 		s.initiate(t, email)
 		code := s.awaitCode(t, email)
+		// The mail is seen a moment before its code's life is counted from it.
+		s.db.eventually(t, 1, `SELECT count(*) FROM challenges WHERE destination = $1 AND sent_at IS NOT NULL`, email)
 		s.db.change(t, `UPDATE challenges SET code_expires_at = code_expires_at - $2 * interval '1 second'
 			WHERE id = (SELECT id FROM signup_attempts WHERE email = $1)`, email, life.Seconds())
 		require.Equal(t, want, s.send(t, call{Path: pathCompleteSignup, Body: fields{"email": email, "code": code}}).Status, "after %s", life)
