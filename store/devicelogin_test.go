@@ -91,6 +91,7 @@ func TestLoginsThatNoCodeFinishes(t *testing.T) {
 		"locked account":  `UPDATE accounts SET is_locked = true WHERE id = (SELECT account_id FROM sessions WHERE id = $1)`,
 		"an app meanwhile": `INSERT INTO totp_factors (account_id, secret, confirmed_at)
 			SELECT account_id, 'sealed', now() FROM sessions WHERE id = $1`,
+		"another factor meanwhile": `UPDATE sessions SET state = 'active', factor_at = now() WHERE id = $1`,
 	} {
 		owner := w.member(t, fmt.Sprintf("%s@example.com", uuid.NewString()))
 		id := w.owing(t, owner.AccountID)
