@@ -1,0 +1,91 @@
+// Command failures says once more, and briefly, which tests have failed and why, from the file of events that gotestsum writes:
+//
+//	failures events.jsonl
+//
+// It comes last in a long log, of which often the end alone is seen. It says nothing of a run without failures.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+)
+
+// most is how many of the first lines of one test are shown, and how many of the last.
+const most = 15
+
+func main() {
+	if err := run(os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "failures:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string, to io.Writer) error {
+	if len(args) != 1 {
+		return errors.New("usage: failures events.jsonl")
+	}
+	file, err := os.Open(args[0])
+	if err != nil {
+		return fmt.Errorf("open the events: %w", err)
+	}
+	defer func() { _ = file.Close() }() // only read
+	return summarize(file, to)
+}
+
+// event is a line of what `go tool test2json` writes.
+type event struct {
+	Action, Package, Test, Output string
+}
+
+// summarize writes the failed tests of from, each with the lines that it wrote itself. A test is failed, too, when one of its
+// subtests is; it is shown when it has something to say.
+func summarize(from io.Reader, to io.Writer) error {
+	said := map[event][]string{}
+	lines := bufio.NewReader(from)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the events: %w", err)
+		}
+		var e event
+		if err := json.Unmarshal(line, &e); err != nil {
+			return fmt.Errorf("read an event: %w", err)
+		}
+		of := event{Package: e.Package, Test: e.Test}
+		switch e.Action {
+		case "output":
+			if worth(e.Output) {
+				said[of] = append(said[of], e.Output)
+			}
+		case "fail":
+			if _, err := fmt.Fprintf(to, "failed: %s %s\n%s", e.Package, e.Test, strings.Join(ends(said[of]), "")); err != nil {
+				return fmt.Errorf("write: %w", err)
+			}
+			delete(said, of)
+		case "pass", "skip":
+			delete(said, of)
+		}
+	}
+}
+
+func ends(lines []string) []string {
+	if len(lines) <= 2*most {
+		return lines
+	}
+	return slices.Concat(lines[:most], []string{"    ...\n"}, lines[len(lines)-most:])
+}
+
+// worth leaves out what go test says of each test by itself.
+func worth(output string) bool {
+	text := strings.TrimSpace(output)
+	return text != "" && !strings.HasPrefix(text, "=== ") && !strings.HasPrefix(text, "--- ")
+}
