@@ -66,6 +66,9 @@ const Unversioned = "unversioned"
 // ErrNoBuild is returned for a build of which no worker polls all queues that the current one has.
 var ErrNoBuild = errors.New("no worker of this build polls all queues")
 
+// ErrNotAnswered is returned when Temporal has not said in time what became of a request.
+var ErrNotAnswered = errors.New("no answer in time")
+
 // Versions lists the builds of a deployment, the newest first; none when there never was a versioned worker.
 func Versions(ctx context.Context, c *durable.Client, deployment string) ([]Version, error) {
 	info, err := c.Temporal().WorkerDeploymentClient().GetHandle(deployment).Describe(ctx, client.WorkerDeploymentDescribeOptions{})
@@ -115,7 +118,8 @@ func pinnedTo(deployment, build string) string {
 }
 
 // Promote makes a build current: flows that start go to it, and so do the open ones that are not pinned. With a percentage
-// between 0 and 100 only that share does. It returns ErrNoBuild when workers of the build are missing.
+// between 0 and 100 only that share does. It returns ErrNoBuild when workers of the build are missing, and ErrNotAnswered when
+// Temporal does not say in time whether it is done; doing it again is harmless.
 func Promote(ctx context.Context, c *durable.Client, b Build, percent float32) error {
 	handle := c.Temporal().WorkerDeploymentClient().GetHandle(b.Deployment)
 	build := b.ID
@@ -132,6 +136,9 @@ func Promote(ctx context.Context, c *durable.Client, b Build, percent float32) e
 	_, missing := errors.AsType[*serviceerror.NotFound](err)
 	if early || missing {
 		return fmt.Errorf("%w: %w", ErrNoBuild, err)
+	}
+	if _, slow := errors.AsType[*serviceerror.DeadlineExceeded](err); slow || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("promote build %s: %w: %w", b.ID, ErrNotAnswered, err)
 	}
 	if err != nil {
 		return fmt.Errorf("promote build %s: %w", b.ID, err)

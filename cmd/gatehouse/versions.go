@@ -70,7 +70,8 @@ func promoteCommand() *cobra.Command {
 			}
 			defer p.close(cmd.Context())
 			build := worker.Build{Deployment: p.config.WorkerDeployment, ID: args[0]}
-			if err := promote(cmd.Context(), p, build, percent, wait); err != nil {
+			err = promote(cmd.Context(), wait, func(ctx context.Context) error { return worker.Promote(ctx, p.flows, build, percent) })
+			if err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "build %s gets %g%% of the flows\n", build.ID, percent)
@@ -82,15 +83,15 @@ func promoteCommand() *cobra.Command {
 	return cmd
 }
 
-// promote waits for workers that are just starting.
-func promote(ctx context.Context, p *process, build worker.Build, percent float32, wait time.Duration) error {
+// promote waits for workers that are just starting, and for a Temporal that is busy.
+func promote(ctx context.Context, wait time.Duration, try func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, max(wait, promoteRetry))
 	defer cancel()
 	again := time.NewTicker(promoteRetry)
 	defer again.Stop()
 	for {
-		err := worker.Promote(ctx, p.flows, build, percent)
-		if !errors.Is(err, worker.ErrNoBuild) {
+		err := try(ctx)
+		if !errors.Is(err, worker.ErrNoBuild) && !errors.Is(err, worker.ErrNotAnswered) {
 			return err
 		}
 		select {
