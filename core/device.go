@@ -203,7 +203,7 @@ func plainText(s *string) *string {
 func (c *Core) verifyDevice(ctx context.Context, by account.Caller, login store.PendingLogin, in VerifyDeviceInput) (uuid.UUID, error) {
 	guess := c.guess(account.PurposeDevice, login.SessionID.String(), by)
 	// The code is the login's, the bounds on guessing are the account's: another login brings no more guesses.
-	counted, err := c.checkCode(ctx, guess, login.AccountID.String(), in.Code)
+	counted, err := c.checkCode(ctx, &guess, login.AccountID.String(), in.Code)
 	if err != nil {
 		return uuid.Nil, err
 	}

@@ -34,7 +34,7 @@ func (c *Core) CompleteSignup(ctx context.Context, by account.Caller, in Complet
 		return SignIn{}, err
 	}
 	guess := c.guess(account.PurposeSignup, email, by)
-	counted, err := c.checkCode(ctx, guess, email, in.Code)
+	counted, err := c.checkCode(ctx, &guess, email, in.Code)
 	if err != nil {
 		return SignIn{}, err
 	}
@@ -95,13 +95,16 @@ func (c *Core) VerifyCode(ctx context.Context, by account.Caller, in VerifyCodeI
 			return verified, err
 		}
 	}
-	_, err = c.checkCode(ctx, c.guess(account.PurposeSignup, email, by), email, in.Code)
-	return CodeVerified{}, err
+	guess := c.guess(account.PurposeSignup, email, by)
+	if _, err := c.checkCode(ctx, &guess, email, in.Code); err != nil {
+		return CodeVerified{}, err
+	}
+	return CodeVerified{}, c.refund(ctx, &guess)
 }
 
 func (c *Core) verifyAccount(ctx context.Context, by account.Caller, email, code string) (CodeVerified, error) {
 	guess := c.guess(account.PurposeEmail, email, by)
-	counted, err := c.checkCode(ctx, guess, email, code)
+	counted, err := c.checkCode(ctx, &guess, email, code)
 	if err != nil {
 		return CodeVerified{}, err
 	}
@@ -223,10 +226,11 @@ func (c *Core) guess(purpose account.Purpose, email string, by account.Caller) s
 	}
 }
 
-// checkCode counts a guess, and only then compares it. The counts of the address, and those of where the guess comes from,
-// outlive its codes.
-func (c *Core) checkCode(ctx context.Context, g store.Guess, email, code string) (store.Counted, error) {
-	counted, err := c.compareCode(ctx, g, email, code)
+// checkCode counts a guess of somebody's code, and only then compares it. The counts of whom it is about, and those of where the
+// guess comes from, outlive codes. What was counted against the latter is taken back by the proof of g, or by refund where there is
+// nothing to prove: whoever checks a code does one of the two.
+func (c *Core) checkCode(ctx context.Context, g *store.Guess, whom, code string) (store.Counted, error) {
+	counted, err := c.compareCode(ctx, g, whom, code)
 	switch {
 	case err == nil:
 		c.Meter.Guessed(g.Purpose, account.GuessRight)
@@ -235,13 +239,25 @@ func (c *Core) checkCode(ctx context.Context, g store.Guess, email, code string)
 	case errors.Is(err, account.ErrTooManyRequests):
 		c.Meter.Guessed(g.Purpose, account.GuessRefused)
 	}
+	if err == nil && counted.Done != nil {
+		err = c.refund(ctx, g)
+	}
 	return counted, err
 }
 
-func (c *Core) compareCode(ctx context.Context, g store.Guess, email, code string) (store.Counted, error) {
+// refund takes back what a right guess was charged, once.
+func (c *Core) refund(ctx context.Context, g *store.Guess) error {
+	if !g.Charged {
+		return nil
+	}
+	g.Charged = false
+	return c.Store.RefundSpreadGuess(ctx, g.Spread)
+}
+
+func (c *Core) compareCode(ctx context.Context, g *store.Guess, whom, code string) (store.Counted, error) {
 	if g.ProofKey != "" {
 		// The idempotency key stands for the same request, and so for the same code, that has proven it before.
-		own, err := c.Store.OwnProof(ctx, g)
+		own, err := c.Store.OwnProof(ctx, *g)
 		if err == nil && c.Keys.CodeMatches(own.ID, code, own.CodeHash) {
 			return own, nil
 		}
@@ -249,15 +265,9 @@ func (c *Core) compareCode(ctx context.Context, g store.Guess, email, code strin
 			return own, err
 		}
 	}
-	spread := c.spreadGuess(g.From, email)
-	// First, so that a source that has to wait cannot use up the tries of those whom it guesses.
-	if err := c.chargeSpread(ctx, spread, g.From); err != nil {
-		return store.Counted{}, err
-	}
-	if err := c.Store.TakeQuota(ctx, c.Keys.Subject("guess/"+string(g.Purpose), email), c.Policy.GuessQuotas()); err != nil {
-		return store.Counted{}, err
-	}
-	counted, err := c.Store.CountGuess(ctx, g)
+	g.Spread = c.spreadGuess(g.From, whom)
+	g.QuotaKey, g.Quotas = c.guessQuota(g.Purpose, whom), c.Policy.GuessQuotas()
+	counted, err := c.countGuess(ctx, *g)
 	if errors.Is(err, account.ErrNotFound) {
 		return counted, account.ErrInvalidCode.Because(err)
 	}
@@ -267,7 +277,13 @@ func (c *Core) compareCode(ctx context.Context, g store.Guess, email, code strin
 	if !c.Keys.CodeMatches(counted.ID, code, counted.CodeHash) {
 		return counted, account.ErrInvalidCode
 	}
-	return counted, c.Store.RefundSpreadGuess(ctx, spread)
+	g.Charged = true
+	return counted, nil
+}
+
+// guessQuota is the key under which the guesses of somebody's codes are counted.
+func (c *Core) guessQuota(purpose account.Purpose, whom string) []byte {
+	return c.Keys.Subject("guess/"+string(purpose), whom)
 }
 
 // prove marks a challenge as proven and has the flow make the change that it allows. Of many callers with the same right

@@ -191,7 +191,7 @@ func (c *Core) verifyEmailChange(ctx context.Context, by account.Caller, email, 
 	if !awaits {
 		return account.ErrNotFound
 	}
-	counted, err := c.checkCode(ctx, guess, email, code)
+	counted, err := c.checkCode(ctx, &guess, email, code)
 	if err != nil || counted.Done != nil {
 		return err
 	}

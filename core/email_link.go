@@ -90,7 +90,7 @@ func (c *Core) VerifyEmailLink(ctx context.Context, by account.Caller, in Verify
 	if err := c.checkTempToken(ctx, guess, owner, in.TempToken); err != nil {
 		return None{}, err
 	}
-	counted, err := c.checkCode(ctx, guess, owner.String(), in.OTP)
+	counted, err := c.checkCode(ctx, &guess, owner.String(), in.OTP)
 	if err == nil && counted.Done == nil {
 		_, err = c.prove(ctx, emailLinkFlow(owner), counted.ID, guess, shownBy(by))
 	}

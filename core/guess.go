@@ -59,24 +59,20 @@ func (c *Core) guessSource(kind, value string, people int) store.GuessSource {
 	return store.GuessSource{Key: c.Keys.Subject("guesser/"+kind, value), People: people, Calm: max(people/calmer, 1)}
 }
 
-// chargeSpread counts a guess against where it comes from. It returns account.ErrTooManyRequests for a source that has to
-// wait, and says so in the log once per source and window, and once more when guesses fail everywhere.
-func (c *Core) chargeSpread(ctx context.Context, g store.SpreadGuess, from netip.Addr) error {
-	refusal, err := c.Store.ChargeSpreadGuess(ctx, g)
-	refused := errors.Is(err, account.ErrTooManyRequests)
-	if err != nil && !refused {
-		return err
-	}
+// countGuess counts a guess. For a source that has to wait it says so in the log once per source and window, and once more when
+// guesses fail everywhere.
+func (c *Core) countGuess(ctx context.Context, g store.Guess) (store.Counted, error) {
+	counted, err := c.Store.CountGuess(ctx, g)
 	var failed error
-	if refusal.Alarmed {
-		failed = c.alertOnce(ctx, g.Everywhere, "codes are guessed wrong everywhere", slog.Int("failures_per_hour", g.Failures))
+	if counted.Refusal.Alarmed {
+		failed = c.alertOnce(ctx, g.Spread.Everywhere, "codes are guessed wrong everywhere", slog.Int("failures_per_hour", g.Spread.Failures))
 	}
-	if refused {
-		source := []string{"address", "network"}[refusal.Source]
-		failed = cmp.Or(failed, c.alertOnce(ctx, g.Sources[refusal.Source].Key, "codes of many people are guessed wrong from one "+source,
-			slog.String("network", networkOf(from).String()), slog.Bool("everywhere", refusal.Alarmed)))
+	if counted.Refusal.Refused {
+		source := []string{"address", "network"}[counted.Refusal.Source]
+		failed = cmp.Or(failed, c.alertOnce(ctx, g.Spread.Sources[counted.Refusal.Source].Key, "codes of many people are guessed wrong from one "+source,
+			slog.String("network", networkOf(g.From).String()), slog.Bool("everywhere", counted.Refusal.Alarmed)))
 	}
-	return cmp.Or(failed, err)
+	return counted, cmp.Or(failed, err)
 }
 
 // alertOnce writes an event for the operators' alarms, once in a window however many processes meet it.

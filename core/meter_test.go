@@ -57,7 +57,8 @@ func TestMeter_CountsGuesses(t *testing.T) {
 	_, err = w.Store.MarkCodeSent(t.Context(), id, time.Hour, time.Hour)
 	require.NoError(t, err)
 	try := func(code string) error {
-		_, err := w.checkCode(t.Context(), w.guess(account.PurposePhone, owner, client), owner, code)
+		guess := w.guess(account.PurposePhone, owner, client)
+		_, err := w.checkCode(t.Context(), &guess, owner, code)
 		return err
 	}
 	require.ErrorIs(t, try("x"+code[1:]), account.ErrInvalidCode)

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -260,7 +261,7 @@ func (c *Core) checkTempToken(ctx context.Context, guess store.Guess, owner uuid
 		return nil
 	}
 	// A wrong token is a guess, too: it must not be a free way to try codes of others (security.md OTP-07).
-	if err := c.Store.TakeQuota(ctx, c.Keys.Subject("guess/"+string(guess.Purpose), owner.String()), c.Policy.GuessQuotas()); err != nil {
+	if err := c.Store.TakeQuota(ctx, c.guessQuota(guess.Purpose, owner.String()), c.Policy.GuessQuotas()); err != nil {
 		return err
 	}
 	return account.ErrInvalidToken.Because(err)
@@ -297,7 +298,7 @@ func (c *Core) spendCode(ctx context.Context, by account.Caller, otp string, pro
 		return workflows.PasswordChangeDone{}, err
 	}
 	guess := c.passwordGuess(by, owner, session)
-	counted, err := c.checkCode(ctx, guess, owner.String(), otp)
+	counted, err := c.checkCode(ctx, &guess, owner.String(), otp)
 	var done workflows.PasswordChangeDone
 	if err == nil {
 		done, err = c.spend(ctx, guess, owner, counted, proof)
@@ -320,7 +321,7 @@ func (c *Core) spend(ctx context.Context, guess store.Guess, owner uuid.UUID, co
 	}
 	parked, err := proof()
 	if err != nil {
-		return done, err
+		return done, cmp.Or(c.refund(ctx, &guess), err)
 	}
 	if err := c.Store.Prove(ctx, counted.ID, guess, parked); err != nil {
 		return done, err

@@ -186,11 +186,14 @@ func (c *Core) VerifyPhone(ctx context.Context, by account.Caller, in VerifyPhon
 
 func (c *Core) bindPhone(ctx context.Context, by account.Caller, owner uuid.UUID, number, code string) error {
 	guess := c.guess(account.PurposePhone, owner.String(), by)
-	counted, err := c.checkCode(ctx, guess, owner.String(), code)
+	counted, err := c.checkCode(ctx, &guess, owner.String(), code)
 	if err != nil {
 		return err
 	}
 	if counted.Destination != number {
+		if err := c.refund(ctx, &guess); err != nil {
+			return err
+		}
 		return account.ErrInvalidCode.Because(errors.New("the code was sent to another number"))
 	}
 	if counted.Done != nil {

@@ -165,6 +165,17 @@ type Guess struct {
 	ProofKey string
 	// From is where the guess comes from; the zero address is nowhere.
 	From netip.Addr
+	// Spread is the guess as its sources see it, or zero. Charged says that CountGuess has counted it so.
+	Spread  SpreadGuess
+	Charged bool
+	// Quotas bound the guesses of QuotaKey, whatever becomes of codes; nil bounds nothing.
+	QuotaKey []byte
+	Quotas   []account.Quota
+}
+
+// args are those of guessCounted.
+func (g Guess) args() []any {
+	return []any{nullable(g.ProofKey), seconds(g.Lease), string(g.Purpose), g.Subject, g.SessionID, g.Tries}
 }
 
 // Counted is the challenge that a guess was counted against.
@@ -175,6 +186,8 @@ type Counted struct {
 	CodeHash    []byte
 	// Done is the kept result when the code was already consumed under the same ProofKey.
 	Done *ChallengeResult
+	// Refusal is what the sources of the guess met.
+	Refusal Refusal
 }
 
 // provable holds for a code that may still prove something: not consumed, and not just proven by another caller.
@@ -191,16 +204,10 @@ const guessCounted = `
 		ORDER BY created_at DESC LIMIT 1)
 	AND attempts < $6::int AND superseded_at IS NULL AND code_expires_at > now()
 		AND (consumed_at IS NULL OR proof_key = $1::text)
-	RETURNING id, destination, code_hash, consumed_at, result`
-
-// CountGuess charges one try to the newest code of a subject before anything is compared, in one statement. It returns
-// account.ErrNotFound when there is no code left to guess.
-func (s *Store) CountGuess(ctx context.Context, g Guess) (Counted, error) {
-	return s.counted(ctx, guessCounted, nullable(g.ProofKey), seconds(g.Lease), string(g.Purpose), g.Subject, g.SessionID, g.Tries)
-}
+	RETURNING ` + countedColumns
 
 // Prove marks a challenge as proven and parks proof, the context of the change that it allows. Of many callers with the
-// right code one succeeds; the others get account.ErrNotFound. Its repetition under the same g.ProofKey succeeds, too, and
+// right code one succeeds; the others get account.ErrNotFound. A guess that is Charged is taken back with it. Its repetition under the same g.ProofKey succeeds, too, and
 // changes nothing once the change is made, perhaps this moment.
 func (s *Store) Prove(ctx context.Context, id uuid.UUID, g Guess, proof Proof) error {
 	o, by := proof.Origin, account.ActingIn(ctx)
@@ -214,8 +221,17 @@ func (s *Store) Prove(ctx context.Context, id uuid.UUID, g Guess, proof Proof) e
 		return err
 	}
 	key := nullable(g.ProofKey)
-	err = s.change(ctx, `UPDATE challenges SET proven_at = now(), proof_key = $1::text, proof = $3::text::jsonb WHERE id = $4 AND `+provable,
-		key, seconds(g.Lease), string(text), id)
+	proven := &step{
+		query: `UPDATE challenges SET proven_at = now(), proof_key = $1::text, proof = $3::text::jsonb WHERE id = $4 AND ` + provable,
+		args:  []any{key, seconds(g.Lease), string(text), id},
+	}
+	steps := []*step{proven}
+	if g.Charged {
+		steps = g.Spread.refunding(proven)
+	}
+	if err = s.atOnce(ctx, steps...); err == nil && proven.touched == 0 {
+		err = errNoRows
+	}
 	if g.ProofKey == "" || !errors.Is(err, account.ErrNotFound) {
 		return err
 	}
@@ -332,11 +348,20 @@ func (s *Store) holdProver(ctx context.Context, row challengeRow) error {
 }
 
 func (s *Store) keepResult(ctx context.Context, id uuid.UUID, r ChallengeResult) error {
-	text, err := json.Marshal(r)
-	if err != nil {
-		return err
+	kept, err := r.kept(id)
+	if err == nil {
+		err = s.atOnce(ctx, kept)
 	}
-	return s.change(ctx, `UPDATE challenges SET result = $1::text::jsonb WHERE id = $2`, string(text), id)
+	if err == nil && kept.touched == 0 {
+		return errNoRows
+	}
+	return err
+}
+
+// kept is keepResult as a step among others of the transaction that has consumed the challenge.
+func (r ChallengeResult) kept(id uuid.UUID) (*step, error) {
+	text, err := json.Marshal(r)
+	return &step{query: `UPDATE challenges SET result = $1::text::jsonb WHERE id = $2`, args: []any{string(text), id}}, err
 }
 
 func decodeResult(text json.RawMessage) (*ChallengeResult, error) {

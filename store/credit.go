@@ -32,17 +32,30 @@ type CreditMove struct {
 // balance. It reports whether the line is new. It returns ErrTooFewCredits when the balance would fall below zero, and
 // account.ErrNotFound when there is no such account.
 func (s *Store) MoveCredits(ctx context.Context, m CreditMove) (moved bool, err error) {
-	err = s.only(ctx, `
+	line := m.step()
+	line.into = []any{&moved}
+	err = s.atOnce(ctx, line)
+	if told, ok := errors.AsType[*databaseError](err); ok && told.constraint == "credits_not_negative" {
+		return false, ErrTooFewCredits
+	}
+	if err == nil && !line.found {
+		return false, errNoRows
+	}
+	return moved, err
+}
+
+// step is MoveCredits as a step among others, for an amount that is not taken.
+func (m CreditMove) step() *step {
+	return &step{
+		query: `
 		WITH move AS (
 			INSERT INTO credit_moves (account_id, kind, key, amount)
 			SELECT account_id, $2::text, $3::text, $4::bigint FROM credits WHERE account_id = $1
 			ON CONFLICT (account_id, key) DO NOTHING RETURNING amount)
 		UPDATE credits SET balance = balance + coalesce((SELECT amount FROM move), 0) WHERE account_id = $1
-		RETURNING EXISTS (SELECT 1 FROM move)`, []any{m.AccountID, m.Kind, m.Key, m.Amount}, &moved)
-	if told, ok := errors.AsType[*databaseError](err); ok && told.constraint == "credits_not_negative" {
-		return false, ErrTooFewCredits
+		RETURNING EXISTS (SELECT 1 FROM move)`,
+		args: []any{m.AccountID, m.Kind, m.Key, m.Amount},
 	}
-	return moved, err
 }
 
 // NewHold sets credits aside. The same Key holds once, and TTL is when the hold ends by itself, at the earliest.

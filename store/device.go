@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -38,50 +39,67 @@ type Trust struct {
 // Inside a transaction it comes after LiftSession. It returns account.ErrNotFound when the account may not be used.
 func (s *Store) TrustDevice(ctx context.Context, t Trust) (account.TrustedDevice, error) {
 	var out account.TrustedDevice
-	if t.Client.ID == "" {
-		t.Client.ID = t.ID.String()
-	}
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		if err := tx.lockUsable(ctx, t.AccountID); err != nil {
 			return err
 		}
 		var known bool
-		if err := tx.only(ctx, `SELECT EXISTS (SELECT 1 FROM devices WHERE id = $1)`, []any{t.ID}, &known); err != nil {
+		trusted := append([]*step{{query: `SELECT EXISTS (SELECT 1 FROM devices WHERE id = $1)`, args: []any{t.ID}, into: []any{&known}}}, t.steps()...)
+		read := &step{
+			query: `SELECT ` + deviceColumns + ` FROM devices d WHERE id = $1 AND account_id = $2`, args: []any{t.ID, t.AccountID},
+			into: deviceTargets(&out),
+		}
+		if err := tx.atOnce(ctx, append(trusted, read)...); err != nil {
 			return err
 		}
-		err := tx.atOnce(ctx,
-			&step{
-				query: `UPDATE devices SET revoked_at = now() WHERE account_id = $1 AND device_id = $2 AND revoked_at IS NULL AND id <> $3`,
-				args:  []any{t.AccountID, t.Client.ID, t.ID},
-			},
-			&step{
-				query: `INSERT INTO devices (id, account_id, token_hash, device_id, device_name, platform, expires_at)
-					VALUES ($3, $1, $4, $2, $5, $6, now() + $7::float8 * interval '1 second') ON CONFLICT (id) DO NOTHING`,
-				args: []any{t.AccountID, t.Client.ID, t.ID, t.TokenHash, t.Client.Name, t.Client.Platform, seconds(t.TTL)},
-			},
-			&step{
-				query: `UPDATE devices SET revoked_at = now() WHERE id IN (SELECT id FROM devices WHERE account_id = $1 AND revoked_at IS NULL
-					ORDER BY id = $2 DESC, last_used_at DESC OFFSET greatest($3::int, 1))`,
-				args: []any{t.AccountID, t.ID, t.Most},
-			})
-		if err != nil {
-			return err
+		if !read.found {
+			return errNoRows
 		}
-		err = tx.only(ctx, `SELECT `+deviceColumns+` FROM devices d WHERE id = $1 AND account_id = $2`, []any{t.ID, t.AccountID},
-			deviceTargets(&out)...)
-		if err != nil || known {
-			return err
+		if known {
+			return nil
 		}
-		return tx.record(ctx, t.AccountID, account.EventDeviceTrusted, map[string]any{"device_id": t.ID})
+		return tx.record(ctx, t.AccountID, account.EventDeviceTrusted, t.details())
 	})
 	return out, translate(err)
 }
 
+// steps trust a device of an account that lockUsable has locked.
+func (t Trust) steps() []*step {
+	name := cmp.Or(t.Client.ID, t.ID.String())
+	return []*step{
+		{
+			query: `UPDATE devices SET revoked_at = now() WHERE account_id = $1 AND device_id = $2 AND revoked_at IS NULL AND id <> $3`,
+			args:  []any{t.AccountID, name, t.ID},
+		},
+		{
+			query: `INSERT INTO devices (id, account_id, token_hash, device_id, device_name, platform, expires_at)
+				VALUES ($3, $1, $4, $2, $5, $6, now() + $7::float8 * interval '1 second') ON CONFLICT (id) DO NOTHING`,
+			args: []any{t.AccountID, name, t.ID, t.TokenHash, t.Client.Name, t.Client.Platform, seconds(t.TTL)},
+		},
+		{
+			query: `UPDATE devices SET revoked_at = now() WHERE id IN (SELECT id FROM devices WHERE account_id = $1 AND revoked_at IS NULL
+				ORDER BY id = $2 DESC, last_used_at DESC OFFSET greatest($3::int, 1))`,
+			args: []any{t.AccountID, t.ID, t.Most},
+		},
+	}
+}
+
+// details are what is recorded of a device that is trusted since.
+func (t Trust) details() map[string]any { return map[string]any{"device_id": t.ID} }
+
 // lockUsable takes the account's row before its sessions and devices, in the order of a change of password: the other way
 // round the two would wait for each other.
 func (s *Store) lockUsable(ctx context.Context, accountID uuid.UUID) error {
-	var id uuid.UUID
-	return s.only(ctx, `SELECT a.id FROM accounts a WHERE a.id = $1 AND `+accountUsable+` FOR NO KEY UPDATE`, []any{accountID}, &id)
+	locked := usableLocked(accountID)
+	err := s.atOnce(ctx, locked)
+	if err == nil && !locked.found {
+		return errNoRows
+	}
+	return err
+}
+
+func usableLocked(accountID uuid.UUID) *step {
+	return &step{query: `SELECT a.id FROM accounts a WHERE a.id = $1 AND ` + accountUsable + ` FOR NO KEY UPDATE`, args: []any{accountID}}
 }
 
 // HoldSession keeps an account and a live session of it as they are until the transaction ends. It returns
@@ -160,28 +178,41 @@ type Lift struct {
 // changes in nothing else. It returns account.ErrNotFound when the session has ended, or the account may not be used.
 func (s *Store) LiftSession(ctx context.Context, l Lift) error {
 	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		if err := tx.lockUsable(ctx, l.AccountID); err != nil {
+		var pending bool
+		locked, read := usableLocked(l.AccountID), l.read(&pending)
+		if err := tx.atOnce(ctx, locked, read); err != nil {
 			return err
 		}
-		var pending bool
-		err := tx.only(ctx, `SELECT s.state = 'pending' FROM sessions s WHERE s.id = $1 AND s.account_id = $2 AND `+sessionLive+`
-			FOR NO KEY UPDATE`, []any{l.SessionID, l.AccountID}, &pending)
-		if err != nil {
-			return err
+		if !locked.found || !read.found {
+			return errNoRows
 		}
 		if !pending {
 			_, err := tx.db.NewRaw(`UPDATE sessions SET factor_at = now() WHERE id = ?`, l.SessionID).Exec(ctx)
 			return err
 		}
-		_, err = tx.run(ctx, `
-			WITH lifted AS (
-				UPDATE sessions SET state = 'active', factor_at = now(), last_active_at = now(),
-					auth_time = CASE WHEN auth_time = 'epoch' THEN auth_time ELSE now() END,
-					expires_at = created_at + $3::float8 * interval '1 second'
-				WHERE id = $1 RETURNING account_id, ip_address, user_agent)
-			INSERT INTO login_history (account_id, method, outcome, ip_address, user_agent)
-			SELECT account_id, $2::text, 'succeeded', ip_address, user_agent FROM lifted`,
-			l.SessionID, l.Method, seconds(l.TTL))
-		return err
+		return tx.atOnce(ctx, l.step())
 	})
+}
+
+// read locks the session, after its account.
+func (l Lift) read(pending *bool) *step {
+	return &step{
+		query: `SELECT s.state = 'pending' FROM sessions s WHERE s.id = $1 AND s.account_id = $2 AND ` + sessionLive + ` FOR NO KEY UPDATE`,
+		args:  []any{l.SessionID, l.AccountID}, into: []any{pending},
+	}
+}
+
+// step makes a pending session that read has locked a full one.
+func (l Lift) step() *step {
+	return &step{
+		query: `
+		WITH lifted AS (
+			UPDATE sessions SET state = 'active', factor_at = now(), last_active_at = now(),
+				auth_time = CASE WHEN auth_time = 'epoch' THEN auth_time ELSE now() END,
+				expires_at = created_at + $3::float8 * interval '1 second'
+			WHERE id = $1 RETURNING account_id, ip_address, user_agent)
+		INSERT INTO login_history (account_id, method, outcome, ip_address, user_agent)
+		SELECT account_id, $2::text, 'succeeded', ip_address, user_agent FROM lifted`,
+		args: []any{l.SessionID, l.Method, seconds(l.TTL)},
+	}
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -66,54 +67,59 @@ func (s *Store) VerifyDevice(ctx context.Context, challenge uuid.UUID, v Verifie
 		if row.AccountID == nil || account.Purpose(row.Purpose) != account.PurposeDevice {
 			return account.ErrInvalidCode.Because(errNoLogin)
 		}
-		// Whoever sets up an authenticator app at this moment comes before or after all of it.
-		if err := tx.lockUsable(ctx, *row.AccountID); err != nil && !errors.Is(err, account.ErrNotFound) {
-			return err
-		}
-		// An authenticator app that was set up meanwhile is the stronger step, and the one that is due. A session that was made a full
-		// one meanwhile has a refresh token in use, which is not taken from under it.
-		var over bool
-		err = tx.only(ctx, `SELECT EXISTS (SELECT 1 FROM totp_factors WHERE account_id = $1 AND confirmed_at IS NOT NULL)
-			OR EXISTS (SELECT 1 FROM sessions WHERE id = $2 AND state <> 'pending')`, []any{*row.AccountID, challenge}, &over)
-		if err != nil {
-			return err
-		}
-		if over {
-			return account.ErrInvalidCode.Because(errNoLogin)
-		}
 		out = ChallengeResult{AccountID: *row.AccountID, SessionID: challenge, DeviceID: v.DeviceID}
-		err = tx.LiftSession(ctx, Lift{AccountID: out.AccountID, SessionID: out.SessionID, Method: "device_otp", TTL: v.SessionTTL})
-		if errors.Is(err, account.ErrNotFound) {
-			return account.ErrInvalidCode.Because(errNoLogin)
-		}
-		if err != nil {
+		lift := Lift{AccountID: out.AccountID, SessionID: out.SessionID, Method: "device_otp", TTL: v.SessionTTL}
+		if err := tx.requirePending(ctx, lift); err != nil {
 			return err
 		}
-		if err := tx.renewTokens(ctx, out.SessionID, v, proof.Device); err != nil {
-			return err
-		}
-		_, err = tx.TrustDevice(ctx, Trust{
+		trust := Trust{
 			ID: v.DeviceID, AccountID: out.AccountID, TokenHash: v.TokenHash, Client: proof.Device, TTL: v.DeviceTTL, Most: v.Most,
-		})
+		}
+		kept, err := out.kept(challenge)
 		if err != nil {
 			return err
 		}
-		return tx.keepResult(ctx, challenge, out)
+		trusted, err := tx.recording(ctx, out.AccountID, account.EventDeviceTrusted, trust.details())
+		if err != nil {
+			return err
+		}
+		steps := slices.Concat([]*step{lift.step()}, v.tokens(out.SessionID, proof.Device), trust.steps(), []*step{kept, trusted.step})
+		if err := tx.atOnce(ctx, steps...); err != nil {
+			return err
+		}
+		return tx.recorded(ctx, trusted)
 	})
 	return out, translate(err)
 }
 
-// renewTokens gives a session its only refresh token, and the name of its device.
-func (s *Store) renewTokens(ctx context.Context, session uuid.UUID, v VerifiedDevice, client account.ClientDevice) error {
-	return s.atOnce(ctx,
-		&step{query: `DELETE FROM refresh_tokens WHERE session_id = $1`, args: []any{session}},
-		&step{
+// requirePending locks an account and a session of it that still awaits its code, or returns account.ErrInvalidCode. An authenticator
+// app that was set up meanwhile is the stronger step, and the one that is due; whoever sets one up at this moment comes before or after
+// all of the transaction. A session that was made a full one meanwhile has a refresh token in use, which is not taken from under it.
+func (s *Store) requirePending(ctx context.Context, l Lift) error {
+	var pending, factor bool
+	locked, read := usableLocked(l.AccountID), l.read(&pending)
+	err := s.atOnce(ctx, locked, read, &step{
+		query: `SELECT EXISTS (SELECT 1 FROM totp_factors WHERE account_id = $1 AND confirmed_at IS NOT NULL)`,
+		args:  []any{l.AccountID}, into: []any{&factor},
+	})
+	if err == nil && (!locked.found || !read.found || !pending || factor) {
+		err = account.ErrInvalidCode.Because(errNoLogin)
+	}
+	return err
+}
+
+// tokens give a session its only refresh token, and the name of its device.
+func (v VerifiedDevice) tokens(session uuid.UUID, client account.ClientDevice) []*step {
+	return []*step{
+		{query: `DELETE FROM refresh_tokens WHERE session_id = $1`, args: []any{session}},
+		{
 			query: `INSERT INTO refresh_tokens (token_hash, session_id, expires_at)
 				SELECT $2::bytea, id, least(expires_at, now() + $3::float8 * interval '1 second') FROM sessions WHERE id = $1`,
 			args: []any{session, v.RefreshHash, seconds(v.RefreshIdle)},
 		},
-		&step{
+		{
 			query: `UPDATE sessions SET device_id = $2, device_name = $3, platform = $4 WHERE id = $1`,
 			args:  []any{session, client.ID, client.Name, client.Platform},
-		})
+		},
+	}
 }

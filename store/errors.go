@@ -71,15 +71,30 @@ func transient(code string) bool {
 }
 
 // deadlocked reports whether the database gave a transaction up so that another one could go on.
-func deadlocked(err error) bool {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return pg.Code == deadlock
-	}
-	told, ok := errors.AsType[*databaseError](err)
-	return ok && told.code == deadlock
+func deadlocked(err error) bool { return codeOf(err) == deadlock }
+
+// outdated reports whether a prepared statement does not fit the schema any more, or the server has forgotten it.
+func outdated(err error) bool {
+	code := codeOf(err)
+	return code == planOutdated || code == statementUnknown
 }
 
-const deadlock = "40P01"
+// codeOf is the SQLSTATE of an error of the database, translated or not, and empty for another one.
+func codeOf(err error) string {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pg.Code
+	}
+	if told, ok := errors.AsType[*databaseError](err); ok {
+		return told.code
+	}
+	return ""
+}
+
+const (
+	deadlock         = "40P01"
+	planOutdated     = "0A000"
+	statementUnknown = "26000"
+)
 
 // endings are what the driver and its pools say when a connection, a transaction or its context ended under them.
 var endings = []error{

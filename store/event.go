@@ -15,6 +15,24 @@ import (
 // transaction ends: that is why sequences have no gap. A code that was consumed in the transaction says who acts; else the
 // context does. Receivers of webhooks are told of it, too.
 func (s *Store) record(ctx context.Context, accountID uuid.UUID, name account.EventName, details map[string]any) error {
+	r, err := s.recording(ctx, accountID, name, details)
+	if err == nil {
+		err = s.atOnce(ctx, r.step)
+	}
+	if err != nil {
+		return err
+	}
+	return s.recorded(ctx, r)
+}
+
+// recording is record as a step among others, the last of them; recorded is to be called after it.
+type recording struct {
+	step   *step
+	event  account.Event
+	wanted bool
+}
+
+func (s *Store) recording(ctx context.Context, accountID uuid.UUID, name account.EventName, details map[string]any) (*recording, error) {
 	by := account.ActingIn(ctx)
 	if s.prover != nil {
 		by = *s.prover
@@ -24,18 +42,25 @@ func (s *Store) record(ctx context.Context, accountID uuid.UUID, name account.Ev
 	}
 	text, err := json.Marshal(details)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	e := account.Event{ID: uuid.New(), AccountID: accountID, Name: name, Details: details}
-	var wanted bool
-	err = s.only(ctx, eventRecorded, []any{
-		accountID, e.ID, string(name), string(by.Kind), nullable(by.ID), nullable(by.Network), nullable(by.RequestID), string(text),
-		account.WebhookPatterns(string(name)),
-	}, &e.Sequence, &e.At, &wanted)
-	if err != nil || accountID == uuid.Nil || !wanted {
-		return err
+	r := &recording{event: account.Event{ID: uuid.New(), AccountID: accountID, Name: name, Details: details}}
+	r.step = &step{
+		query: eventRecorded,
+		args: []any{
+			accountID, r.event.ID, string(name), string(by.Kind), nullable(by.ID), nullable(by.Network), nullable(by.RequestID), string(text),
+			account.WebhookPatterns(string(name)),
+		},
+		into: []any{&r.event.Sequence, &r.event.At, &r.wanted},
 	}
-	return s.Tell(ctx, e.WebhookEvent())
+	return r, nil
+}
+
+func (s *Store) recorded(ctx context.Context, r *recording) error {
+	if r.event.AccountID == uuid.Nil || !r.wanted {
+		return nil
+	}
+	return s.Tell(ctx, r.event.WebhookEvent())
 }
 
 // Most installations have no receiver of webhooks: whether there is one to be told is part of the answer.

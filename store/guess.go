@@ -28,46 +28,74 @@ type SpreadGuess struct {
 	Per        time.Duration
 }
 
-// Refusal says which source was refused: its index in Sources. Alarmed is set when guesses fail everywhere.
+// Refusal says whether a source of a guess was refused, and which: its index in Sources. Alarmed is set when guesses fail everywhere.
 type Refusal struct {
+	Refused bool
 	Source  int
 	Alarmed bool
 }
 
-// ChargeSpreadGuess counts a guess against its sources before it is compared, as if it failed; RefundSpreadGuess takes the
-// count of one that succeeded back. Any number of guesses of one subject count as one of its source. It returns
-// account.ErrTooManyRequests with the time to wait when a source has reached its bound with other subjects, and then counts
-// nothing.
-func (s *Store) ChargeSpreadGuess(ctx context.Context, g SpreadGuess) (Refusal, error) {
-	var r Refusal
-	people, failures := make([]int32, len(g.Sources)), int32(0)
-	noted := make([]*step, 0, len(g.Sources))
-	for i, source := range g.Sources {
-		noted = append(noted, &step{query: guessNoted, args: []any{source.Key, g.Subject, seconds(g.Per), source.People}, into: []any{&people[i]}})
+// CountGuess charges one try to the newest code of a subject before anything is compared, in one transaction: to its sources first,
+// as if it failed (RefundSpreadGuess takes that back), so that one that has to wait cannot use up the tries of those whom it guesses;
+// then to its quota; and then to the code. Any number of guesses of one person count as one of their source. It returns
+// account.ErrTooManyRequests with the time to wait when a source has reached its bound with other people, and then counts nothing;
+// the same when the quota is used up, and then the sources are charged and no code is; and account.ErrNotFound when there is no code
+// left to guess. What it returns says in each case whether guesses fail everywhere.
+func (s *Store) CountGuess(ctx context.Context, g Guess) (Counted, error) {
+	var out Counted
+	var code countedRow
+	r := &out.Refusal
+	people, failures := make([]int32, len(g.Spread.Sources)), int32(0)
+	noted := make([]*step, 0, len(g.Spread.Sources))
+	for i, source := range g.Spread.Sources {
+		noted = append(noted, &step{
+			query: guessNoted, args: []any{source.Key, g.Spread.Subject, seconds(g.Spread.Per), source.People}, into: []any{&people[i]},
+		})
 	}
-	failed := &step{query: failureCounted, args: []any{g.Everywhere, seconds(g.Per)}, into: []any{&failures}}
-	most := 0
-	// What all wait for is counted for those alone whose sources let them through.
-	allowed, err := s.judged(ctx, stage{noted, func() bool {
-		r.Source = slices.IndexFunc(noted, func(st *step) bool { return !st.found })
-		if r.Source >= 0 {
-			most = g.Sources[r.Source].People
+	quota, counted := quotaTaken(g.QuotaKey, g.Quotas), &step{query: guessCounted, args: g.args(), into: code.targets()}
+	exceeded, most := false, 0
+	allowed, err := s.judged(ctx, stage{func() []*step {
+		if g.Quotas == nil {
+			return noted
 		}
-		return r.Source < 0
-	}}, stage{[]*step{failed}, func() bool {
-		r = Refusal{Alarmed: int(failures) > g.Failures}
-		for i, source := range g.Sources {
+		return append(noted, quota)
+	}, func() bool {
+		full := slices.IndexFunc(noted, func(st *step) bool { return !st.found })
+		if full >= 0 {
+			*r, most = Refusal{Refused: true, Source: full}, g.Spread.Sources[full].People
+		}
+		return full < 0
+	}}, stage{func() []*step {
+		var steps []*step
+		if exceeded = g.Quotas != nil && quota.touched == 0; !exceeded {
+			steps = append(steps, counted)
+		}
+		if g.Spread.Everywhere == nil {
+			return steps
+		}
+		// What all wait for is counted last, and for those alone whose sources let them through.
+		return append(steps, &step{query: failureCounted, args: []any{g.Spread.Everywhere, seconds(g.Spread.Per)}, into: []any{&failures}})
+	}, func() bool {
+		*r = Refusal{Alarmed: int(failures) > g.Spread.Failures}
+		for i, source := range g.Spread.Sources {
 			if r.Alarmed && int(people[i]) > source.Calm {
-				r.Source, most = i, source.Calm
+				r.Refused, r.Source, most = true, i, source.Calm
 				return false
 			}
 		}
 		return true
 	}})
-	if err != nil || allowed {
-		return r, err
+	switch {
+	case err != nil:
+		return out, err
+	case !allowed:
+		return out, s.guessTooMany(ctx, g.Spread.Sources[r.Source].Key, most, g.Spread)
+	case exceeded:
+		return out, s.quotaExceeded(ctx, g.QuotaKey, g.Quotas)
+	case !counted.found:
+		return out, errNoRows
 	}
-	return r, s.guessTooMany(ctx, g.Sources[r.Source].Key, most, g)
+	return code.counted(out.Refusal)
 }
 
 // fresh are the entries of a source ($1) that count beside the one of the subject ($2), within the window ($3).
@@ -104,14 +132,22 @@ const failureCounted = `
 		ends_at = CASE WHEN b.ends_at <= now() THEN EXCLUDED.ends_at ELSE b.ends_at END
 	RETURNING used`
 
-// RefundSpreadGuess takes back what ChargeSpreadGuess counted for a guess that was right: who knows a person's code is no
-// stranger to them.
+// RefundSpreadGuess takes back what CountGuess counted against the sources of a guess that was right: who knows a person's code is no
+// stranger to them. Prove does the same for a guess that is Charged.
 func (s *Store) RefundSpreadGuess(ctx context.Context, g SpreadGuess) error {
-	steps := make([]*step, 0, len(g.Sources)+1)
+	return s.atOnce(ctx, g.refunding(nil)...)
+}
+
+// refunding takes a charge back, around a step of a code: all wait for each other in the order of CountGuess.
+func (g SpreadGuess) refunding(code *step) []*step {
+	var steps []*step
 	for _, source := range g.Sources {
 		steps = append(steps, &step{query: guessRefunded, args: []any{source.Key, g.Subject, seconds(g.Per)}})
 	}
-	return s.atOnce(ctx, append(steps, &step{query: `UPDATE budgets SET used = greatest(used - 1, 0) WHERE key = $1`, args: []any{g.Everywhere}})...)
+	if code != nil {
+		steps = append(steps, code)
+	}
+	return append(steps, &step{query: `UPDATE budgets SET used = greatest(used - 1, 0) WHERE key = $1`, args: []any{g.Everywhere}})
 }
 
 const guessRefunded = `

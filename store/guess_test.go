@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -23,6 +24,16 @@ func spread(person, address, network int) store.SpreadGuess {
 	}
 }
 
+// charge counts a guess against its sources alone: there is no code.
+func (w world) charge(t *testing.T, g store.SpreadGuess) (store.Refusal, error) {
+	t.Helper()
+	counted, err := w.CountGuess(t.Context(), store.Guess{Purpose: account.PurposeSignup, Subject: []byte("without a code"), Spread: g})
+	if errors.Is(err, account.ErrNotFound) {
+		err = nil
+	}
+	return counted.Refusal, err
+}
+
 func (w world) ageGuesses(t *testing.T, d time.Duration) {
 	t.Helper()
 	w.exec(t, `UPDATE guess_sources SET guessed_at = array(SELECT h - $1 * interval '1 second' FROM unnest(guessed_at) h)`, d.Seconds())
@@ -36,7 +47,7 @@ func TestSpreadGuessRaceOfOneAddress(t *testing.T) {
 	w := newWorld(t)
 	for round := range *rounds {
 		guess := func(i int) error {
-			_, err := w.ChargeSpreadGuess(t.Context(), spread(i, round, round))
+			_, err := w.charge(t, spread(i, round, round))
 			return err
 		}
 		errs := race(crowd, guess)
@@ -60,14 +71,14 @@ func TestSpreadGuessRaceOfOneNetwork(t *testing.T) {
 	w := newWorld(t)
 	for round := range *rounds {
 		errs := race(crowd, func(i int) error {
-			_, err := w.ChargeSpreadGuess(t.Context(), spread(i, 1000*round+i, round))
+			_, err := w.charge(t, spread(i, 1000*round+i, round))
 			return err
 		})
 		require.Equal(t, 50, winners(t, errs, account.ErrTooManyRequests))
-		r, err := w.ChargeSpreadGuess(t.Context(), spread(crowd, 1000*round+crowd, round))
+		r, err := w.charge(t, spread(crowd, 1000*round+crowd, round))
 		require.ErrorIs(t, err, account.ErrTooManyRequests)
 		require.Equal(t, 1, r.Source, "the network")
-		_, err = w.ChargeSpreadGuess(t.Context(), spread(crowd, 1000*round+crowd, round+100))
+		_, err = w.charge(t, spread(crowd, 1000*round+crowd, round+100))
 		require.NoError(t, err, "another network is another source")
 		w.ageGuesses(t, 61*time.Minute)
 	}
@@ -78,25 +89,25 @@ func TestSpreadGuessCountsPeople(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for range 60 {
-		_, err := w.ChargeSpreadGuess(t.Context(), spread(1, 1, 1))
+		_, err := w.charge(t, spread(1, 1, 1))
 		require.NoError(t, err)
 	}
 	for i := range 20 {
-		_, err := w.ChargeSpreadGuess(t.Context(), spread(i, 1, 1))
+		_, err := w.charge(t, spread(i, 1, 1))
 		require.NoError(t, err)
 	}
-	_, err := w.ChargeSpreadGuess(t.Context(), spread(20, 1, 1))
+	_, err := w.charge(t, spread(20, 1, 1))
 	require.ErrorIs(t, err, account.ErrTooManyRequests)
-	_, err = w.ChargeSpreadGuess(t.Context(), spread(7, 1, 1))
+	_, err = w.charge(t, spread(7, 1, 1))
 	require.NoError(t, err, "one of those who count already")
 	require.NoError(t, w.RefundSpreadGuess(t.Context(), spread(7, 1, 1)))
-	_, err = w.ChargeSpreadGuess(t.Context(), spread(20, 1, 1))
+	_, err = w.charge(t, spread(20, 1, 1))
 	require.NoError(t, err, "whose code was right does not count")
 	w.ageGuesses(t, 59*time.Minute+50*time.Second)
-	_, err = w.ChargeSpreadGuess(t.Context(), spread(21, 1, 1))
+	_, err = w.charge(t, spread(21, 1, 1))
 	require.InDelta(t, 10, retryAfter(t, err).Seconds(), 9)
 	w.ageGuesses(t, 20*time.Second)
-	_, err = w.ChargeSpreadGuess(t.Context(), spread(21, 1, 1))
+	_, err = w.charge(t, spread(21, 1, 1))
 	require.NoError(t, err)
 	require.Equal(t, 1, one[int](t, w, `SELECT cardinality(subjects) FROM guess_sources WHERE key = 'address 1'`), "old ones are dropped")
 }
@@ -108,7 +119,7 @@ func TestSpreadGuessAlarmSlowsTheSources(t *testing.T) {
 	alarmed := func(person, address, network int) (store.Refusal, error) {
 		g := spread(person, address, network)
 		g.Failures = 30
-		return w.ChargeSpreadGuess(t.Context(), g)
+		return w.charge(t, g)
 	}
 	errs := race(crowd, func(i int) error { // five attackers, twenty people each
 		_, err := alarmed(i, i%5, i%5)
@@ -121,7 +132,7 @@ func TestSpreadGuessAlarmSlowsTheSources(t *testing.T) {
 	for address := range 5 {
 		r, err := alarmed(crowd+address, address, address)
 		require.Positive(t, retryAfter(t, err))
-		require.Equal(t, store.Refusal{Source: 0, Alarmed: true}, r)
+		require.Equal(t, store.Refusal{Refused: true, Source: 0, Alarmed: true}, r)
 	}
 	for i := range 4 {
 		_, err := alarmed(1000+i, 50, 50)
@@ -135,7 +146,7 @@ func TestSpreadGuessAlarmSlowsTheSources(t *testing.T) {
 	}
 	r, err := alarmed(2010, 70, 60)
 	require.ErrorIs(t, err, account.ErrTooManyRequests)
-	require.Equal(t, store.Refusal{Source: 1, Alarmed: true}, r)
+	require.Equal(t, store.Refusal{Refused: true, Source: 1, Alarmed: true}, r)
 	w.exec(t, `UPDATE budgets SET ends_at = now()`)
 	r, err = alarmed(2010, 70, 60)
 	require.NoError(t, err, "the alarm is over")
@@ -150,7 +161,7 @@ func TestSpreadGuessRaceWithRefunds(t *testing.T) {
 		errs := race(crowd, func(i int) error {
 			g := spread(i, 100*round+i%10, round)
 			g.Sources[1].People = crowd
-			if _, err := w.ChargeSpreadGuess(t.Context(), g); err != nil {
+			if _, err := w.charge(t, g); err != nil {
 				return err
 			}
 			if i%2 == 0 {

@@ -10,9 +10,10 @@ import (
 // errRefused rolls back what judged has done.
 var errRefused = errors.New("refused")
 
-// stage is steps of a transaction that go to the database at once, and whether what they have answered lets it go on.
+// stage is steps of a transaction that go to the database at once, as what came before them has it, and whether what they have
+// answered lets it go on.
 type stage struct {
-	steps  []*step
+	steps  func() []*step
 	passed func() bool
 }
 
@@ -22,7 +23,7 @@ func (s *Store) judged(ctx context.Context, stages ...stage) (kept bool, err err
 	err = s.ownTx(ctx, func(conn *pgx.Conn) error {
 		next := []*step{{query: "BEGIN"}}
 		for _, st := range stages {
-			err := sendSteps(ctx, conn, append(next, st.steps...))
+			err := sendSteps(ctx, conn, append(next, st.steps()...))
 			if err == nil && !st.passed() {
 				err = errRefused
 			}

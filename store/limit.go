@@ -16,6 +16,15 @@ import (
 // window of a quota's length ever holds more than its maximum. It returns account.ErrTooManyRequests with the time until
 // the next hit is allowed, and then counts nothing.
 func (s *Store) TakeQuota(ctx context.Context, key []byte, quotas []account.Quota) error {
+	taken := quotaTaken(key, quotas)
+	if err := s.atOnce(ctx, taken); err != nil || taken.touched > 0 {
+		return err
+	}
+	return s.quotaExceeded(ctx, key, quotas)
+}
+
+// quotaTaken touches nothing when a quota is exceeded.
+func quotaTaken(key []byte, quotas []account.Quota) *step {
 	allowed := make([]string, len(quotas))
 	args := []any{key, seconds(longestWindow(quotas))}
 	for i, q := range quotas {
@@ -23,16 +32,12 @@ func (s *Store) TakeQuota(ctx context.Context, key []byte, quotas []account.Quot
 			len(args)+1, len(args)+2)
 		args = append(args, seconds(q.Per), q.Max)
 	}
-	n, err := s.run(ctx, `
+	return &step{args: args, query: `
 		INSERT INTO quotas AS q (key, hits, expires_at) VALUES ($1, ARRAY[now()], now() + $2::float8 * interval '1 second')
 		ON CONFLICT (key) DO UPDATE SET
 			hits = array(SELECT h FROM unnest(q.hits) AS h WHERE h > now() - $2::float8 * interval '1 second') || now(),
 			expires_at = now() + $2::float8 * interval '1 second'
-		WHERE `+strings.Join(allowed, " AND "), args...)
-	if err != nil || n > 0 {
-		return err
-	}
-	return s.quotaExceeded(ctx, key, quotas)
+		WHERE ` + strings.Join(allowed, " AND ")}
 }
 
 // TakeQuotaOnce is TakeQuota, and counts nothing when it has counted a hit for the same occasion before.

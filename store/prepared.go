@@ -3,12 +3,9 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
-	"fmt"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/uptrace/bun"
@@ -81,17 +78,18 @@ func values(args []any) []any {
 	return out
 }
 
-// atOnce runs steps in one transaction and, unless the caller has one already, in one round trip. A transaction that waited for
-// another one which waited for it is run again. What the connection was lost under is not: it may have been done, even where
+// atOnce runs steps in one round trip, in the caller's transaction or in one of their own. Their own, which waited for another
+// one that waited for it, is run again. What the connection was lost under is not: it may have been done, even where
 // pgconn.SafeToRetry holds, which goes by the last failure of a pipeline, not by its first.
 func (s *Store) atOnce(ctx context.Context, steps ...*step) error {
-	if tx, ok := s.db.(bun.Tx); ok {
-		for _, st := range steps {
-			if err := st.within(ctx, tx); err != nil {
-				return translate(err)
+	if s.conn != nil {
+		return translate(driven(s.conn, func(conn *pgx.Conn) error {
+			// The driver's connection does not know that database/sql has ended the transaction with its context.
+			if conn.PgConn().TxStatus() != inTransaction {
+				return sql.ErrTxDone
 			}
-		}
-		return nil
+			return sendSteps(ctx, conn, steps)
+		}))
 	}
 	return s.ownTx(ctx, func(conn *pgx.Conn) error { return sendSteps(ctx, conn, steps) })
 }
@@ -103,8 +101,7 @@ func (s *Store) ownTx(ctx context.Context, send func(conn *pgx.Conn) error) erro
 	for range deadlockTries {
 		err = s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
 			err := send(conn.Conn())
-			pg, ok := errors.AsType[*pgconn.PgError](err)
-			if !ok || pg.Code != planOutdated && pg.Code != statementUnknown {
+			if !outdated(err) {
 				return err
 			}
 			if err := conn.Conn().DeallocateAll(ctx); err != nil {
@@ -119,11 +116,8 @@ func (s *Store) ownTx(ctx context.Context, send func(conn *pgx.Conn) error) erro
 	return translate(err)
 }
 
-// The codes of a prepared statement that does not fit the schema any more, or that the server has forgotten.
-const (
-	planOutdated     = "0A000"
-	statementUnknown = "26000"
-)
+// inTransaction is how Postgres says, after each message, that a transaction is open and has not failed.
+const inTransaction = 'T'
 
 // sendSteps sends all steps before it reads an answer. Postgres takes what comes before a Sync message as one transaction.
 func sendSteps(ctx context.Context, conn *pgx.Conn, steps []*step) error {
@@ -160,26 +154,4 @@ func (st *step) read(results pgx.BatchResults) error {
 	rows.Close()
 	st.touched = rows.CommandTag().RowsAffected()
 	return rows.Err()
-}
-
-// within runs the step in a transaction that the caller has.
-func (st *step) within(ctx context.Context, tx bun.Tx) error {
-	st.found, st.touched = false, 0
-	if st.into == nil {
-		res, err := tx.Tx.ExecContext(ctx, st.query, bindings(st.args)...)
-		if err == nil {
-			st.touched, err = res.RowsAffected()
-		}
-		st.found = st.touched > 0
-		return err
-	}
-	err := tx.Tx.QueryRowContext(ctx, st.query, bindings(st.args)...).Scan(st.into...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read a step: %w", err)
-	}
-	st.found, st.touched = true, 1
-	return nil
 }

@@ -4,32 +4,53 @@ import (
 	"context"
 	"time"
 
+	"github.com/google/uuid"
+
 	"gatehouse/account"
 )
 
 // OwnProof returns the newest challenge that g.ProofKey has proven already, so that a request whose answer was lost can be
 // repeated without being counted as another guess. It returns account.ErrNotFound when there is none.
 func (s *Store) OwnProof(ctx context.Context, g Guess) (Counted, error) {
-	return s.counted(ctx, `
-		SELECT id, destination, code_hash, consumed_at, result FROM challenges
+	var code countedRow
+	proven := &step{
+		query: `SELECT ` + countedColumns + ` FROM challenges
 		WHERE purpose = $1 AND subject = $2 AND session_id IS NOT DISTINCT FROM $3::uuid AND proof_key = $4::text AND code_hash IS NOT NULL
 			AND superseded_at IS NULL AND (consumed_at IS NOT NULL OR code_expires_at > now())
-		ORDER BY created_at DESC LIMIT 1`, string(g.Purpose), g.Subject, g.SessionID, nullable(g.ProofKey))
-}
-
-// counted reads the one challenge that a guess is about.
-func (s *Store) counted(ctx context.Context, query string, args ...any) (Counted, error) {
-	var c Counted
-	var consumed *time.Time
-	var result []byte
-	err := s.only(ctx, query, args, &c.ID, &c.Destination, &c.CodeHash, &consumed, &result)
-	if err == nil && consumed != nil {
-		c.Done, err = decodeResult(result)
+		ORDER BY created_at DESC LIMIT 1`,
+		args: []any{string(g.Purpose), g.Subject, g.SessionID, nullable(g.ProofKey)}, into: code.targets(),
 	}
-	if err != nil {
+	if err := s.atOnce(ctx, proven); err != nil {
 		return Counted{}, err
 	}
-	return c, nil
+	if !proven.found {
+		return Counted{}, errNoRows
+	}
+	return code.counted(Refusal{})
+}
+
+// countedRow is the one challenge that a guess is about: countedColumns.
+type countedRow struct {
+	id               uuid.UUID
+	destination      string
+	codeHash, result []byte
+	consumed         *time.Time
+}
+
+const countedColumns = `id, destination, code_hash, consumed_at, result::text`
+
+func (r *countedRow) targets() []any {
+	return []any{&r.id, &r.destination, &r.codeHash, &r.consumed, &r.result}
+}
+
+func (r *countedRow) counted(refusal Refusal) (Counted, error) {
+	c := Counted{ID: r.id, Destination: r.destination, CodeHash: r.codeHash, Refusal: refusal}
+	if r.consumed == nil {
+		return c, nil
+	}
+	var err error
+	c.Done, err = decodeResult(r.result)
+	return c, err
 }
 
 // QuotaUsed reports whether a quota holds any hit. It counts nothing.

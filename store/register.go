@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -26,8 +27,9 @@ type newAccount struct {
 	method string
 }
 
-// createAccount inserts an account with its settings, credits and welcome; a verified one gets its bonus.
-func (s *Store) createAccount(ctx context.Context, n newAccount, bonus Bonus) error {
+// createAccount inserts an account with its settings, credits and welcome, and does then what further steps do; a verified one gets
+// its bonus.
+func (s *Store) createAccount(ctx context.Context, n newAccount, bonus Bonus, further ...*step) error {
 	attribution, err := json.Marshal(n.origin.Attribution)
 	if err != nil {
 		return err
@@ -37,19 +39,27 @@ func (s *Store) createAccount(ctx context.Context, n newAccount, bonus Bonus) er
 		sum := sha256.Sum256(n.origin.Fingerprint)
 		fingerprint = sum[:]
 	}
-	_, err = s.run(ctx, `
-		WITH a AS (
-			INSERT INTO accounts (id, email, email_verified_at, username, password_hash, password_changed_at, full_name,
-				marketing_opt_in, anonymous_id, fingerprint, fingerprint_hash, attribution)
-			VALUES ($1, $2, CASE WHEN $3::boolean THEN now() END, $4, $5::text, CASE WHEN $5::text IS NOT NULL THEN now() END, $6, $7, $8,
-				$9::text::jsonb, $10::bytea, $11::text::jsonb)
-			RETURNING id),
-		s AS (INSERT INTO settings (account_id) SELECT id FROM a),
-		c AS (INSERT INTO credits (account_id) SELECT id FROM a)
-		INSERT INTO welcomes (account_id, full_bonus) SELECT id, $12::bigint FROM a`,
-		n.id, n.email, n.verified, n.username, n.passwordHash, n.name, n.marketingOptIn, n.origin.AnonymousID,
-		nullable(string(n.origin.Fingerprint)), fingerprint, string(attribution), bonus.Full)
+	welcome, reduced := int64(0), false
+	if n.verified {
+		if welcome, reduced, err = s.welcomeOf(ctx, n.id, fingerprint, bonus); err != nil {
+			return err
+		}
+	}
+	steps := []*step{{
+		query: accountCreated,
+		args: []any{
+			n.id, n.email, n.verified, n.username, n.passwordHash, n.name, n.marketingOptIn, n.origin.AnonymousID,
+			nullable(string(n.origin.Fingerprint)), fingerprint, string(attribution), bonus.Full, welcome, reduced,
+		},
+	}}
+	if n.verified {
+		steps = append(steps, welcomeMove(n.id, welcome).step())
+	}
+	created, err := s.recording(ctx, n.id, account.EventAccountCreated, map[string]any{"method": n.method, "verified": n.verified})
 	if err != nil {
+		return err
+	}
+	if err := s.atOnce(ctx, slices.Concat(steps, further, []*step{created.step})...); err != nil {
 		return err
 	}
 	if n.username != nil {
@@ -57,37 +67,54 @@ func (s *Store) createAccount(ctx context.Context, n newAccount, bonus Bonus) er
 			return err
 		}
 	}
-	if n.verified {
-		if _, err := s.grantWelcome(ctx, n.id, bonus); err != nil {
-			return err
-		}
-	}
-	return s.record(ctx, n.id, account.EventAccountCreated, map[string]any{"method": n.method, "verified": n.verified})
+	return s.recorded(ctx, created)
 }
 
-// grantWelcome gives an account its welcome bonus, once, and returns the amount: the reduced one when another account has
-// the same device fingerprint. Accounts of one fingerprint wait for each other here, so exactly one gets the full bonus.
+const accountCreated = `
+	WITH a AS (
+		INSERT INTO accounts (id, email, email_verified_at, username, password_hash, password_changed_at, full_name,
+			marketing_opt_in, anonymous_id, fingerprint, fingerprint_hash, attribution)
+		VALUES ($1, $2, CASE WHEN $3::boolean THEN now() END, $4, $5::text, CASE WHEN $5::text IS NOT NULL THEN now() END, $6, $7, $8,
+			$9::text::jsonb, $10::bytea, $11::text::jsonb)
+		RETURNING id),
+	s AS (INSERT INTO settings (account_id) SELECT id FROM a),
+	c AS (INSERT INTO credits (account_id) SELECT id FROM a)
+	INSERT INTO welcomes (account_id, full_bonus, received, reduced) SELECT id, $12::bigint, $13::bigint, $14::boolean FROM a`
+
+func welcomeMove(id uuid.UUID, amount int64) CreditMove {
+	return CreditMove{AccountID: id, Kind: "welcome", Key: "welcome", Amount: amount}
+}
+
+// welcomeOf is the welcome bonus of an account: the reduced one when another account has the same device fingerprint. Accounts of
+// one fingerprint wait for each other here until the transaction ends, so exactly one gets the full bonus.
+func (s *Store) welcomeOf(ctx context.Context, id uuid.UUID, fingerprint []byte, bonus Bonus) (amount int64, reduced bool, err error) {
+	if fingerprint == nil {
+		return bonus.Full, false, nil
+	}
+	err = s.atOnce(ctx,
+		&step{query: `SELECT pg_advisory_xact_lock(hashtextextended(encode($1::bytea, 'hex'), 0))`, args: []any{fingerprint}},
+		&step{
+			query: `SELECT EXISTS (SELECT 1 FROM accounts WHERE fingerprint_hash = $1 AND id <> $2 AND email_verified_at IS NOT NULL)`,
+			args:  []any{fingerprint, id}, into: []any{&reduced},
+		})
+	if reduced {
+		return bonus.Reduced, true, err
+	}
+	return bonus.Full, false, err
+}
+
+// grantWelcome gives an account that has just proven its address its welcome bonus, once, and returns the amount.
 func (s *Store) grantWelcome(ctx context.Context, id uuid.UUID, bonus Bonus) (int64, error) {
 	var fingerprint []byte
 	err := s.only(ctx, `SELECT fingerprint_hash FROM accounts WHERE id = $1`, []any{id}, &fingerprint)
 	if err != nil {
 		return 0, err
 	}
-	amount, reduced := bonus.Full, false
-	if fingerprint != nil {
-		if _, err := s.run(ctx, `SELECT pg_advisory_xact_lock(hashtextextended(encode($1::bytea, 'hex'), 0))`, fingerprint); err != nil {
-			return 0, err
-		}
-		err := s.only(ctx, `SELECT EXISTS (SELECT 1 FROM accounts WHERE fingerprint_hash = $1 AND id <> $2
-			AND email_verified_at IS NOT NULL)`, []any{fingerprint, id}, &reduced)
-		if err != nil {
-			return 0, err
-		}
-		if reduced {
-			amount = bonus.Reduced
-		}
+	amount, reduced, err := s.welcomeOf(ctx, id, fingerprint, bonus)
+	if err != nil {
+		return 0, err
 	}
-	moved, err := s.MoveCredits(ctx, CreditMove{AccountID: id, Kind: "welcome", Key: "welcome", Amount: amount})
+	moved, err := s.MoveCredits(ctx, welcomeMove(id, amount))
 	if err != nil || !moved {
 		return 0, err
 	}
@@ -125,13 +152,10 @@ func (s *Store) Register(ctx context.Context, r Registration) (Signed, error) {
 			id: uuid.New(), email: parked.Email, username: parked.Username, passwordHash: &parked.PasswordHash,
 			marketingOptIn: parked.MarketingOptIn, origin: parked.Origin, method: "register",
 		}
-		if err := tx.createAccount(ctx, n, r.Bonus); err != nil {
-			return err
-		}
-		session, err := tx.CreateSession(ctx, NewSession{
+		session := NewSession{
 			ID: uuid.New(), AccountID: n.id, Method: "register", IP: parked.Origin.IP, UserAgent: parked.Origin.UserAgent, TTL: r.SessionTTL,
-		})
-		if err != nil {
+		}
+		if err := tx.createAccount(ctx, n, r.Bonus, session.step()); err != nil {
 			return err
 		}
 		out = Signed{AccountID: n.id, SessionID: session.ID}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -90,6 +91,9 @@ func (t *rowTexts) decode(value []byte, target any) bool {
 		}
 		*to = new(uuid.UUID)
 		return copy((*to)[:], value) == len(value) && len(value) == len(*to)
+	case *[]byte:
+		*to = bytes.Clone(value)
+		return true
 	}
 	return value != nil && decodeValue(value, target)
 }

@@ -46,7 +46,16 @@ func (s *Store) CreateSession(ctx context.Context, n NewSession) (account.Sessio
 		ID: n.ID, AccountID: n.AccountID, State: account.SessionActive, Method: n.Method, IP: n.IP, UserAgent: n.UserAgent,
 		Client: n.Client,
 	}
-	err := s.only(ctx, `
+	created := n.step()
+	created.into = []any{&out.CreatedAt, &out.LastActiveAt, &out.AuthTime, &out.ExpiresAt}
+	err := s.atOnce(ctx, created)
+	return out, err
+}
+
+// step is CreateSession as a step among others.
+func (n NewSession) step() *step {
+	return &step{
+		query: `
 		WITH created AS (
 			INSERT INTO sessions (id, account_id, method, ip_address, user_agent, expires_at, device_id, device_name, platform)
 			VALUES ($1::uuid, $2::uuid, $3::text, $4::text, $5::text, now() + $6::float8 * interval '1 second', $9, $10, $11)
@@ -58,11 +67,11 @@ func (s *Store) CreateSession(ctx context.Context, n NewSession) (account.Sessio
 			INSERT INTO login_history (account_id, method, outcome, ip_address, user_agent)
 			SELECT $2::uuid, $3::text, 'succeeded', $4::text, $5::text FROM created)
 		SELECT created_at, last_active_at, auth_time, expires_at FROM created`,
-		[]any{
+		args: []any{
 			n.ID, n.AccountID, n.Method, nullable(n.IP), nullable(n.UserAgent), seconds(n.TTL), n.RefreshHash,
 			seconds(min(cmp.Or(n.RefreshIdle, n.TTL), n.TTL)), nullable(n.Client.ID), n.Client.Name, n.Client.Platform,
-		}, &out.CreatedAt, &out.LastActiveAt, &out.AuthTime, &out.ExpiresAt)
-	return out, err
+		},
+	}
 }
 
 // RevokeSession ends a session of an account. It returns account.ErrNotFound when the account has no such live session.

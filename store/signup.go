@@ -213,9 +213,6 @@ func (s *Store) CompleteSignup(ctx context.Context, challenge uuid.UUID, bonus B
 		if err != nil {
 			return err
 		}
-		if err := tx.removeUnverified(ctx, row.Destination); err != nil {
-			return err
-		}
 		n := newAccount{
 			id: uuid.New(), email: row.Destination, verified: true, name: attempt.Name, origin: origin,
 			passwordHash: nullable(attempt.PasswordHash), method: "signup",
@@ -223,40 +220,61 @@ func (s *Store) CompleteSignup(ctx context.Context, challenge uuid.UUID, bonus B
 		if attempt.Contested {
 			n.name, n.passwordHash = nil, nil
 		}
-		if err := tx.createAccount(ctx, n, bonus); err != nil {
-			return err
-		}
-		session, err := tx.CreateSession(ctx, NewSession{
+		session := NewSession{
 			ID: uuid.New(), AccountID: n.id, Method: "signup", IP: origin.IP, UserAgent: origin.UserAgent, TTL: sessionTTL,
-		})
+		}
+		out = Signed{AccountID: n.id, SessionID: session.ID}
+		kept, err := ChallengeResult{AccountID: n.id, SessionID: session.ID}.kept(challenge)
 		if err != nil {
 			return err
 		}
-		out = Signed{AccountID: n.id, SessionID: session.ID}
-		return tx.keepResult(ctx, challenge, ChallengeResult{AccountID: n.id, SessionID: session.ID})
+		return tx.createAccount(ctx, n, bonus, session.step(), kept)
 	})
 	return out, translate(err)
 }
 
 // closeCodeSignup ends the open attempt of a consumed challenge, empties it of its secret, and returns it as it was with
-// the origin of the sign-up: what the completing request said wins over what the first one said.
+// the origin of the sign-up: what the completing request said wins over what the first one said. An unverified account that holds
+// the address without proof is deleted.
 func (s *Store) closeCodeSignup(ctx context.Context, row challengeRow) (account.SignupAttempt, account.Origin, error) {
 	proof, err := row.proof()
 	if err != nil {
 		return account.SignupAttempt{}, account.Origin{}, err
 	}
 	var attempt signupAttemptRow
-	err = translate(s.db.NewSelect().Model(&attempt).
-		Where("email = ? AND kind = 'code' AND closed_at IS NULL AND expires_at > now()", row.Destination).For("UPDATE").Scan(ctx))
-	if errors.Is(err, account.ErrNotFound) {
-		return account.SignupAttempt{}, account.Origin{}, account.ErrInvalidCode.Because(errors.New("no sign-up is open"))
+	var fingerprint, attribution *string
+	const open = ` email = $1 AND kind = 'code' AND closed_at IS NULL AND expires_at > now()`
+	found := &step{
+		query: `SELECT id, password_hash, name, coalesce(ip_address, ''), coalesce(user_agent, ''), fingerprint::text, attribution::text,
+			contested FROM signup_attempts WHERE` + open + ` FOR UPDATE`,
+		args: []any{row.Destination},
+		into: []any{
+			&attempt.ID, &attempt.PasswordHash, &attempt.Name, &attempt.IPAddress, &attempt.UserAgent, &fingerprint, &attribution,
+			&attempt.Contested,
+		},
 	}
-	if err != nil {
+	closed := &step{
+		query: `UPDATE signup_attempts SET closed_at = now(), password_hash = '', name = NULL, ip_address = NULL, user_agent = NULL,
+			fingerprint = NULL, attribution = NULL WHERE` + open,
+		args: []any{row.Destination},
+	}
+	var gone uuid.UUID
+	removed := unverifiedRemoved(row.Destination, &gone)
+	if err := s.atOnce(ctx, found, closed, removed); err != nil {
 		return account.SignupAttempt{}, account.Origin{}, err
 	}
-	_, err = s.run(ctx, `
-		UPDATE signup_attempts SET closed_at = now(), password_hash = '', name = NULL, ip_address = NULL, user_agent = NULL,
-			fingerprint = NULL, attribution = NULL WHERE id = $1`, attempt.ID)
+	if !found.found {
+		return account.SignupAttempt{}, account.Origin{}, account.ErrInvalidCode.Because(errors.New("no sign-up is open"))
+	}
+	if removed.found {
+		err = s.purged(ctx, gone)
+	}
+	if fingerprint != nil {
+		attempt.Fingerprint = json.RawMessage(*fingerprint)
+	}
+	if attribution != nil {
+		err = errors.Join(err, json.Unmarshal([]byte(*attribution), &attempt.Attribution))
+	}
 	origin := proof.Origin
 	if !attempt.Contested {
 		origin = laterWins(attempt.attempt().Origin, proof.Origin)
@@ -277,13 +295,21 @@ func laterWins(earlier, later account.Origin) account.Origin {
 // removeUnverified deletes the account that holds an address without proof, for whoever has just proven it.
 func (s *Store) removeUnverified(ctx context.Context, email string) error {
 	var gone uuid.UUID
-	err := s.only(ctx, `
-		DELETE FROM accounts WHERE email = $1 AND email_verified_at IS NULL AND deleted_at IS NULL RETURNING id`, []any{email}, &gone)
-	if errors.Is(err, account.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
+	removed := unverifiedRemoved(email, &gone)
+	if err := s.atOnce(ctx, removed); err != nil || !removed.found {
 		return err
 	}
+	return s.purged(ctx, gone)
+}
+
+func unverifiedRemoved(email string, gone *uuid.UUID) *step {
+	return &step{
+		query: `DELETE FROM accounts WHERE email = $1 AND email_verified_at IS NULL AND deleted_at IS NULL RETURNING id`,
+		args:  []any{email}, into: []any{gone},
+	}
+}
+
+// purged tells of an account that was deleted for the one who has proven its address.
+func (s *Store) purged(ctx context.Context, gone uuid.UUID) error {
 	return s.record(ctx, gone, account.EventAccountPurged, map[string]any{"reason": "address_proven_by_another"})
 }

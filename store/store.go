@@ -24,9 +24,10 @@ import (
 // Store runs queries, in a transaction inside InTx and each on its own otherwise.
 type Store struct {
 	db bun.IDB
-	// bun and pool are nil inside a transaction: there, db is the only handle in scope.
+	// bun and pool are nil inside a transaction: there, db is the only handle in scope, on conn.
 	bun  *bun.DB
 	pool *pgxpool.Pool
+	conn *sql.Conn
 	// principals and plans are read, rates are counted, and refresh tokens used for the first time outside of transactions only.
 	principals principals
 	plans      *catalogue
@@ -163,17 +164,49 @@ func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context, tx *Store
 	defer done()
 	var err error
 	for range deadlockTries {
-		err = s.db.RunInTx(whole, &sql.TxOptions{}, func(_ context.Context, tx bun.Tx) error {
-			if err := fn(ctx, &Store{db: tx, prover: s.prover}); err != nil {
+		err = s.begun(whole, func(tx *Store) error {
+			if err := fn(ctx, tx); err != nil {
 				return err
 			}
 			return ctx.Err()
 		})
-		if s.bun == nil || !deadlocked(err) { // a savepoint is lost with its transaction
+		if s.bun == nil || !deadlocked(err) && !outdated(err) { // a savepoint is lost with its transaction
 			break
 		}
 	}
 	return translate(err)
+}
+
+// begun runs fn in one transaction, or in a savepoint of the one that there is.
+func (s *Store) begun(ctx context.Context, fn func(tx *Store) error) error {
+	if s.bun == nil {
+		return s.db.RunInTx(ctx, &sql.TxOptions{}, func(_ context.Context, tx bun.Tx) error {
+			return fn(&Store{db: tx, conn: s.conn, prover: s.prover})
+		})
+	}
+	conn, err := s.bun.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }() // it goes back to the pool
+	err = conn.RunInTx(ctx, &sql.TxOptions{}, func(_ context.Context, tx bun.Tx) error {
+		return fn(&Store{db: tx, conn: conn.Conn, prover: s.prover})
+	})
+	if outdated(err) {
+		_ = driven(conn.Conn, func(pg *pgx.Conn) error { return pg.DeallocateAll(ctx) }) // else the next one says what is wrong
+	}
+	return err
+}
+
+// driven gives fn the driver's own connection under one of the pool. No other statement runs on it meanwhile.
+func driven(conn *sql.Conn, fn func(*pgx.Conn) error) error {
+	return conn.Raw(func(driver any) error {
+		std, ok := driver.(*stdlib.Conn)
+		if !ok {
+			return fmt.Errorf("a connection of %T", driver)
+		}
+		return fn(std.Conn())
+	})
 }
 
 // seconds renders a duration for interval arithmetic: ? * interval '1 second'.
