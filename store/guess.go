@@ -2,8 +2,11 @@ package store
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/google/uuid"
 
 	"gatehouse/account"
 )
@@ -34,6 +37,55 @@ type Refusal struct {
 	Source  int
 	Alarmed bool
 }
+
+// Guess is one counted try of a code.
+type Guess struct {
+	Purpose account.Purpose
+	Subject []byte
+	// SessionID is the session that guesses, where a code counts for one alone.
+	SessionID *uuid.UUID
+	// Tries is how many guesses of one code are compared at most, Lease how long a proven code waits for its change.
+	Tries int
+	Lease time.Duration
+	// ProofKey is the caller's idempotency key: its own earlier proof may be repeated.
+	ProofKey string
+	// From is where the guess comes from; the zero address is nowhere.
+	From netip.Addr
+	// Spread is the guess as its sources see it, or zero. Charged says that CountGuess has counted it so.
+	Spread  SpreadGuess
+	Charged bool
+	// Quotas bound the guesses of QuotaKey, whatever becomes of codes; nil bounds nothing.
+	QuotaKey []byte
+	Quotas   []account.Quota
+}
+
+// args are those of guessCounted.
+func (g Guess) args() []any {
+	return []any{nullable(g.ProofKey), seconds(g.Lease), string(g.Purpose), g.Subject, g.SessionID, g.Tries}
+}
+
+// Counted is the challenge that a guess was counted against.
+type Counted struct {
+	ID uuid.UUID
+	// Destination is where its code went.
+	Destination string
+	CodeHash    []byte
+	// Done is the kept result when the code was already consumed under the same ProofKey.
+	Done *ChallengeResult
+	// Refusal is what the sources of the guess met.
+	Refusal Refusal
+}
+
+const guessCounted = `
+	UPDATE challenges SET attempts = attempts + 1
+	WHERE id = (
+		SELECT id FROM challenges
+		WHERE purpose = $3 AND subject = $4 AND session_id IS NOT DISTINCT FROM $5::uuid
+			AND code_hash IS NOT NULL AND code_expires_at > now() AND ((` + provable + `) OR (consumed_at IS NOT NULL AND proof_key = $1::text))
+		ORDER BY created_at DESC LIMIT 1)
+	AND attempts < $6::int AND superseded_at IS NULL AND code_expires_at > now()
+		AND (consumed_at IS NULL OR proof_key = $1::text)
+	RETURNING ` + countedColumns
 
 // CountGuess charges one try to the newest code of a subject before anything is compared, in one transaction: to its sources first,
 // as if it failed (RefundSpreadGuess takes that back), so that one that has to wait cannot use up the tries of those whom it guesses;
