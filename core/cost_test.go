@@ -99,3 +99,58 @@ func TestCost(t *testing.T) {
 		require.Equal(t, op.turns, turns, "round trips: "+op.name)
 	}
 }
+
+// What the steps of a verify cost the database, as TestCost has it: the guess is charged and compared, its proof is parked, and the flow
+// makes the change.
+func TestCost_Verify(t *testing.T) {
+	t.Parallel()
+	wire, through := testkit.NewWire(t, testkit.NewDatabase(t, migrate, store.MigrationFingerprint()))
+	w := newWorldAt(t, through)
+	w.Policy.CodeTries, w.Policy.CodeTriesPerHour, w.Policy.CodeTriesPerDay, w.Policy.ProofLease = 5, 5, 20, time.Minute
+	w.Policy.GuessedPerAddress, w.Policy.GuessedPerNetwork, w.Policy.GuessFailuresPerHour = 20, 100, 1000
+
+	names := []string{"charge a guess, and compare it", "park the proof", "complete a sign-up"}
+	least := map[string][2]int64{}
+	for range 4 { // the first ones prepare
+		email, id := uuid.NewString()+"@example.com", uuid.New()
+		guess := w.guess(account.PurposeSignup, email, client)
+		parked := account.SignupAttempt{ID: id, Kind: account.SignupByCode, Email: email, Origin: account.Origin{Fingerprint: []byte(`{"a":1}`)}}
+		_, _, err := w.Store.OpenSignup(t.Context(), parked, time.Hour)
+		require.NoError(t, err)
+		_, err = w.Store.IssueChallenge(t.Context(), store.NewChallenge{
+			ID: id, Purpose: guess.Purpose, Subject: guess.Subject, Channel: account.ChannelEmail, Destination: email, CodeTTL: time.Hour,
+		})
+		require.NoError(t, err)
+		_, err = w.Store.StoreCode(t.Context(), id, w.Keys.CodeHash(id, w.Keys.Code(id)), nil)
+		require.NoError(t, err)
+		_, err = w.Store.MarkCodeSent(t.Context(), id, time.Hour, time.Hour)
+		require.NoError(t, err)
+		for i, step := range []func() error{
+			func() error {
+				_, err := w.checkCode(t.Context(), &guess, email, w.Keys.Code(id))
+				return err
+			},
+			func() error { return w.Store.Prove(t.Context(), id, guess, store.Proof{}) },
+			func() error {
+				_, err := w.Store.CompleteSignup(t.Context(), id, store.Bonus{Full: 100, Reduced: 10}, time.Hour)
+				return err
+			},
+		} {
+			statements, turns := wire.Runs.Load(), wire.Turns.Load()
+			require.NoError(t, step(), names[i])
+			cost := [2]int64{wire.Runs.Load() - statements, wire.Turns.Load() - turns}
+			if before, known := least[names[i]]; !known || cost[1] < before[1] {
+				least[names[i]] = cost
+			}
+		}
+	}
+	require.Equal(t, map[string][2]int64{
+		// Two sources and the quota; the code, and the failures everywhere; and its BEGIN and COMMIT.
+		names[0]: {7, 3},
+		// The same sources and failures, around the code.
+		names[1]: {4, 1},
+		// The code; the attempt, its end and who holds the address; the fingerprint and who has it; the account, its bonus, its session, the
+		// result and the event; and BEGIN and COMMIT.
+		names[2]: {13, 6},
+	}, least)
+}

@@ -10,11 +10,14 @@ import (
 func TestSummarize(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ events, want string }{
-		"nothing has failed": {`{"Action":"run","Package":"p","Test":"TestA"}
+		"nothing has failed": {
+			`{"Action":"run","Package":"p","Test":"TestA"}
 {"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:1: noise\n"}
 {"Action":"pass","Package":"p","Test":"TestA"}
-`, ""},
-		"a subtest, and what its parent says": {`{"Action":"output","Package":"p","Test":"TestA/b","Output":"=== RUN   TestA/b\n"}
+`, "",
+		},
+		"a subtest, and what its parent says": {
+			`{"Action":"output","Package":"p","Test":"TestA/b","Output":"=== RUN   TestA/b\n"}
 {"Action":"output","Package":"p","Test":"TestA/c","Output":"    a_test.go:2: fine\n"}
 {"Action":"output","Package":"p","Test":"TestA/b","Output":"    a_test.go:3: wrong\n"}
 {"Action":"output","Package":"p","Test":"TestA/b","Output":"--- FAIL: TestA/b (0.00s)\n"}
@@ -23,12 +26,17 @@ func TestSummarize(t *testing.T) {
 {"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:4: slow\n"}
 {"Action":"output","Package":"p","Test":"TestA","Output":"    --- PASS: TestA/c (0.00s)\n"}
 {"Action":"fail","Package":"p","Test":"TestA"}
-`, "failed: p TestA/b\n    a_test.go:3: wrong\nfailed: p TestA\n    a_test.go:4: slow\n"},
-		"a package that does not build": {`{"Action":"output","Package":"p","Output":"p/a.go:1: undefined: b\n"}
+`, "failed: p TestA/b\n    a_test.go:3: wrong\nfailed: p TestA\n    a_test.go:4: slow\n",
+		},
+		"a package that does not build": {
+			`{"Action":"output","Package":"p","Output":"p/a.go:1: undefined: b\n"}
 {"Action":"fail","Package":"p"}
-`, "failed: p \np/a.go:1: undefined: b\n"},
-		"a test of many words": {strings.Repeat(`{"Action":"output","Package":"p","Test":"TestA","Output":"x\n"}`+"\n", 1000) + `{"Action":"fail","Package":"p","Test":"TestA"}` + "\n",
-			"failed: p TestA\n" + strings.Repeat("x\n", most) + "    ...\n" + strings.Repeat("x\n", most)},
+`, "failed: p \np/a.go:1: undefined: b\n",
+		},
+		"a test of many words": {
+			strings.Repeat(`{"Action":"output","Package":"p","Test":"TestA","Output":"x\n"}`+"\n", 1000) + `{"Action":"fail","Package":"p","Test":"TestA"}` + "\n",
+			"failed: p TestA\n" + strings.Repeat("x\n", most) + "    ...\n" + strings.Repeat("x\n", most),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
