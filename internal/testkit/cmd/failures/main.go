@@ -39,6 +39,8 @@ func run(args []string, to io.Writer) error {
 }
 
 // event is a line of what `go tool test2json` writes.
+//
+//nolint:tagliatelle // Go's names
 type event struct {
 	Action  string `json:"Action"`
 	Package string `json:"Package"`
