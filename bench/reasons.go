@@ -33,9 +33,9 @@ var reasons = []reason{
 		"the collector comes (twice at Go's default, with 213 MiB in all in the run at bdb6f28; logins were slower then). A worker that keeps 1000 flows held 140 MiB, one with the SDK's 10,000 held 145 in another run: they are not most of it."},
 	{measure: measureRate, keys: []string{keyInitiate, keySignIn, keySendCode}, why: "Flows at 32 connections: two cores run Temporal, Postgres and the load, too, and " +
 		"are busy throughout. A flow of ours writes rows, sends a mail by a remote activity and shows its stage in search attributes; the empty one does none of it."},
-	{measure: measureP50, keys: []string{keySendCode, keyComplete, keyVerify}, why: "Flows at one connection: where a verify took 17 ms and its limit 9, seven commits of " +
-		"limits and bounds on guesses took 2.9 before the flow was asked, the change itself (13 to 20 statements in one transaction) 3.3, and what was left " +
-		"a larger answer of the flow's task to Temporal, and the read of the session."},
+	{measure: measureP50, keys: []string{keySendCode, keyComplete, keyVerify}, why: "Flows at one connection: a verify waits for Postgres seven times before its flow is " +
+		"asked (the limit of its address, its guess in two transactions, its proof), six times at most in the change itself, in one transaction (15 and 24 " +
+		"before statements went together), and once more for the session; the empty flow never does. The rest is a larger answer of the flow's task to Temporal."},
 	{measure: measureDrain, why: "Renewals: with Temporal, Postgres and people who sign up on its two cores, this machine makes fewer charges a second than the rate that is " +
 		"configured by default. The second wave shows a rate that it bears."},
 	{measure: measureOthers, why: "While it does, both cores are busy: sign-ups wait for a core, not for the queue of the renewals, of which a worker takes four at a time."},

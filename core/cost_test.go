@@ -112,22 +112,15 @@ func TestCost_Verify(t *testing.T) {
 	names := []string{"charge a guess, and compare it", "park the proof", "complete a sign-up"}
 	least := map[string][2]int64{}
 	for range 4 { // the first ones prepare
-		email, id := uuid.NewString()+"@example.com", uuid.New()
+		email := uuid.NewString() + "@example.com"
 		guess := w.guess(account.PurposeSignup, email, client)
-		parked := account.SignupAttempt{ID: id, Kind: account.SignupByCode, Email: email, Origin: account.Origin{Fingerprint: []byte(`{"a":1}`)}}
+		parked := account.SignupAttempt{ID: uuid.New(), Kind: account.SignupByCode, Email: email, Origin: account.Origin{Fingerprint: []byte(`{"a":1}`)}}
 		_, _, err := w.Store.OpenSignup(t.Context(), parked, time.Hour)
 		require.NoError(t, err)
-		_, err = w.Store.IssueChallenge(t.Context(), store.NewChallenge{
-			ID: id, Purpose: guess.Purpose, Subject: guess.Subject, Channel: account.ChannelEmail, Destination: email, CodeTTL: time.Hour,
-		})
-		require.NoError(t, err)
-		_, err = w.Store.StoreCode(t.Context(), id, w.Keys.CodeHash(id, w.Keys.Code(id)), nil)
-		require.NoError(t, err)
-		_, err = w.Store.MarkCodeSent(t.Context(), id, time.Hour, time.Hour)
-		require.NoError(t, err)
+		id, code := w.sentCode(t, guess, email)
 		for i, step := range []func() error{
 			func() error {
-				_, err := w.checkCode(t.Context(), &guess, email, w.Keys.Code(id))
+				_, err := w.checkCode(t.Context(), &guess, email, code)
 				return err
 			},
 			func() error { return w.Store.Prove(t.Context(), id, guess, store.Proof{}) },
@@ -145,9 +138,9 @@ func TestCost_Verify(t *testing.T) {
 		}
 	}
 	require.Equal(t, map[string][2]int64{
-		// Two sources and the quota; the code, and the failures everywhere; and its BEGIN and COMMIT.
-		names[0]: {7, 3},
-		// The same sources and failures, around the code.
+		// Two sources, and then the failures everywhere; the quota, and then the code; and BEGIN and COMMIT of both.
+		names[0]: {9, 5},
+		// The code, and the same sources and failures.
 		names[1]: {4, 1},
 		// The code; the attempt, its end and who holds the address; the fingerprint and who has it; the account, its bonus, its session, the
 		// result and the event; and BEGIN and COMMIT.

@@ -245,12 +245,17 @@ func (c *Core) checkCode(ctx context.Context, g *store.Guess, whom, code string)
 	return counted, err
 }
 
+// refundTime is how long a refund may take, which a request that has ended still owes.
+const refundTime = 2 * time.Second
+
 // refund takes back what a right guess was charged, once.
 func (c *Core) refund(ctx context.Context, g *store.Guess) error {
 	if !g.Charged {
 		return nil
 	}
 	g.Charged = false
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), refundTime)
+	defer done()
 	return c.Store.RefundSpreadGuess(ctx, g.Spread)
 }
 

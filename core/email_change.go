@@ -201,10 +201,10 @@ func (c *Core) verifyEmailChange(ctx context.Context, by account.Caller, email, 
 func (c *Core) proveEmailChange(ctx context.Context, challenge uuid.UUID, guess store.Guess) error {
 	owner, err := c.Store.ChallengeOwner(ctx, challenge)
 	if errors.Is(err, account.ErrNotFound) {
-		return account.ErrInvalidCode.Because(err)
+		err = account.ErrInvalidCode.Because(err)
 	}
 	if err != nil {
-		return err
+		return errors.Join(err, c.refund(ctx, &guess))
 	}
 	_, err = c.prove(ctx, emailChangeFlow(owner), challenge, guess, store.Proof{})
 	return err

@@ -82,7 +82,7 @@ func (c *Core) alertOnce(ctx context.Context, key []byte, message string, detail
 		return nil
 	}
 	if err == nil {
-		//nolint:sloglint // a sentence of chargeSpread's, and nothing of the guesser's
+		//nolint:sloglint // a sentence of countGuess's, and nothing of the guesser's
 		c.Log.LogAttrs(ctx, slog.LevelWarn, message, append(details, slog.String("alert", account.AlertCodeGuessing))...)
 		c.Meter.Alerted(account.AlertCodeGuessing)
 	}

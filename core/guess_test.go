@@ -2,6 +2,7 @@ package core
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +11,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/account"
@@ -83,5 +86,98 @@ func TestGuessSourcesAreClientsAndNetworks(t *testing.T) {
 	} {
 		a := netip.MustParseAddr(ip)
 		require.Equal(t, want, [2]string{clientOf(a), networkOf(a).String()})
+	}
+}
+
+// sentCode is the code of a new challenge, as if it had been sent.
+func (w world) sentCode(t *testing.T, g store.Guess, to string) (id uuid.UUID, code string) {
+	t.Helper()
+	id = uuid.New()
+	_, err := w.Store.IssueChallenge(t.Context(), store.NewChallenge{
+		ID: id, Purpose: g.Purpose, Subject: g.Subject, Channel: account.ChannelEmail, Destination: to, CodeTTL: time.Hour,
+	})
+	require.NoError(t, err)
+	code = w.Keys.Code(id)
+	_, err = w.Store.StoreCode(t.Context(), id, w.Keys.CodeHash(id, code), nil)
+	require.NoError(t, err)
+	_, err = w.Store.MarkCodeSent(t.Context(), id, time.Hour, time.Hour)
+	require.NoError(t, err)
+	return id, code
+}
+
+// A right guess counts against nobody in the end, whatever becomes of it.
+func TestRightGuessesAreTakenBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.Policy.CodeTries, w.Policy.CodeTriesPerHour, w.Policy.CodeTriesPerDay, w.Policy.ProofLease = 5, 5, 20, time.Minute
+	w.Policy.GuessedPerAddress, w.Policy.GuessedPerNetwork, w.Policy.GuessFailuresPerHour = 1, 1, 1000
+	// another guesses of somebody else from the same address, which may guess of one person.
+	another := func() error {
+		g := store.Guess{Purpose: account.PurposeSignup, Spread: w.spreadGuess(client.IP, uuid.NewString()), From: client.IP}
+		_, err := w.countGuess(t.Context(), g)
+		if errors.Is(err, account.ErrNotFound) { // there is no code
+			require.NoError(t, w.Store.RefundSpreadGuess(t.Context(), g.Spread))
+			return nil
+		}
+		return err
+	}
+	right := func(t *testing.T, purpose account.Purpose) (store.Guess, store.Counted) {
+		t.Helper()
+		whom := uuid.NewString()
+		g := w.guess(purpose, whom, client)
+		_, code := w.sentCode(t, g, whom)
+		counted, err := w.checkCode(t.Context(), &g, whom, code)
+		require.NoError(t, err)
+		require.ErrorIs(t, another(), account.ErrTooManyRequests, "it is charged before it is compared")
+		return g, counted
+	}
+	for name, end := range map[string]func(t *testing.T){
+		"proven": func(t *testing.T) {
+			t.Helper()
+			g, counted := right(t, account.PurposeSignup)
+			require.NoError(t, w.Store.Prove(t.Context(), counted.ID, g, store.Proof{}))
+		},
+		"proven by somebody else": func(t *testing.T) {
+			t.Helper()
+			g, counted := right(t, account.PurposeSignup)
+			theirs := store.Guess{Purpose: g.Purpose, Lease: g.Lease, ProofKey: "theirs"}
+			require.NoError(t, w.Store.Prove(t.Context(), counted.ID, theirs, store.Proof{}))
+			require.ErrorIs(t, w.Store.Prove(t.Context(), counted.ID, g, store.Proof{}), account.ErrNotFound)
+		},
+		"only checked": func(t *testing.T) {
+			t.Helper()
+			email := uuid.NewString() + "@example.com"
+			_, _, err := w.Store.OpenSignup(t.Context(), account.SignupAttempt{ID: uuid.New(), Kind: account.SignupByCode, Email: email}, time.Hour)
+			require.NoError(t, err)
+			_, code := w.sentCode(t, w.guess(account.PurposeSignup, email, client), email)
+			_, err = w.VerifyCode(t.Context(), client, VerifyCodeInput{Email: email, Code: code})
+			require.NoError(t, err)
+		},
+		"of another number": func(t *testing.T) {
+			t.Helper()
+			owner := uuid.New()
+			_, code := w.sentCode(t, w.guess(account.PurposePhone, owner.String(), client), "+491700000001")
+			require.ErrorIs(t, w.bindPhone(t.Context(), client, owner, "+491700000002", code), account.ErrInvalidCode)
+		},
+		"of nobody's address": func(t *testing.T) {
+			t.Helper()
+			g, counted := right(t, account.PurposeEmailChange)
+			require.ErrorIs(t, w.proveEmailChange(t.Context(), counted.ID, g), account.ErrInvalidCode)
+		},
+		"of a request that ends": func(t *testing.T) {
+			t.Helper()
+			g, counted := right(t, account.PurposePasswordChange)
+			ctx, end := context.WithCancel(t.Context())
+			_, err := w.spend(ctx, g, uuid.New(), counted, func() (store.Proof, error) {
+				end()
+				return store.Proof{}, account.ErrBusy
+			})
+			require.ErrorIs(t, err, account.ErrBusy)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			end(t)
+			require.NoError(t, another())
+		})
 	}
 }

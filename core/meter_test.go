@@ -4,11 +4,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/account"
-	"gatehouse/store"
 )
 
 // tally is a Meter that remembers.
@@ -45,17 +43,8 @@ func TestMeter_CountsGuesses(t *testing.T) {
 	w, counted := newWorld(t), &tally{}
 	w.Meter = counted
 	w.Policy.CodeTries, w.Policy.CodeTriesPerHour, w.Policy.CodeTriesPerDay = 5, 3, 20
-	owner, id := "somebody", uuid.New()
-	code := w.Keys.Code(id)
-	_, err := w.Store.IssueChallenge(t.Context(), store.NewChallenge{
-		ID: id, Purpose: account.PurposePhone, Subject: w.Keys.Subject(string(account.PurposePhone), owner), Channel: account.ChannelSMS,
-		Destination: "+491700000000", CodeTTL: time.Hour,
-	})
-	require.NoError(t, err)
-	_, err = w.Store.StoreCode(t.Context(), id, w.Keys.CodeHash(id, code), nil)
-	require.NoError(t, err)
-	_, err = w.Store.MarkCodeSent(t.Context(), id, time.Hour, time.Hour)
-	require.NoError(t, err)
+	owner := "somebody"
+	_, code := w.sentCode(t, w.guess(account.PurposePhone, owner, client), "+491700000000")
 	try := func(code string) error {
 		guess := w.guess(account.PurposePhone, owner, client)
 		_, err := w.checkCode(t.Context(), &guess, owner, code)

@@ -1,7 +1,6 @@
 package core
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -321,7 +320,7 @@ func (c *Core) spend(ctx context.Context, guess store.Guess, owner uuid.UUID, co
 	}
 	parked, err := proof()
 	if err != nil {
-		return done, cmp.Or(c.refund(ctx, &guess), err)
+		return done, errors.Join(err, c.refund(ctx, &guess))
 	}
 	if err := c.Store.Prove(ctx, counted.ID, guess, parked); err != nil {
 		return done, err

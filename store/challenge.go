@@ -157,8 +157,8 @@ const provable = `superseded_at IS NULL AND consumed_at IS NULL AND (proven_at I
 	OR proven_at < now() - $2::float8 * interval '1 second')`
 
 // Prove marks a challenge as proven and parks proof, the context of the change that it allows. Of many callers with the
-// right code one succeeds; the others get account.ErrNotFound. A guess that is Charged is taken back with it. Its repetition under the same g.ProofKey succeeds, too, and
-// changes nothing once the change is made, perhaps this moment.
+// right code one succeeds; the others get account.ErrNotFound. What a guess that is Charged was charged is taken back in both cases.
+// Its repetition under the same g.ProofKey succeeds, too, and changes nothing once the change is made, perhaps this moment.
 func (s *Store) Prove(ctx context.Context, id uuid.UUID, g Guess, proof Proof) error {
 	o, by := proof.Origin, account.ActingIn(ctx)
 	text, err := json.Marshal(proofJSON{
@@ -177,7 +177,7 @@ func (s *Store) Prove(ctx context.Context, id uuid.UUID, g Guess, proof Proof) e
 	}
 	steps := []*step{proven}
 	if g.Charged {
-		steps = g.Spread.refunding(proven)
+		steps = append(steps, g.Spread.refunding()...)
 	}
 	if err = s.atOnce(ctx, steps...); err == nil && proven.touched == 0 {
 		err = errNoRows

@@ -51,7 +51,8 @@ type Guess struct {
 	ProofKey string
 	// From is where the guess comes from; the zero address is nowhere.
 	From netip.Addr
-	// Spread is the guess as its sources see it, or zero. Charged says that CountGuess has counted it so.
+	// Spread is the guess as its sources see it, or zero. Charged says that CountGuess has counted it so, and that it was right: Prove
+	// takes the charge back.
 	Spread  SpreadGuess
 	Charged bool
 	// Quotas bound the guesses of QuotaKey, whatever becomes of codes; nil bounds nothing.
@@ -87,49 +88,61 @@ const guessCounted = `
 		AND (consumed_at IS NULL OR proof_key = $1::text)
 	RETURNING ` + countedColumns
 
-// CountGuess charges one try to the newest code of a subject before anything is compared, in one transaction: to its sources first,
-// as if it failed (RefundSpreadGuess takes that back), so that one that has to wait cannot use up the tries of those whom it guesses;
-// then to its quota; and then to the code. Any number of guesses of one person count as one of their source. It returns
-// account.ErrTooManyRequests with the time to wait when a source has reached its bound with other people, and then counts nothing;
-// the same when the quota is used up, and then the sources are charged and no code is; and account.ErrNotFound when there is no code
-// left to guess. What it returns says in each case whether guesses fail everywhere.
+// CountGuess charges one try to the newest code of a subject before anything is compared: to its sources first, as if it failed
+// (RefundSpreadGuess and Prove take that back), so that one that has to wait cannot use up the tries of those whom it guesses; and then,
+// in a second transaction, to its quota and to the code: who guesses a code that somebody holds keeps nobody waiting who guesses
+// another one. It returns account.ErrTooManyRequests with the time to wait when a source has reached its bound with other people, and
+// then counts nothing; the same when the quota is used up, and then the sources are charged and no code is; and account.ErrNotFound
+// when there is no code left to guess.
 func (s *Store) CountGuess(ctx context.Context, g Guess) (Counted, error) {
-	var out Counted
-	var code countedRow
-	r := &out.Refusal
-	people, failures := make([]int32, len(g.Spread.Sources)), int32(0)
-	noted := make([]*step, 0, len(g.Spread.Sources))
-	for i, source := range g.Spread.Sources {
-		noted = append(noted, &step{
-			query: guessNoted, args: []any{source.Key, g.Spread.Subject, seconds(g.Spread.Per), source.People}, into: []any{&people[i]},
-		})
+	refusal, err := s.chargeSources(ctx, g.Spread)
+	if err != nil {
+		return Counted{Refusal: refusal}, err
 	}
-	quota, counted := quotaTaken(g.QuotaKey, g.Quotas), &step{query: guessCounted, args: g.args(), into: code.targets()}
-	exceeded, most := false, 0
-	allowed, err := s.judged(ctx, stage{func() []*step {
-		if g.Quotas == nil {
-			return noted
+	var row countedRow
+	counted := &step{query: guessCounted, args: g.args(), into: row.targets()}
+	if g.Quotas == nil {
+		err = s.atOnce(ctx, counted)
+	} else {
+		quota, within := quotaTaken(g.QuotaKey, g.Quotas), false
+		within, err = s.judged(ctx, stage{[]*step{quota}, func() bool { return quota.touched > 0 }}, stage{steps: []*step{counted}})
+		if err == nil && !within {
+			err = s.quotaExceeded(ctx, g.QuotaKey, g.Quotas)
 		}
-		return append(noted, quota)
-	}, func() bool {
+	}
+	if err == nil && !counted.found {
+		err = errNoRows
+	}
+	if err != nil {
+		return Counted{Refusal: refusal}, err
+	}
+	return row.counted(refusal)
+}
+
+// chargeSources counts a guess against its sources and, with their leave, against all. Any number of guesses of one person count as
+// one of their source.
+func (s *Store) chargeSources(ctx context.Context, g SpreadGuess) (Refusal, error) {
+	if g.Everywhere == nil {
+		return Refusal{}, nil
+	}
+	var r Refusal
+	people, failures := make([]int32, len(g.Sources)), int32(0)
+	noted := make([]*step, 0, len(g.Sources))
+	for i, source := range g.Sources {
+		noted = append(noted, &step{query: guessNoted, args: []any{source.Key, g.Subject, seconds(g.Per), source.People}, into: []any{&people[i]}})
+	}
+	failed := &step{query: failureCounted, args: []any{g.Everywhere, seconds(g.Per)}, into: []any{&failures}}
+	most := 0
+	// What all wait for is counted for those alone whose sources let them through.
+	allowed, err := s.judged(ctx, stage{noted, func() bool {
 		full := slices.IndexFunc(noted, func(st *step) bool { return !st.found })
 		if full >= 0 {
-			*r, most = Refusal{Refused: true, Source: full}, g.Spread.Sources[full].People
+			r, most = Refusal{Refused: true, Source: full}, g.Sources[full].People
 		}
 		return full < 0
-	}}, stage{func() []*step {
-		var steps []*step
-		if exceeded = g.Quotas != nil && quota.touched == 0; !exceeded {
-			steps = append(steps, counted)
-		}
-		if g.Spread.Everywhere == nil {
-			return steps
-		}
-		// What all wait for is counted last, and for those alone whose sources let them through.
-		return append(steps, &step{query: failureCounted, args: []any{g.Spread.Everywhere, seconds(g.Spread.Per)}, into: []any{&failures}})
-	}, func() bool {
-		*r = Refusal{Alarmed: int(failures) > g.Spread.Failures}
-		for i, source := range g.Spread.Sources {
+	}}, stage{[]*step{failed}, func() bool {
+		r = Refusal{Alarmed: int(failures) > g.Failures}
+		for i, source := range g.Sources {
 			if r.Alarmed && int(people[i]) > source.Calm {
 				r.Refused, r.Source, most = true, i, source.Calm
 				return false
@@ -137,17 +150,10 @@ func (s *Store) CountGuess(ctx context.Context, g Guess) (Counted, error) {
 		}
 		return true
 	}})
-	switch {
-	case err != nil:
-		return out, err
-	case !allowed:
-		return out, s.guessTooMany(ctx, g.Spread.Sources[r.Source].Key, most, g.Spread)
-	case exceeded:
-		return out, s.quotaExceeded(ctx, g.QuotaKey, g.Quotas)
-	case !counted.found:
-		return out, errNoRows
+	if err != nil || allowed {
+		return r, err
 	}
-	return code.counted(out.Refusal)
+	return r, s.guessTooMany(ctx, g.Sources[r.Source].Key, most, g)
 }
 
 // fresh are the entries of a source ($1) that count beside the one of the subject ($2), within the window ($3).
@@ -187,17 +193,14 @@ const failureCounted = `
 // RefundSpreadGuess takes back what CountGuess counted against the sources of a guess that was right: who knows a person's code is no
 // stranger to them. Prove does the same for a guess that is Charged.
 func (s *Store) RefundSpreadGuess(ctx context.Context, g SpreadGuess) error {
-	return s.atOnce(ctx, g.refunding(nil)...)
+	return s.atOnce(ctx, g.refunding()...)
 }
 
-// refunding takes a charge back, around a step of a code: all wait for each other in the order of CountGuess.
-func (g SpreadGuess) refunding(code *step) []*step {
-	var steps []*step
+// refunding takes a charge back, in the order in which sources are charged: two never wait for each other.
+func (g SpreadGuess) refunding() []*step {
+	steps := make([]*step, 0, len(g.Sources)+1)
 	for _, source := range g.Sources {
 		steps = append(steps, &step{query: guessRefunded, args: []any{source.Key, g.Subject, seconds(g.Per)}})
-	}
-	if code != nil {
-		steps = append(steps, code)
 	}
 	return append(steps, &step{query: `UPDATE budgets SET used = greatest(used - 1, 0) WHERE key = $1`, args: []any{g.Everywhere}})
 }

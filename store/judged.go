@@ -10,20 +10,27 @@ import (
 // errRefused rolls back what judged has done.
 var errRefused = errors.New("refused")
 
-// stage is steps of a transaction that go to the database at once, as what came before them has it, and whether what they have
-// answered lets it go on.
+// stage is steps of a transaction that go to the database at once, and whether what they have answered lets it go on; nil for a last
+// one that is kept whatever it answers.
 type stage struct {
-	steps  func() []*step
+	steps  []*step
 	passed func() bool
 }
 
-// judged runs stages in a transaction of its own, a round trip each, and keeps what they have done if all are passed. It reports
-// whether they were.
+// judged runs stages in a transaction of its own, a round trip each and one for its end, and keeps what they have done if all are
+// passed. A last stage that is not judged takes the end with it. It reports whether they were passed.
 func (s *Store) judged(ctx context.Context, stages ...stage) (kept bool, err error) {
 	err = s.ownTx(ctx, func(conn *pgx.Conn) error {
 		next := []*step{{query: "BEGIN"}}
 		for _, st := range stages {
-			err := sendSteps(ctx, conn, append(next, st.steps()...))
+			next = append(next, st.steps...)
+			if st.passed == nil {
+				next = append(next, &step{query: "COMMIT"})
+			}
+			err := sendSteps(ctx, conn, next)
+			if err == nil && st.passed == nil {
+				return nil
+			}
 			if err == nil && !st.passed() {
 				err = errRefused
 			}

@@ -104,7 +104,7 @@ func (s *Store) ownTx(ctx context.Context, send func(conn *pgx.Conn) error) erro
 			if !outdated(err) {
 				return err
 			}
-			if err := conn.Conn().DeallocateAll(ctx); err != nil {
+			if err := forgetStatements(ctx, conn.Conn()); err != nil {
 				return err
 			}
 			return send(conn.Conn())
@@ -114,6 +114,18 @@ func (s *Store) ownTx(ctx context.Context, send func(conn *pgx.Conn) error) erro
 		}
 	}
 	return translate(err)
+}
+
+// forgetStatements has a connection prepare its statements anew, or closes it: one that has forgotten them while the server has not
+// could not prepare them any more.
+func forgetStatements(ctx context.Context, conn *pgx.Conn) error {
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), pingTimeout)
+	defer done()
+	err := conn.DeallocateAll(ctx)
+	if err != nil {
+		_ = conn.Close(ctx)
+	}
+	return err
 }
 
 // inTransaction is how Postgres says, after each message, that a transaction is open and has not failed.

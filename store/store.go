@@ -193,20 +193,27 @@ func (s *Store) begun(ctx context.Context, fn func(tx *Store) error) error {
 		return fn(&Store{db: tx, conn: conn.Conn, prover: s.prover})
 	})
 	if outdated(err) {
-		_ = driven(conn.Conn, func(pg *pgx.Conn) error { return pg.DeallocateAll(ctx) }) // else the next one says what is wrong
+		_ = driven(conn.Conn, func(pg *pgx.Conn) error { return forgetStatements(ctx, pg) }) // it is closed where that fails
 	}
 	return err
 }
 
 // driven gives fn the driver's own connection under one of the pool. No other statement runs on it meanwhile.
 func driven(conn *sql.Conn, fn func(*pgx.Conn) error) error {
-	return conn.Raw(func(driver any) error {
+	var died any
+	err := conn.Raw(func(driver any) error {
+		// A panic that Raw sees waits for the transaction's end, which waits for it.
+		defer func() { died = recover() }()
 		std, ok := driver.(*stdlib.Conn)
 		if !ok {
 			return fmt.Errorf("a connection of %T", driver)
 		}
 		return fn(std.Conn())
 	})
+	if died != nil {
+		panic(died)
+	}
+	return err
 }
 
 // seconds renders a duration for interval arithmetic: ? * interval '1 second'.

@@ -86,9 +86,12 @@ func (s statementTracer) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data 
 	for _, query := range data.Batch.QueuedQueries {
 		all.WriteString(strings.Join(strings.Fields(query.SQL), " ") + "; ")
 	}
-	text := all.String()
-	ctx, _ = s.tracer.Start(ctx, "BATCH", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
-		attribute.String("db.system.name", "postgresql"), attribute.String("db.operation.name", "BATCH"),
+	text, operation := all.String(), "BATCH"
+	if data.Batch.Len() == 1 {
+		operation = firstWord(data.Batch.QueuedQueries[0].SQL)
+	}
+	ctx, _ = s.tracer.Start(ctx, operation, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+		attribute.String("db.system.name", "postgresql"), attribute.String("db.operation.name", operation),
 		attribute.Int("db.operation.batch.size", data.Batch.Len()),
 		attribute.String("db.query.text", text[:min(len(text), statementLimit)])))
 	return context.WithValue(ctx, startedKey{}, true)

@@ -41,7 +41,7 @@ const (
 
 const (
 	// patience is how long a test waits for what should come within a second or two, on a busy machine.
-	patience = 30 * time.Second
+	patience = time.Minute
 	// callTimeout is beyond every deadline of the API: reaching it means that a request hung.
 	callTimeout = 25 * time.Second
 	// idleConnTimeout is less than an API's own: after a long outage it would close a connection at the moment of its next use.

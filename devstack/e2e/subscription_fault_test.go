@@ -30,9 +30,7 @@ func (s *system) payers(t *testing.T, n, seconds int) (tokens, ids []string) {
 		tokens = append(tokens, token)
 	}
 	for _, token := range tokens {
-		made := s.want(t, 200, subscribe(token, plan, visa)).object(t)
-		require.Equal(t, "active", made["status"])
-		ids = append(ids, made["id"].(string))
+		ids = append(ids, s.pays(t, token, plan))
 	}
 	return tokens, ids
 }

@@ -46,6 +46,9 @@ type event struct {
 	Package string `json:"Package"`
 	Test    string `json:"Test"`
 	Output  string `json:"Output"`
+	// ImportPath is what a build says something of, FailedBuild the build for which a package could not be tested.
+	ImportPath  string `json:"ImportPath"`
+	FailedBuild string `json:"FailedBuild"`
 }
 
 // summarize writes the failed tests of from, each with the lines that it wrote itself. A test is failed, too, when one of its
@@ -71,7 +74,11 @@ func summarize(from io.Reader, to io.Writer) error {
 			if worth(e.Output) {
 				said[of] = append(said[of], e.Output)
 			}
+		case "build-output":
+			build := event{Package: e.ImportPath}
+			said[build] = append(said[build], e.Output)
 		case "fail":
+			said[of] = append(said[event{Package: e.FailedBuild}], said[of]...)
 			if _, err := fmt.Fprintf(to, "failed: %s %s\n%s", e.Package, e.Test, strings.Join(ends(said[of]), "")); err != nil {
 				return fmt.Errorf("write: %w", err)
 			}

@@ -29,8 +29,9 @@ func TestSummarize(t *testing.T) {
 `, "failed: p TestA/b\n    a_test.go:3: wrong\nfailed: p TestA\n    a_test.go:4: slow\n",
 		},
 		"a package that does not build": {
-			`{"Action":"output","Package":"p","Output":"p/a.go:1: undefined: b\n"}
-{"Action":"fail","Package":"p"}
+			`{"ImportPath":"p [p.test]","Action":"build-output","Output":"p/a.go:1: undefined: b\n"}
+{"ImportPath":"p [p.test]","Action":"build-fail"}
+{"Action":"fail","Package":"p","FailedBuild":"p [p.test]"}
 `, "failed: p \np/a.go:1: undefined: b\n",
 		},
 		"a test of many words": {
