@@ -60,10 +60,12 @@ func TestAttack_LOG05_HashFlood(t *testing.T) {
 		f.evaluated.Load(), f.right.Load(), f.shed.Load(), time.Duration(f.slowest.Load()), took[len(took)/2], p99, len(took), calm[len(calm)-1], memory>>20)
 	require.Positive(t, f.evaluated.Load())
 	require.Positive(t, f.shed.Load(), "nothing was shed")
-	require.Less(t, time.Duration(f.slowest.Load()), hangs+time.Second)
-	// 100 ms on a machine that has nothing else to do; here the flood itself, and other tests, take what there is of it.
-	require.Less(t, p99, time.Second+10*calm[len(calm)-1])
-	require.Less(t, memory, int64(300<<20))
+	// On a machine that has nothing else to do; here the flood itself, and other tests, take what there is of it.
+	require.Less(t, time.Duration(f.slowest.Load()), (hangs+time.Second)*crowding())
+	// 100 ms on such a machine.
+	require.Less(t, p99, (time.Second+10*calm[len(calm)-1])*crowding())
+	// Two hashes are 38 MB, five hundred were 10 GB. What is freed stays for a while (GATEHOUSE_API_GC_PERCENT).
+	require.Less(t, memory, int64(400<<20))
 	require.Equal(t, http.StatusUnauthorized, s.login(t, newEmail(), password).Status) // at rest again
 	require.Equal(t, http.StatusOK, s.login(t, email, password).Status)
 }
