@@ -266,7 +266,7 @@ func (d database) texts(t testing.TB, query string, args ...any) []string {
 // is what happens, not how fast, and a flow's task that a stopping worker was given last is given out anew after ten seconds.
 func quick(extra ...string) map[string]string {
 	env := map[string]string{
-		"GATEHOUSE_LIMIT_SCALE": "100000", "GATEHOUSE_FLOW_TIMEOUT": "14s", "GATEHOUSE_REQUEST_TIMEOUT": "17s",
+		"GATEHOUSE_LIMIT_SCALE": "100000", "GATEHOUSE_FLOW_TIMEOUT": "20s", "GATEHOUSE_REQUEST_TIMEOUT": "23s",
 	}
 	for i := 0; i+1 < len(extra); i += 2 {
 		env[extra[i]] = extra[i+1]

@@ -22,7 +22,7 @@ func TestFault_F41_RestoreToAnOlderPoint(t *testing.T) {
 	require.NoError(t, os.Chmod(archive, 0o777))
 	s := breakable(t, stacktest.Options{OwnPostgres: &postgres.Options{Settings: []string{
 		"archive_mode=on", "archive_command=cp %p " + filepath.Join(archive, "%f"),
-	}}})
+	}}}, "GATEHOUSE_FLOW_TIMEOUT", "14s", "GATEHOUSE_REQUEST_TIMEOUT", "17s")
 	require.NoError(t, s.stack.Postgres.Backup(t.Context(), copied))
 
 	p := before(t, s)
