@@ -97,6 +97,7 @@ func Start(t testing.TB, o Options) *Stack {
 		"GATEHOUSE_API_ADDR":           machine.LoopbackAddress(apiPort),
 		"GATEHOUSE_OPS_ADDR":           machine.LoopbackAddress(opsPort),
 		"GATEHOUSE_BASE_URL":           s.BaseURL,
+		"GOMEMLIMIT":                   "460MiB", // as deploy/kubernetes
 	})
 	maps.Copy(s.env, o.Env)
 	if o.Change != nil {

@@ -51,15 +51,16 @@ type event struct {
 	FailedBuild string `json:"FailedBuild"`
 }
 
-// summarize writes the failed tests of from, each with the lines that it wrote itself. A test is failed, too, when one of its
-// subtests is; it is shown when it has something to say.
+// summarize writes the failed tests of from, each with the lines that it wrote itself, and then the names alone. A test is failed,
+// too, when one of its subtests is.
 func summarize(from io.Reader, to io.Writer) error {
 	said := map[event][]string{}
+	var failed []string
 	lines := bufio.NewReader(from)
 	for {
 		line, err := lines.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
-			return nil
+			break
 		}
 		if err != nil {
 			return fmt.Errorf("read the events: %w", err)
@@ -79,7 +80,9 @@ func summarize(from io.Reader, to io.Writer) error {
 			said[build] = append(said[build], e.Output)
 		case "fail":
 			said[of] = append(said[event{Package: e.FailedBuild}], said[of]...)
-			if _, err := fmt.Fprintf(to, "failed: %s %s\n%s", e.Package, e.Test, strings.Join(ends(said[of]), "")); err != nil {
+			name := strings.TrimSpace(e.Package + " " + e.Test)
+			failed = append(failed, name)
+			if _, err := fmt.Fprintf(to, "failed: %s\n%s", name, strings.Join(ends(said[of]), "")); err != nil {
 				return fmt.Errorf("write: %w", err)
 			}
 			delete(said, of)
@@ -87,6 +90,12 @@ func summarize(from io.Reader, to io.Writer) error {
 			delete(said, of)
 		}
 	}
+	if len(failed) > 0 {
+		if _, err := fmt.Fprintf(to, "all that failed:\n  %s\n", strings.Join(failed, "\n  ")); err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
+	}
+	return nil
 }
 
 func ends(lines []string) []string {
@@ -96,8 +105,11 @@ func ends(lines []string) []string {
 	return slices.Concat(lines[:most], []string{"    ...\n"}, lines[len(lines)-most:])
 }
 
-// worth leaves out what go test says of each test by itself.
+// worth leaves out what go test says of each test by itself, and the logs of our processes unless something went wrong in them.
 func worth(output string) bool {
 	text := strings.TrimSpace(output)
+	if strings.HasPrefix(text, `{"time":`) {
+		return strings.Contains(text, `"level":"ERROR"`)
+	}
 	return text != "" && !strings.HasPrefix(text, "=== ") && !strings.HasPrefix(text, "--- ")
 }

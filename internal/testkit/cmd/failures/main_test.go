@@ -26,17 +26,27 @@ func TestSummarize(t *testing.T) {
 {"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:4: slow\n"}
 {"Action":"output","Package":"p","Test":"TestA","Output":"    --- PASS: TestA/c (0.00s)\n"}
 {"Action":"fail","Package":"p","Test":"TestA"}
-`, "failed: p TestA/b\n    a_test.go:3: wrong\nfailed: p TestA\n    a_test.go:4: slow\n",
+`, "failed: p TestA/b\n    a_test.go:3: wrong\nfailed: p TestA\n    a_test.go:4: slow\nall that failed:\n  p TestA/b\n  p TestA\n",
 		},
 		"a package that does not build": {
 			`{"ImportPath":"p [p.test]","Action":"build-output","Output":"p/a.go:1: undefined: b\n"}
 {"ImportPath":"p [p.test]","Action":"build-fail"}
 {"Action":"fail","Package":"p","FailedBuild":"p [p.test]"}
-`, "failed: p \np/a.go:1: undefined: b\n",
+`, "failed: p\np/a.go:1: undefined: b\nall that failed:\n  p\n",
 		},
 		"a test of many words": {
 			strings.Repeat(`{"Action":"output","Package":"p","Test":"TestA","Output":"x\n"}`+"\n", 1000) + `{"Action":"fail","Package":"p","Test":"TestA"}` + "\n",
-			"failed: p TestA\n" + strings.Repeat("x\n", most) + "    ...\n" + strings.Repeat("x\n", most),
+			"failed: p TestA\n" + strings.Repeat("x\n", most) + "    ...\n" + strings.Repeat("x\n", most) + "all that failed:\n  p TestA\n",
+		},
+		"the log of a process": {
+			`{"Action":"output","Package":"p","Test":"TestA","Output":"    {\"time\":\"1\",\"level\":\"INFO\"}\n"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"    {\"time\":\"2\",\"level\":\"ERROR\"}\n"}
+{"Action":"fail","Package":"p","Test":"TestA"}
+`, `failed: p TestA
+    {"time":"2","level":"ERROR"}
+all that failed:
+  p TestA
+`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
