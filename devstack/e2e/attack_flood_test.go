@@ -64,7 +64,8 @@ func TestAttack_LOG05_HashFlood(t *testing.T) {
 	require.Less(t, time.Duration(f.slowest.Load()), (hangs+time.Second)*crowding())
 	// 100 ms on such a machine.
 	require.Less(t, p99, (time.Second+10*calm[len(calm)-1])*crowding())
-	s.requireModest(t) // five hundred hashes at once were 10 GB
+	// Five hundred hashes at once were 10 GB.
+	s.requireModest(t)
 	require.Equal(t, http.StatusUnauthorized, s.login(t, newEmail(), password).Status) // at rest again
 	require.Equal(t, http.StatusOK, s.login(t, email, password).Status)
 }
