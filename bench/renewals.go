@@ -18,7 +18,7 @@ import (
 
 const (
 	// renewalRate is GATEHOUSE_PAYMENT_RATE as it is by default: charges a second.
-	renewalRate = 50
+	renewalRate = 20
 	// drainSlack is how much longer than at that rate the renewals may take, drainPatience how much longer is waited for them.
 	drainSlack, drainPatience = 1.25, 3 * time.Minute
 	idleFactor                = 2.0

@@ -112,6 +112,8 @@ var endings = map[string]string{
 
 	"subscription-canceled":             "canceled",
 	"subscription-canceled-with-period": "canceled",
+	"subscription-periods":              continued,
+	"subscription-second-period":        "canceled",
 	"subscription-renewed":              continued,
 	"subscription-next-period":          "canceled",
 	"subscription-changed":              "canceled",

@@ -16,6 +16,7 @@ func TestHistoriesStaySmall(t *testing.T) {
 		"device-completed":          {27, 5760},
 		"password-reset-completed":  {28, 6144},
 		"subscription-renewed":      {60, 11776},
+		"subscription-periods":      {77, 15360},
 	} {
 		h, _ := recorded(t, name)
 		size := 0

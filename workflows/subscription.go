@@ -24,6 +24,8 @@ const (
 	SubscriptionLook = "look"
 	// SubscriptionEnd is a signal: the account is closed, the subscription ends as soon as no charge is under way.
 	SubscriptionEnd = "end"
+	// ChangeSharedRuns is the id of a change: periods share a run, and what time asks our database for needs no task of its own.
+	ChangeSharedRuns = "subscription-shared-runs"
 )
 
 // SubscriptionWorkflowID is the id of the flow of a subscription, whose own id is opaque.
@@ -62,7 +64,7 @@ type SubscriptionRequest struct {
 //	active <-> paused; active -> canceled when its period ends, at once, or with its account
 //
 // What happens is decided by the pure transitions of account.Subscription, in the store's transaction; the flow brings them
-// requests and time. It continues as new with each period.
+// requests and time. It continues as new with a period that leaves its history longer than runSize.
 func Subscription(ctx workflow.Context, in SubscriptionFlow) error {
 	s := &subscription{flow: in, mutex: workflow.NewMutex(ctx), log: workflow.GetLogger(ctx)}
 	return play(ctx, s)
@@ -85,8 +87,9 @@ type subscription struct {
 	leaving bool
 	// mails counts those on their way.
 	mails int
-	// period is when the period began that the run began in.
+	// period is when the period began that the run began in, shared that the run may go on into others.
 	period time.Time
+	shared bool
 	mutex  workflow.Mutex
 	log    log.Logger
 
@@ -196,6 +199,7 @@ func (s *subscription) open(ctx workflow.Context) error {
 		return err
 	}
 	defer s.mutex.Unlock()
+	s.shared = workflow.GetVersion(ctx, ChangeSharedRuns, workflow.DefaultVersion, 1) != workflow.DefaultVersion
 	var state activities.SubscriptionState
 	err := s.opening(ctx, &state)
 	if ctx.Err() != nil {
@@ -212,7 +216,7 @@ func (s *subscription) open(ctx workflow.Context) error {
 func (s *subscription) opening(ctx workflow.Context, state *activities.SubscriptionState) error {
 	o := s.flow.Opening
 	if o == nil {
-		return patiently(ctx, a.LoadSubscription, activities.SubscriptionInput{SubscriptionID: s.flow.SubscriptionID}).Get(ctx, state)
+		return s.ask(ctx, a.LoadSubscription, activities.SubscriptionInput{SubscriptionID: s.flow.SubscriptionID}, state)
 	}
 	method, err := s.attach(ctx, o.AccountID, o.MethodID)
 	if err != nil {
@@ -224,6 +228,14 @@ func (s *subscription) opening(ctx workflow.Context, state *activities.Subscript
 	}, state)
 }
 
+// ask has our database do what nobody waits for, at once where it can.
+func (s *subscription) ask(ctx workflow.Context, activity, in any, out *activities.SubscriptionState) error {
+	if s.shared {
+		return enduring(ctx, activity, in, out)
+	}
+	return patiently(ctx, activity, in).Get(ctx, out)
+}
+
 func (s *subscription) attach(ctx workflow.Context, accountID uuid.UUID, method string) (string, error) {
 	var attached activities.AttachedMethod
 	err := workflow.ExecuteActivity(withPayment(ctx, attachWithin), a.AttachMethod,
@@ -231,10 +243,16 @@ func (s *subscription) attach(ctx workflow.Context, accountID uuid.UUID, method 
 	return attached.MethodID, err
 }
 
-// spent reports whether the run has seen enough: a period is over, or its history is long. It waits for mails and requests.
+// runSize is how many bytes of history a run of a subscription may have and go on into another period, which adds 4 kB. A new
+// run begins with two. What the server keeps of a subscription that waits stays what it is after the first payment, on average.
+const runSize = 12 << 10
+
+// spent reports whether the run has seen enough: a period is over and its history not short, or that is very long. It waits for
+// mails and requests.
 func (s *subscription) spent(ctx workflow.Context) bool {
-	return s.mails == 0 && !s.charging && s.now.Action != account.ActionCharge &&
-		(s.now.Subscription.PeriodStart.After(s.period) || workflow.GetInfo(ctx).GetContinueAsNewSuggested())
+	info := workflow.GetInfo(ctx)
+	enough := s.now.Subscription.PeriodStart.After(s.period) && (!s.shared || info.GetCurrentHistorySize() >= runSize)
+	return s.mails == 0 && !s.charging && s.now.Action != account.ActionCharge && (enough || info.GetContinueAsNewSuggested())
 }
 
 func (s *subscription) again(ctx workflow.Context) error {
@@ -300,7 +318,7 @@ func (s *subscription) do(ctx workflow.Context, kind activities.SubscriptionComm
 		SubscriptionID: s.flow.SubscriptionID, Kind: kind, At: workflow.Now(ctx), Key: s.step(string(kind)),
 	}
 	var state activities.SubscriptionState
-	err := patiently(ctx, a.ChangeSubscription, command).Get(ctx, &state)
+	err := s.ask(ctx, a.ChangeSubscription, command, &state)
 	if err != nil && !passing(err) {
 		s.log.Warn("a due change was refused", "kind", string(kind), "error", durable.Describe(err))
 		return s.reload(ctx)
@@ -340,7 +358,7 @@ func (s *subscription) charge(ctx workflow.Context) error {
 	}()
 	s.show(ctx)
 	var state activities.SubscriptionState
-	err := workflow.ExecuteActivity(withCharge(waiting, invoice.ID), a.ChargeInvoice, activities.ChargeInput{
+	err := workflow.ExecuteActivity(withCharge(waiting, *invoice), a.ChargeInvoice, activities.ChargeInput{
 		SubscriptionID: s.flow.SubscriptionID, InvoiceID: invoice.ID, Attempt: invoice.Attempt,
 	}).Get(ctx, &state)
 	switch {

@@ -142,6 +142,7 @@ func TestSubscription_AnyTwoYears(t *testing.T) {
 		rules := billing
 		rules.DunningEnd = rapid.SampledFrom([]account.SubscriptionStatus{account.SubscriptionCanceled, account.SubscriptionUnpaid}).Draw(t, "dunning ends")
 		l := &life{t: t, keys: keys, Books: &billingtest.Books{Plans: plansByID, Rules: rules}}
+		l.size = rapid.SampledFrom([]int{0, 1 << 20}).Draw(t, "size")
 		a := newAudit(l)
 		left := rapid.SliceOfN(rapid.SampledFrom(moods), 0, 60).Draw(t, "moods")
 		l.Refuse = func(account.Invoice) (*account.Decline, error) {

@@ -57,7 +57,8 @@ func (s *subscription) tell(ctx workflow.Context, template string, version int64
 		s.show(ctx)
 		var sent activities.Delivered
 		input := activities.SubscriptionMailInput{SubscriptionID: s.flow.SubscriptionID, Version: version, Template: template}
-		err := workflow.ExecuteActivity(withMessage(ctx, mailing(template), courtesyMail), a.SendSubscriptionMail, input).Get(ctx, &sent)
+		mail := workflow.WithPriority(withMessage(ctx, mailing(template), courtesyMail), temporal.Priority{PriorityKey: afterPeople})
+		err := workflow.ExecuteActivity(mail, a.SendSubscriptionMail, input).Get(ctx, &sent)
 		if err != nil {
 			s.log.Warn("a mail was not sent", "template", template, "error", durable.Describe(err))
 			s.mail = template + ": " + undelivered(err)
@@ -149,11 +150,19 @@ func withPayment(ctx workflow.Context, within time.Duration) workflow.Context {
 	})
 }
 
-// withCharge is the preset for a charge, which is asked for anew when a day brought no outcome.
-func withCharge(ctx workflow.Context, invoice string) workflow.Context {
+// afterPeople is the priority of tasks that nobody waits for, where the server's default is 3 of 5.
+const afterPeople = 4
+
+// withCharge is the preset for a charge, which is asked for anew when a day brought no outcome. All charges share the rate of the
+// provider: those that time asks for come after those of people.
+func withCharge(ctx workflow.Context, invoice account.Invoice) workflow.Context {
+	var priority temporal.Priority
+	if invoice.Reason == account.InvoiceCycle {
+		priority.PriorityKey = afterPeople
+	}
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue: durable.QueuePayments, StartToCloseTimeout: paymentAttempt, HeartbeatTimeout: lostAfter,
-		ScheduleToCloseTimeout: 24 * time.Hour, Summary: "charge " + invoice,
+		ScheduleToCloseTimeout: 24 * time.Hour, Summary: "charge " + invoice.ID, Priority: priority,
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 10 * time.Minute,
 		},

@@ -29,7 +29,7 @@ var (
 
 const (
 	// renewalRate is GATEHOUSE_PAYMENT_RATE as it is by default: charges a second.
-	renewalRate = 50
+	renewalRate = 20
 	// perWindow is how long a window is in which charges are counted.
 	perWindow = 5
 	// startEach is the time that is left for starting one flow, before all renew.

@@ -67,22 +67,26 @@ func record(ctx context.Context, testdata, only string) error {
 	if err := durable.RegisterSearchAttributes(ctx, client.Temporal(), namespace); err != nil {
 		return err
 	}
-	return play(ctx, &recorder{client: client, steps: &steps{}, folder: filepath.Join(testdata, "histories")}, only)
+	r := &recorder{client: client, steps: &steps{}, folder: filepath.Join(testdata, "histories")}
+	if err := play(ctx, r, only, heldScenarios, workflows.ChangeSharedRuns); err != nil {
+		return err
+	}
+	return play(ctx, r, only, slices.Concat(scenarios, deviceScenarios, passwordScenarios, passwordChangeScenarios, closureScenarios, emailLinkScenarios,
+		subscriptionScenarios, reconciliationScenarios, messageScenarios, webhookScenarios))
 }
 
-// play runs a worker, and every scenario on it, one after the other.
-func play(ctx context.Context, r *recorder, only string) error {
+// play runs a worker that holds changes, and every scenario on it, one after the other.
+func play(ctx context.Context, r *recorder, only string, all []scenario, held ...string) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
 	go func() {
 		ended <- worker.Run(ctx, worker.Deps{
 			Client: r.client, Activities: r.steps, Register: workflows.Register, Logger: slog.New(slog.DiscardHandler),
-			ShutdownTimeout: time.Second,
+			ShutdownTimeout: time.Second, HeldChanges: held,
 		})
 	}()
-	for _, s := range slices.Concat(scenarios, deviceScenarios, passwordScenarios, passwordChangeScenarios, closureScenarios, emailLinkScenarios, subscriptionScenarios,
-		reconciliationScenarios, messageScenarios, webhookScenarios) {
+	for _, s := range all {
 		if !strings.Contains(s.name, only) {
 			continue
 		}

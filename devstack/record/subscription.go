@@ -5,9 +5,12 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/temporal"
 
 	"gatehouse/account"
@@ -201,6 +204,19 @@ func nextRun(f *flow) func(context.Context) error {
 	}
 }
 
+// renewed waits until the first period of the run is over, and paid for what follows.
+func renewed(f *flow) func(context.Context) error {
+	return func(ctx context.Context) error {
+		err := until(ctx, func() (bool, error) {
+			kept, err := f.history(ctx)
+			return slices.ContainsFunc(kept.GetEvents(), func(e *history.HistoryEvent) bool {
+				return e.GetEventType() == enums.EVENT_TYPE_TIMER_FIRED
+			}), err
+		})
+		return errors.Join(err, f.settled(ctx))
+	}
+}
+
 // refusedWith has a step fail in a known way.
 func refusedWith(step func(context.Context) error, want error) func(context.Context) error {
 	return func(ctx context.Context) error {
@@ -232,14 +248,14 @@ var subscriptionScenarios = []scenario{
 	{"subscription-canceled-with-period", subscribing(planQuick), paying, func(ctx context.Context, f *flow) error {
 		return do(ctx, f.ask, change(f, activities.CommandCancel, workflows.SubscriptionRequest{}), f.closed)
 	}},
-	{"subscription-renewed", subscribing(planQuick), paying, func(ctx context.Context, f *flow) error {
+	{"subscription-periods", subscribing(planQuick), paying, func(ctx context.Context, f *flow) error {
 		if err := do(ctx, f.ask, firstRun(f), f.closed); err != nil {
 			return err
 		}
 		return f.client.Temporal().TerminateWorkflow(ctx, f.id, "", "recorded")
 	}},
-	{"subscription-next-period", subscribing(planQuick), paying, func(ctx context.Context, f *flow) error {
-		return do(ctx, f.ask, nextRun(f), change(f, activities.CommandCancel, workflows.SubscriptionRequest{}),
+	{"subscription-second-period", subscribing(planQuick), paying, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, renewed(f), change(f, activities.CommandCancel, workflows.SubscriptionRequest{}),
 			change(f, activities.CommandUndoCancel, workflows.SubscriptionRequest{}),
 			change(f, activities.CommandCancelNow, workflows.SubscriptionRequest{}), f.closed)
 	}},
@@ -267,12 +283,6 @@ var subscriptionScenarios = []scenario{
 	{"subscription-given-up", subscribing(planQuick), declining(account.InvoiceCycle), func(ctx context.Context, f *flow) error {
 		return do(ctx, f.ask, f.closed)
 	}},
-	{"subscription-recovered", subscribing(planQuick), recovering, func(ctx context.Context, f *flow) error {
-		if err := do(ctx, f.ask, firstRun(f), f.closed); err != nil {
-			return err
-		}
-		return f.client.Temporal().TerminateWorkflow(ctx, f.id, "", "recorded")
-	}},
 	{"subscription-charge-unknown", subscribing(planSlow), losing, func(ctx context.Context, f *flow) error {
 		return do(ctx, f.ask, hint(f), accountClosed(f), f.closed)
 	}},
@@ -287,5 +297,26 @@ var subscriptionScenarios = []scenario{
 	}},
 	{"closure-of-a-payer", closure, closingPayer, func(ctx context.Context, f *flow) error {
 		return do(ctx, other(f, "sub_live"), f.ask, f.closed)
+	}},
+}
+
+// heldScenarios are those of runs that end with their period, as they did before periods shared one.
+var heldScenarios = []scenario{
+	{"subscription-renewed", subscribing(planQuick), paying, func(ctx context.Context, f *flow) error {
+		if err := do(ctx, f.ask, firstRun(f), f.closed); err != nil {
+			return err
+		}
+		return f.client.Temporal().TerminateWorkflow(ctx, f.id, "", "recorded")
+	}},
+	{"subscription-next-period", subscribing(planQuick), paying, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, nextRun(f), change(f, activities.CommandCancel, workflows.SubscriptionRequest{}),
+			change(f, activities.CommandUndoCancel, workflows.SubscriptionRequest{}),
+			change(f, activities.CommandCancelNow, workflows.SubscriptionRequest{}), f.closed)
+	}},
+	{"subscription-recovered", subscribing(planQuick), recovering, func(ctx context.Context, f *flow) error {
+		if err := do(ctx, f.ask, firstRun(f), f.closed); err != nil {
+			return err
+		}
+		return f.client.Temporal().TerminateWorkflow(ctx, f.id, "", "recorded")
 	}},
 }

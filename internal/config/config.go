@@ -148,8 +148,9 @@ type Config struct {
 	ReconcileAt    time.Duration `env:"GATEHOUSE_RECONCILE_AT" envDefault:"3h"`
 	// Webhook is how receivers are told of events; `gatehouse webhooks add` adds one.
 	Webhook account.WebhookRules `envPrefix:"GATEHOUSE_WEBHOOK_"`
-	// PaymentRate is how many requests a second the payment provider gets from all workers together.
-	PaymentRate float64 `env:"GATEHOUSE_PAYMENT_RATE" envDefault:"50"`
+	// PaymentRate is how many charges and payment methods a second all workers together bring to the payment provider. Stripe takes 25
+	// requests a second of each kind, and in a sandbox 25 of all (docs.stripe.com/rate-limits): the rest is for what is asked again.
+	PaymentRate float64 `env:"GATEHOUSE_PAYMENT_RATE" envDefault:"20"`
 }
 
 // Mail is the SMTP provider.
