@@ -114,6 +114,8 @@ var endings = map[string]string{
 	"subscription-canceled-with-period": "canceled",
 	"subscription-periods":              continued,
 	"subscription-second-period":        "canceled",
+	"subscription-held-renewed":         continued,
+	"subscription-held-next-period":     "canceled",
 	"subscription-renewed":              continued,
 	"subscription-next-period":          "canceled",
 	"subscription-changed":              "canceled",

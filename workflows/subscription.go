@@ -64,7 +64,7 @@ type SubscriptionRequest struct {
 //	active <-> paused; active -> canceled when its period ends, at once, or with its account
 //
 // What happens is decided by the pure transitions of account.Subscription, in the store's transaction; the flow brings them
-// requests and time. It continues as new with a period that leaves its history longer than runSize.
+// requests and time. It continues as new in or after its second period (runSize, runLife).
 func Subscription(ctx workflow.Context, in SubscriptionFlow) error {
 	s := &subscription{flow: in, mutex: workflow.NewMutex(ctx), log: workflow.GetLogger(ctx)}
 	return play(ctx, s)
@@ -158,12 +158,7 @@ func (s *subscription) run(ctx workflow.Context) (outcome string, err error) {
 			continue
 		}
 		if s.spent(ctx) {
-			// A request that comes meanwhile may wait for a charge, which is this loop's to make.
-			done := func() bool { return workflow.AllHandlersFinished(ctx) || !s.spent(ctx) }
-			s.leaving = workflow.GetInfo(ctx).GetContinueAsNewSuggested()
-			err := workflow.Await(ctx, done)
-			s.leaving = false
-			if err != nil {
+			if err := s.leave(ctx); err != nil {
 				return outcomeFailed, err
 			}
 			if !s.told(ctx) && s.spent(ctx) {
@@ -241,22 +236,6 @@ func (s *subscription) attach(ctx workflow.Context, accountID uuid.UUID, method 
 	err := workflow.ExecuteActivity(withPayment(ctx, attachWithin), a.AttachMethod,
 		activities.AttachMethodInput{AccountID: accountID, MethodID: method}).Get(ctx, &attached)
 	return attached.MethodID, err
-}
-
-// runSize is how many bytes of history a run of a subscription may have and go on into another period, which adds 4 kB. A new
-// run begins with two. What the server keeps of a subscription that waits stays what it is after the first payment, on average.
-const runSize = 12 << 10
-
-// spent reports whether the run has seen enough: a period is over and its history not short, or that is very long. It waits for
-// mails and requests.
-func (s *subscription) spent(ctx workflow.Context) bool {
-	info := workflow.GetInfo(ctx)
-	enough := s.now.Subscription.PeriodStart.After(s.period) && (!s.shared || info.GetCurrentHistorySize() >= runSize)
-	return s.mails == 0 && !s.charging && s.now.Action != account.ActionCharge && (enough || info.GetContinueAsNewSuggested())
-}
-
-func (s *subscription) again(ctx workflow.Context) error {
-	return workflow.NewContinueAsNewError(ctx, Subscription, SubscriptionFlow{SubscriptionID: s.flow.SubscriptionID})
 }
 
 // next waits for what comes first, a request or the time of the next action, and then acts.

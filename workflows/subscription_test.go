@@ -159,16 +159,27 @@ func (l *life) environment(from time.Time) *testsuite.TestWorkflowEnvironment {
 func TestSubscription_TwoYears(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ size, runs int }{
-		"short histories": {0, 1}, "nearly long": {12<<10 - 1, 1}, "long": {12 << 10, 23},
+		"short histories": {0, 9}, "nearly long": {12<<10 - 1, 9}, "long": {12 << 10, 23},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := newLife(t)
 			l.size = c.size
 			l.twoYears(t)
-			require.Equal(t, c.runs, l.runs, "a run for each period once they are long")
+			require.Equal(t, c.runs, l.runs, "a run for each period once they are long, one for every three months before")
 		})
 	}
+}
+
+// A run of a yearly subscription is old with its first period.
+func TestSubscription_YearsShareNoRun(t *testing.T) {
+	t.Parallel()
+	l := newLife(t)
+	ended, err := l.until(days(800), "annual")
+	require.NoError(t, err)
+	require.False(t, ended)
+	require.Len(t, l.Paid, 3)
+	require.Equal(t, 3, l.runs)
 }
 
 func (l *life) twoYears(t *testing.T) {

@@ -154,10 +154,10 @@ func withPayment(ctx workflow.Context, within time.Duration) workflow.Context {
 const afterPeople = 4
 
 // withCharge is the preset for a charge, which is asked for anew when a day brought no outcome. All charges share the rate of the
-// provider: those that time asks for come after those of people.
+// provider: the first of each renewal, which nobody waits for, comes after the others.
 func withCharge(ctx workflow.Context, invoice account.Invoice) workflow.Context {
 	var priority temporal.Priority
-	if invoice.Reason == account.InvoiceCycle {
+	if invoice.Reason == account.InvoiceCycle && invoice.Attempt == 1 {
 		priority.PriorityKey = afterPeople
 	}
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
