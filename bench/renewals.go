@@ -93,8 +93,8 @@ func (r *renewing) roll(ctx context.Context, unit time.Duration, w *wave) error 
 	if err := r.settle(ctx); err != nil {
 		return err
 	}
-	// All flows must wait when the moment comes; starting one takes some milliseconds.
-	due := clock.Now().Add(10*time.Second + time.Duration(w.n)*15*time.Millisecond).Truncate(time.Second)
+	// All flows must wait when the moment comes; starting one takes up to 30 ms on a machine that is busy with the ones before.
+	due := clock.Now().Add(10*time.Second + time.Duration(w.n)*45*time.Millisecond).Truncate(time.Second)
 	if err := r.open(ctx, due, w.n); err != nil {
 		return err
 	}
