@@ -172,7 +172,7 @@ func (r *rollout) end(t *testing.T) {
 		r.s.stillPaying(t, r.tokens[i], id, repairPatience)
 	}
 	for _, id := range r.bought {
-		require.Equal(t, "active", r.s.statusOf(t, id))
+		r.s.awaitStatus(t, id, "active")
 		r.s.requireOneChargeEach(t, id)
 	}
 	r.s.requireBooks(t)

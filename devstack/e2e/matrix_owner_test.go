@@ -31,7 +31,7 @@ func (s *system) things(t *testing.T) (email, token string, things map[string][2
 	key := s.want(t, http.StatusCreated, call{Path: pathAPIKeys, Token: token, Body: fields{"name": "ci", "scopes": []string{"account:read"}}}).text(t, "id")
 	push := newPushToken()
 	require.Equal(t, http.StatusOK, s.claim(t, push, token).Status)
-	subscription := s.want(t, http.StatusOK, subscribe(token, premiumPlan, visa)).text(t, "id")
+	subscription := s.pays(t, token, premiumPlan)
 	code := s.want(t, http.StatusOK, call{Path: pathSendOTP, Token: token, Body: fields{"channel": "EMAIL"}})
 	s.securityCode(t, email, 1)
 	operation := strings.TrimPrefix(begun(t, s.client, code, token).path, "/v1/operations/")

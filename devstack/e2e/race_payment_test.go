@@ -70,7 +70,7 @@ func everyPlan(t *testing.T, a *arena) {
 // oneUpgrade is paid once, whoever asks for it again at the same moment.
 func oneUpgrade(t *testing.T, a *arena) {
 	token, email := a.payer(t)
-	id := a.want(t, http.StatusOK, subscribe(token, starterPlan, visa)).text(t, "id")
+	id := a.pays(t, token, starterPlan)
 	answers := a.burst(t, filled(put(token, id, fields{"planId": premiumPlan}))...)
 	require.NotEmpty(t, successes(answers), "%v", tally(answers))
 	for status := range tally(answers) {
@@ -105,7 +105,7 @@ func oneTrial(t *testing.T, a *arena) {
 // pausesAtOnce mixes what ends and holds a subscription: its versions are the order in which it happened.
 func pausesAtOnce(t *testing.T, a *arena) {
 	token, email := a.payer(t)
-	id := a.want(t, http.StatusOK, subscribe(token, premiumPlan, visa)).text(t, "id")
+	id := a.pays(t, token, premiumPlan)
 	answers := a.burst(t, filled(
 		put(token, id+"/pause", nil), put(token, id+"/unpause", nil), put(token, id+"/cancel", nil), put(token, id+"/undo-cancel", nil))...)
 	for status := range tally(answers) {
@@ -132,7 +132,7 @@ func closureAgainstRenewal(t *testing.T, a *arena) {
 func renewsNoMore(t *testing.T, a *arena, ends string, end func(token string) call) {
 	t.Helper()
 	token, email := a.payer(t)
-	id, account := a.want(t, http.StatusOK, subscribe(token, a.secondsPlan(t, 2), visa)).text(t, "id"), a.accountID(t, email)
+	id, account := a.pays(t, token, a.secondsPlan(t, 2)), a.accountID(t, email)
 	const due = `SELECT (period_end - now() < interval '100 milliseconds')::int FROM subscriptions WHERE id = $1`
 	testkit.Eventually(t, patience, func() bool { return a.db.number(t, due, id) == 1 }, "the end of a period")
 	testkit.Eventually(t, patience, func() bool { return a.send(t, end(token)).ok() }, "the end")

@@ -81,7 +81,7 @@ func TestReconciliation_SubscriptionsFollowTheirAccounts(t *testing.T) {
 	s.db, s.client = openDatabase(t, s.stack), newClient(s.stack.BaseURL)
 	email := newEmail()
 	token := s.signUp(t, email)
-	id := s.want(t, http.StatusOK, subscribe(token, premiumPlan, visa)).text(t, "id")
+	id := s.pays(t, token, premiumPlan)
 	deactivate := func(token string) {
 		s.want(t, http.StatusOK, call{Method: "DELETE", Path: "/api/v1/account/deactivate", Token: token, Body: fields{"password": password}})
 	}

@@ -4,7 +4,11 @@ package stacktest
 
 import (
 	"bytes"
+	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -35,7 +39,7 @@ func (s *Stack) start(t testing.TB, name string, extra map[string]string) *Proce
 	t.Cleanup(func() {
 		p.process.Kill()
 		if t.Failed() {
-			t.Logf("output of the %s:\n%s", name, p.Output())
+			p.tell(t)
 		}
 	})
 	return p
@@ -77,6 +81,25 @@ func (p *Process) Done() <-chan struct{} { return p.process.Done() }
 
 // Err waits for the process to end and returns how it did, nil for success.
 func (p *Process) Err() error { return p.process.Err() }
+
+// tell logs what went wrong in the process, and keeps all of its output for `go test -artifacts`: among thousands of lines nobody sees
+// what the test has said itself.
+func (p *Process) tell(t testing.TB) {
+	t.Helper()
+	const most = 20
+	var wrong []string
+	for line := range strings.Lines(p.Output()) {
+		if !strings.Contains(line, `"level":"INFO"`) {
+			wrong = append(wrong, line)
+		}
+	}
+	file := filepath.Join(t.ArtifactDir(), fmt.Sprintf("%s-%d.log", p.name, p.PID()))
+	if err := os.WriteFile(file, []byte(p.Output()), 0o600); err != nil {
+		t.Logf("the output of the %s is not kept: %v", p.name, err)
+	}
+	last := strings.Join(wrong[max(0, len(wrong)-most):], "")
+	t.Logf("the last that the %s %d wrote, beside INFO (all of it with `go test -artifacts`):\n%s", p.name, p.PID(), last)
+}
 
 // Output is all that the process has written so far.
 func (p *Process) Output() string { return p.output.String() }
