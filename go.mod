@@ -54,7 +54,10 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require github.com/go-jose/go-jose/v4 v4.1.4
+require (
+	github.com/go-jose/go-jose/v4 v4.1.4
+	github.com/google/pprof v0.0.0-20260302011040-a15ffb7f9dcc
+)
 
 require (
 	cloud.google.com/go/compute/metadata v0.9.0 // indirect

@@ -86,6 +86,19 @@ func newClient(base string) *client {
 	}
 }
 
+// persist sends a request until it is not refused as one too many: on a busy machine a hundred changes of one account at once may
+// wait for it longer than a statement may.
+func (c *client) persist(ctx context.Context, in call) (got answer, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		got, err = c.try(ctx, in)
+		if err != nil || got.Status != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" {
+			return got, err
+		}
+	}
+}
+
 // try sends a request once and returns the error when no answer came.
 func (c *client) try(ctx context.Context, in call) (answer, error) {
 	var body io.Reader

@@ -254,7 +254,7 @@ func TestProviderLink_OAU07(t *testing.T) {
 	state = begin()
 	var won atomic.Int32
 	atOnce(crowd, func(i int) {
-		got, err := c.try(t.Context(), back("/complete", []string{service, mine}[i%2], state, "google", "sub-"+strconv.Itoa(i)))
+		got, err := c.persist(t.Context(), back("/complete", []string{service, mine}[i%2], state, "google", "sub-"+strconv.Itoa(i)))
 		switch {
 		case err != nil:
 			t.Error(err)

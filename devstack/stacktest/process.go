@@ -36,10 +36,11 @@ func (s *Stack) start(t testing.TB, name string, extra map[string]string) *Proce
 	}
 	p.process = process
 	s.processes.add(p)
+	file := filepath.Join(t.ArtifactDir(), fmt.Sprintf("%s-%d.log", name, p.PID()))
 	t.Cleanup(func() {
 		p.process.Kill()
 		if t.Failed() {
-			p.tell(t)
+			p.tell(t, file)
 		}
 	})
 	return p
@@ -82,9 +83,9 @@ func (p *Process) Done() <-chan struct{} { return p.process.Done() }
 // Err waits for the process to end and returns how it did, nil for success.
 func (p *Process) Err() error { return p.process.Err() }
 
-// tell logs what went wrong in the process, and keeps all of its output for `go test -artifacts`: among thousands of lines nobody sees
-// what the test has said itself.
-func (p *Process) tell(t testing.TB) {
+// tell logs what went wrong in the process, and keeps all of its output in a file for `go test -artifacts`: among thousands of lines
+// nobody sees what the test has said itself.
+func (p *Process) tell(t testing.TB, file string) {
 	t.Helper()
 	const most = 20
 	var wrong []string
@@ -93,7 +94,6 @@ func (p *Process) tell(t testing.TB) {
 			wrong = append(wrong, line)
 		}
 	}
-	file := filepath.Join(t.ArtifactDir(), fmt.Sprintf("%s-%d.log", p.name, p.PID()))
 	if err := os.WriteFile(file, []byte(p.Output()), 0o600); err != nil {
 		t.Logf("the output of the %s is not kept: %v", p.name, err)
 	}
