@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,6 +65,7 @@ func workerCommand() *cobra.Command {
 }
 
 func (p *process) runWorker(ctx context.Context, build worker.Build) error {
+	debug.SetGCPercent(p.config.WorkerGCPercent)
 	sender, err := mail.New(mail.Settings(p.config.Mail), inbox.New(p.store))
 	if err != nil {
 		return err

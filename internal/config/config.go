@@ -80,6 +80,8 @@ type Config struct {
 	// APIGCPercent is Go's GOGC of an API: by how much its heap may grow between two collections. A hash of a password takes 19 MiB
 	// and leaves them behind; at Go's 100 every other one has the collector look through all that is in use.
 	APIGCPercent int `env:"GATEHOUSE_API_GC_PERCENT" envDefault:"200"`
+	// WorkerGCPercent is that of a worker, whose collector finds time while it waits for tasks.
+	WorkerGCPercent int `env:"GATEHOUSE_WORKER_GC_PERCENT" envDefault:"40"`
 	// WorkerBuildID names the code of a worker process to Temporal, which gives it no work until `gatehouse worker promote`. Empty
 	// means unversioned: any worker takes any work.
 	WorkerBuildID string `env:"GATEHOUSE_WORKER_BUILD_ID"`
