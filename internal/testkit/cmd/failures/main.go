@@ -1,17 +1,21 @@
 // Command failures says once more, and briefly, which tests have failed and why, from the file of events that gotestsum writes:
 //
-//	failures events.jsonl
+//	failures [-once regexp] events.jsonl
 //
-// It comes last in a long log, of which often the end alone is seen. It says nothing of a run without failures.
+// It comes last in a long log, of which often the end alone is seen. It says nothing of a run without failures. A test that failed
+// among others and passed when it was run again, alone, is named apart: the machine may have been too busy for it. Tests of -once get
+// no second chance, for a race is lost once: it ends with an error then.
 package main
 
 import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -27,15 +31,24 @@ func main() {
 }
 
 func run(args []string, to io.Writer) error {
-	if len(args) != 1 {
-		return errors.New("usage: failures events.jsonl")
+	flags := flag.NewFlagSet("failures", flag.ContinueOnError)
+	pattern := flags.String("once", "$^", "tests that have failed even if they have passed since")
+	if err := flags.Parse(args); err != nil {
+		return err
 	}
-	file, err := os.Open(args[0]) //nolint:gosec // what our own script names
+	if flags.NArg() != 1 {
+		return errors.New("usage: failures [-once regexp] events.jsonl")
+	}
+	once, err := regexp.Compile(*pattern)
+	if err != nil {
+		return fmt.Errorf("read -once: %w", err)
+	}
+	file, err := os.Open(flags.Arg(0))
 	if err != nil {
 		return fmt.Errorf("open the events: %w", err)
 	}
 	defer func() { _ = file.Close() }() // only read
-	return summarize(file, to)
+	return summarize(file, to, once)
 }
 
 // event is a line of what `go tool test2json` writes.
@@ -51,11 +64,13 @@ type event struct {
 	FailedBuild string `json:"FailedBuild"`
 }
 
+var errOnce = errors.New("what may not fail once has failed, and then passed")
+
 // summarize writes the failed tests of from, each with the lines that it wrote itself, and then the names alone. A test is failed,
-// too, when one of its subtests is.
-func summarize(from io.Reader, to io.Writer) error {
+// too, when one of its subtests is. It returns errOnce when one of once has failed and passed.
+func summarize(from io.Reader, to io.Writer, once *regexp.Regexp) error {
 	said := map[event][]string{}
-	var failed []string
+	var failed, passed []string
 	lines := bufio.NewReader(from)
 	for {
 		line, err := lines.ReadBytes('\n')
@@ -88,12 +103,30 @@ func summarize(from io.Reader, to io.Writer) error {
 			delete(said, of)
 		case "pass", "skip":
 			delete(said, of)
+			if name := strings.TrimSpace(e.Package + " " + e.Test); slices.Contains(failed, name) {
+				failed = slices.DeleteFunc(failed, func(other string) bool { return other == name })
+				passed = append(passed, name)
+			}
 		}
 	}
-	if len(failed) > 0 {
-		if _, err := fmt.Fprintf(to, "all that failed:\n  %s\n", strings.Join(failed, "\n  ")); err != nil {
-			return fmt.Errorf("write: %w", err)
-		}
+	if err := list(to, "failed among others, passed when run again", passed); err != nil {
+		return err
+	}
+	if err := list(to, "all that failed", failed); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(passed, once.MatchString) {
+		return errOnce
+	}
+	return nil
+}
+
+func list(to io.Writer, title string, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	if _, err := fmt.Fprintf(to, "%s:\n  %s\n", title, strings.Join(names, "\n  ")); err != nil {
+		return fmt.Errorf("write: %w", err)
 	}
 	return nil
 }

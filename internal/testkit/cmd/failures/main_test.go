@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -38,6 +39,15 @@ func TestSummarize(t *testing.T) {
 			strings.Repeat(`{"Action":"output","Package":"p","Test":"TestA","Output":"x\n"}`+"\n", 1000) + `{"Action":"fail","Package":"p","Test":"TestA"}` + "\n",
 			"failed: p TestA\n" + strings.Repeat("x\n", most) + "    ...\n" + strings.Repeat("x\n", most) + "all that failed:\n  p TestA\n",
 		},
+		"one that passes when it is run again": {
+			`{"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:3: late\n"}
+{"Action":"fail","Package":"p","Test":"TestA"}
+{"Action":"fail","Package":"p","Test":"TestB"}
+{"Action":"pass","Package":"p","Test":"TestA"}
+{"Action":"fail","Package":"p","Test":"TestB"}
+`, "failed: p TestA\n    a_test.go:3: late\nfailed: p TestB\nfailed: p TestB\n" +
+				"failed among others, passed when run again:\n  p TestA\nall that failed:\n  p TestB\n  p TestB\n",
+		},
 		"the log of a process": {
 			`{"Action":"output","Package":"p","Test":"TestA","Output":"    {\"time\":\"1\",\"level\":\"INFO\"}\n"}
 {"Action":"output","Package":"p","Test":"TestA","Output":"    {\"time\":\"2\",\"level\":\"ERROR\"}\n"}
@@ -52,9 +62,11 @@ all that failed:
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var got strings.Builder
-			require.NoError(t, summarize(strings.NewReader(c.events), &got))
+			require.NoError(t, summarize(strings.NewReader(c.events), &got, regexp.MustCompile(`TestRace`)))
 			require.Equal(t, c.want, got.String())
 		})
 	}
-	require.ErrorContains(t, summarize(strings.NewReader("no JSON\n"), &strings.Builder{}), "read an event")
+	require.ErrorContains(t, summarize(strings.NewReader("no JSON\n"), &strings.Builder{}, nil), "read an event")
+	lost := `{"Action":"fail","Package":"p","Test":"TestRaceA/b"}` + "\n" + `{"Action":"pass","Package":"p","Test":"TestRaceA/b"}` + "\n"
+	require.ErrorIs(t, summarize(strings.NewReader(lost), &strings.Builder{}, regexp.MustCompile(`TestRace`)), errOnce)
 }
