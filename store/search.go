@@ -24,7 +24,8 @@ func (s *Store) CardOf(ctx context.Context, username string) (account.Card, erro
 // minTrigram is the shortest run of letters that the index of words can look for anywhere in a text.
 const minTrigram = 3
 
-// candidates bounds what is ranked of those that hold a text somewhere: a text that very many hold tells none of them apart.
+// candidates bounds what is ranked of those that hold a text somewhere, of usernames and then of names: a text that very many hold
+// tells none of them apart.
 const candidates = 500
 
 // SearchCards returns the accounts whose username or name holds text, whatever its case: the exact username first, then
@@ -53,30 +54,32 @@ func (s *Store) SearchCards(ctx context.Context, text string) ([]account.Card, e
 var literal = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
 func searchQuery(text string) (query string, args []any) {
-	var inside string
+	inUsername, inName := `false`, `false`
 	switch longest := longestWord(text); {
 	case longest >= minTrigram:
-		inside = `a.username LIKE lower(?2) OR lower(a.full_name) LIKE lower(?2)`
+		inUsername, inName = `a.username LIKE lower(?2)`, `lower(a.full_name) LIKE lower(?2)`
 	case longest == minTrigram-1:
-		inside = `a.username LIKE lower(?3) OR a.username LIKE lower(?4) OR lower(a.full_name) LIKE lower(?5)`
-	default:
-		inside = `false`
+		inUsername, inName = `(a.username LIKE lower(?3) OR a.username LIKE lower(?4))`, `lower(a.full_name) LIKE lower(?5)`
 	}
 	pattern := literal.Replace(text)
 	// The texts that hold it are planned as if all were wanted, and fetched until there are enough: planned for a few, the
-	// whole table would be read when there are none.
+	// whole table would be read when there are none. An index is not asked for more when those found before are enough.
 	query = `
-		WITH holding AS MATERIALIZED (SELECT ` + cardColumns + ` FROM accounts a WHERE (` + inside + `) AND ` + accountShown + `),
-		matches AS (
+		WITH beginning AS MATERIALIZED (
 			(SELECT 0 AS rank, ` + cardColumns + ` FROM accounts a WHERE a.username = lower(?0) AND ` + accountShown + `)
 			UNION ALL
 			(SELECT 1, ` + cardColumns + ` FROM accounts a WHERE a.username COLLATE "C" LIKE lower(?1) AND ` + accountShown + `
 				ORDER BY a.username COLLATE "C" LIMIT ?6)
 			UNION ALL
 			(SELECT 2, ` + cardColumns + ` FROM accounts a WHERE lower(a.full_name) COLLATE "C" LIKE lower(?1) AND ` + accountShown + `
-				ORDER BY lower(a.full_name) COLLATE "C" LIMIT ?6)
-			UNION ALL
-			(SELECT 3, * FROM holding LIMIT ?7)),
+				ORDER BY lower(a.full_name) COLLATE "C" LIMIT ?6)),
+		usernames AS MATERIALIZED (SELECT ` + cardColumns + ` FROM accounts a
+			WHERE (SELECT count(DISTINCT id) FROM beginning) < ?6 AND ` + inUsername + ` AND ` + accountShown + `),
+		names AS MATERIALIZED (SELECT ` + cardColumns + ` FROM accounts a
+			WHERE (SELECT count(DISTINCT id) FROM beginning) < ?6 AND (SELECT count(*) FROM (SELECT FROM usernames LIMIT ?7) AS enough) < ?7
+				AND ` + inName + ` AND ` + accountShown + `),
+		matches AS (
+			SELECT * FROM beginning UNION ALL (SELECT 3, * FROM usernames LIMIT ?7) UNION ALL (SELECT 3, * FROM names LIMIT ?7)),
 		ranked AS (SELECT DISTINCT ON (id) * FROM matches ORDER BY id, rank)
 		SELECT ` + cardColumns + ` FROM ranked a
 		ORDER BY a.rank, similarity(a.username, lower(?0)) DESC, a.username COLLATE "C" LIMIT ?6`

@@ -303,6 +303,8 @@ func TestUSR01_SearchUsesItsIndexes(t *testing.T) {
 		require.Contains(t, plan, "accounts_shown_username_idx", "%q", text)
 		require.Contains(t, plan, "accounts_shown_name_idx", "%q", text)
 	}
+	query, args := store.SearchQuery("john")
+	require.Contains(t, strings.Join(w.explain(t, query, args), "\n"), "One-Time Filter", "those who begin with it are enough")
 	require.Len(t, w.search(t, "john"), account.MaxFound)
 	require.Len(t, w.search(t, "a"), account.MaxFound)
 	require.NotEmpty(t, w.search(t, "%%"))
