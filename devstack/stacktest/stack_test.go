@@ -22,6 +22,9 @@ func status(t *testing.T, url string) int {
 	return answer.StatusCode
 }
 
+// stopPatience is more than GATEHOUSE_SHUTDOWN_TIMEOUT: a worker that has just begun to ask for tasks is let go of no sooner, at times.
+const stopPatience = 25 * time.Second
+
 func TestStartAll_ServesAndSurvivesKills(t *testing.T) {
 	t.Parallel()
 	s, api, worker := stacktest.StartAll(t, stacktest.Options{})
@@ -32,9 +35,9 @@ func TestStartAll_ServesAndSurvivesKills(t *testing.T) {
 	require.Error(t, err)
 	worker.Kill()
 	again := s.StartAPI(t, nil)
-	s.StartWorker(t, nil).Stop(t, 10*time.Second)
+	s.StartWorker(t, nil).Stop(t, stopPatience)
 	require.Equal(t, http.StatusUnauthorized, status(t, s.BaseURL+"/api/v1/auth/me"))
-	again.Stop(t, 10*time.Second)
+	again.Stop(t, stopPatience)
 
 	require.Contains(t, s.Command(t, nil, "migrate"), "up to date")
 }
