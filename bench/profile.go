@@ -18,15 +18,19 @@ import (
 
 var errNoSample = errors.New("a profile without samples")
 
-// profiled is what a process spent its time on, by samples.
+// profiled is what a process spent its time on, by samples: inside of what was asked for, on the collector's own goroutines, and in all.
 type profiled struct {
-	inside, all time.Duration
+	inside, collecting, all time.Duration
 }
 
 // besides is the share of the time that was not spent inside.
-func (p profiled) besides() float64 { return 1 - float64(p.inside)/float64(max(p.all, 1)) }
+func (p profiled) besides() float64 { return 1 - p.share(p.inside) }
 
-func (p *profiled) add(other profiled) { p.inside, p.all = p.inside+other.inside, p.all+other.all }
+func (p profiled) share(spent time.Duration) float64 { return float64(spent) / float64(max(p.all, 1)) }
+
+func (p *profiled) add(other profiled) {
+	p.inside, p.collecting, p.all = p.inside+other.inside, p.collecting+other.collecting, p.all+other.all
+}
 
 // profileOf samples a server for d, at least a second; inside is what functions whose names begin so spent, and what they called.
 func profileOf(ctx context.Context, s *server, d time.Duration, functions string) (profiled, error) {
@@ -53,16 +57,24 @@ func readProfile(from io.Reader, functions string) (profiled, error) {
 	for _, s := range read.Sample {
 		spent := time.Duration(s.Value[len(s.Value)-1]) // the first value counts samples, the last is their time in ns
 		out.all += spent
-		if slices.ContainsFunc(s.Location, func(at *profile.Location) bool {
-			return slices.ContainsFunc(at.Line, func(l profile.Line) bool {
-				return l.Function != nil && strings.HasPrefix(l.Function.Name, functions)
-			})
-		}) {
+		switch {
+		case calledBy(s, functions):
 			out.inside += spent
+		case calledBy(s, "runtime.gcBgMarkWorker"), calledBy(s, "runtime.bgsweep"), calledBy(s, "runtime.bgscavenge"):
+			out.collecting += spent
 		}
 	}
 	if out.all == 0 {
 		return out, errNoSample
 	}
 	return out, nil
+}
+
+// calledBy says whether a function whose name begins so is on the stack of a sample.
+func calledBy(s *profile.Sample, function string) bool {
+	return slices.ContainsFunc(s.Location, func(at *profile.Location) bool {
+		return slices.ContainsFunc(at.Line, func(l profile.Line) bool {
+			return l.Function != nil && strings.HasPrefix(l.Function.Name, function)
+		})
+	})
 }

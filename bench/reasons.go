@@ -27,7 +27,8 @@ var reasons = []reason{
 		"a signature, and a limit that is counted and committed first; the limit here changes one row of a small table without an index."},
 	{measure: measureHashes, why: "Login: the argon2id library takes 19 MiB anew for each hash. Alone in a process that is nearly free; where there is a heap, the " +
 		"collector looks through it the more often. Five statements and their commits are the rest."},
-	{measure: measureBeside, why: "The CPU beside the hash is mostly what a heap that is in use adds to each hash. It was not taken apart further."},
+	{measure: measureBeside, why: "The CPU beside the hash: the argon2id library takes 19 MiB anew for each hash, so " +
+		"the collector goes through the heap at every third or fourth login; the section Login says what that costs. What is left is the request itself."},
 	{measure: measureMemory, why: "Memory: 42 to 50 MiB of each process are pages of the program file, which the processes of a machine share and the system takes " +
 		"back when it needs them. After its start an API has 13 MiB of its own, under reads 35. Two hashes at once are 38 MiB, and three times that before " +
 		"the collector comes (twice at Go's default, with 213 MiB in all in the run at bdb6f28; logins were slower then). A worker that keeps 1000 flows held 140 MiB, one with the SDK's 10,000 held 145 in another run: they are not most of it."},
