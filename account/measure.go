@@ -38,9 +38,9 @@ const AlertCodeGuessing = "code_guessing"
 // AlertWebhookDisabled is the alert that a receiver of webhooks is told nothing any more: it failed for too long, or is gone.
 const AlertWebhookDisabled = "webhook_disabled"
 
-// RateLimits returns every rate limit per client address that refuses anybody.
+// RateLimits returns every rate limit per client address, or service key, that refuses anybody.
 func RateLimits() []RateLimit {
-	return []RateLimit{LimitLogin, LimitSignup, LimitSend, LimitVerify, LimitCheck, LimitLookup, LimitPush, LimitWrite}
+	return []RateLimit{LimitLogin, LimitSignup, LimitSend, LimitVerify, LimitCheck, LimitLookup, LimitPush, LimitWrite, LimitService}
 }
 
 // Purposes returns every purpose of a code.

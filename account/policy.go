@@ -207,4 +207,6 @@ var (
 	// LimitRead has no quotas: counting would cost a read more than the read itself.
 	LimitRead  = RateLimit{"read", nil}
 	LimitWrite = RateLimit{"write", []Quota{{120, time.Minute}}}
+	// LimitService bounds what one service key does (C10, C11, C17, B17), from whatever addresses: a backend speaks for many people.
+	LimitService = RateLimit{"service", []Quota{{1200, time.Minute}}}
 )

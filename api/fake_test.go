@@ -266,10 +266,10 @@ func (f *fakeCore) Authenticate(_ context.Context, shown core.Credential) (accou
 	return account.Principal{}, account.ErrUnauthorized
 }
 
-func (f *fakeCore) Allow(_ context.Context, _ account.RateLimit, ip netip.Addr) error {
+func (f *fakeCore) Allow(_ context.Context, _ account.RateLimit, by account.Caller) error {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
-	f.addresses = append(f.addresses, ip)
+	f.addresses = append(f.addresses, by.IP)
 	return f.limitFails
 }
 

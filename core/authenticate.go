@@ -153,12 +153,16 @@ func withMultipliers(p account.Principal) account.Principal {
 const ipv6Prefix = 64
 
 // Allow counts a request of a client address against a rate limit. It returns account.ErrTooManyRequests. A limit without
-// quotas allows everything and costs nothing.
-func (c *Core) Allow(ctx context.Context, limit account.RateLimit, ip netip.Addr) error {
+// quotas allows everything and costs nothing. A backend asks for many people from one address: whoever shows a service key is
+// counted by that key, against account.LimitService.
+func (c *Core) Allow(ctx context.Context, limit account.RateLimit, by account.Caller) error {
 	if len(limit.Quotas) == 0 {
 		return nil
 	}
-	client := clientOf(ip)
+	client := clientOf(by.IP)
+	if by.Principal != nil && by.Principal.Service() {
+		limit, client = account.LimitService, by.Principal.APIKey.ID.String()
+	}
 	quotas := make([]account.Quota, len(limit.Quotas))
 	keys := make([][]byte, len(limit.Quotas))
 	for i, q := range limit.Quotas {

@@ -35,7 +35,7 @@ func TestCost(t *testing.T) {
 		call              func(ctx context.Context) error
 	}{
 		{"count a request against its limit", 1, 1, func(ctx context.Context) error {
-			return w.Allow(ctx, account.LimitLogin, client.IP)
+			return w.Allow(ctx, account.LimitLogin, client)
 		}},
 		{"know who calls, by token", 1, 1, func(ctx context.Context) error {
 			_, err := w.Authenticate(ctx, w.shown(in.AccessToken))
