@@ -18,11 +18,10 @@ func TestSubscriptions(t *testing.T) {
 		require.Equal(t, 200, got.Status, got.Body)
 		return got.Body
 	}
-	one := `{"id":"sub_1","plan":"premium","status":"active","currentPeriodStart":"2026-05-19T10:30:45Z",
-		"currentPeriodEnd":"2026-06-19T10:30:45Z","cancelAtPeriodEnd":true}`
+	one := `{"id":"sub_1","plan":"premium","status":"active","currentPeriodStart":"2026-05-19",
+		"currentPeriodEnd":"2026-06-19","cancelAtPeriodEnd":true}`
 	const path = "/v1/users/subscriptions"
-	require.JSONEq(t, `{"subscriptions":[{"id":"sub_1","plan":"premium","status":"active","currentPeriodStart":"2026-05-19",
-		"currentPeriodEnd":"2026-06-19","cancelAtPeriodEnd":true}]}`, send("GET", path, ""))
+	require.JSONEq(t, `{"subscriptions":[`+one+`]}`, send("GET", path, ""))
 	require.JSONEq(t, one, send("POST", path, `{"planId":"p","paymentMethodId":"pm"}`))
 	require.JSONEq(t, one, send("PUT", path+"/sub_1", `{"planId":"p","paymentMethodId":"pm","prorationTime":"x"}`))
 	require.JSONEq(t, one, send("PUT", path+"/sub_1/cancel", ``))

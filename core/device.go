@@ -253,9 +253,9 @@ type RevokeDeviceInput struct {
 // RevokeDevice ends the trust in a device of the caller's account (D22): its next login owes the second step again. It
 // returns account.ErrNotFound for any other device.
 func (c *Core) RevokeDevice(ctx context.Context, by account.Caller, in RevokeDeviceInput) (None, error) {
-	id, err := uuid.Parse(in.ID)
+	id, err := uuidOf(in.ID, "device_key_id")
 	if err != nil {
-		return None{}, account.ErrInvalid.On("device_key_id", "must be a UUID").Because(err)
+		return None{}, err
 	}
 	if by.Principal == nil {
 		return None{}, account.ErrUnauthorized

@@ -104,7 +104,7 @@ func TestDevices(t *testing.T) {
 	list, err := w.Devices(t.Context(), by, DevicesInput{Current: "laptop"})
 	require.NoError(t, err)
 	require.Equal(t, DeviceList{Devices: []account.TrustedDevice{d}, Current: "laptop"}, list)
-	for _, id := range []string{"", "x", "'; --"} {
+	for _, id := range []string{"", "x", "'; --", d.ID.URN(), strings.ReplaceAll(d.ID.String(), "-", "")} {
 		_, err = w.RevokeDevice(t.Context(), by, RevokeDeviceInput{ID: id})
 		require.ErrorIs(t, err, account.ErrInvalid)
 	}

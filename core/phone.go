@@ -31,8 +31,8 @@ func (in SendPhoneCodeInput) validate(rules account.PhoneRules) (string, error) 
 		return "", account.ErrInvalid.On("phone_number", "is required")
 	}
 	number, err := rules.ParsePhone(in.PhoneNumber)
-	if err == nil && in.CountryCode != nil && *in.CountryCode != "" && !account.KnownCountry(*in.CountryCode) {
-		err = account.ErrUnsupportedCountry
+	if err == nil && in.CountryCode != nil && *in.CountryCode != "" {
+		_, err = account.ParseCountry(*in.CountryCode)
 	}
 	return number, err
 }

@@ -182,7 +182,7 @@ func (c *Core) MarkedSessions(ctx context.Context, by account.Caller, in MarkedS
 	}
 	var mark uuid.UUID
 	if in.Mark != nil {
-		if mark, err = sessionID(*in.Mark, sessionHeader); err != nil {
+		if mark, err = uuidOf(*in.Mark, sessionHeader); err != nil {
 			return MarkedSessions{}, err
 		}
 	}
@@ -200,8 +200,8 @@ func (c *Core) MarkedSessions(ctx context.Context, by account.Caller, in MarkedS
 // sessionHeader is the header by which document D names a session.
 const sessionHeader = "X-Session-Id"
 
-// sessionID reads an id where a document wants it to be a UUID; name is what the client calls it.
-func sessionID(s, name string) (uuid.UUID, error) {
+// uuidOf reads an id where a document wants it to be a UUID; name is what the client calls it.
+func uuidOf(s, name string) (uuid.UUID, error) {
 	// uuid.Parse takes other forms, too: braces, a URN, no dashes.
 	id, err := uuid.Parse(s)
 	if err != nil || !strings.EqualFold(id.String(), s) {
@@ -212,7 +212,7 @@ func sessionID(s, name string) (uuid.UUID, error) {
 
 // RevokeSession ends one session of the caller's account (D19). It is EndSession for a document that wants a UUID.
 func (c *Core) RevokeSession(ctx context.Context, by account.Caller, in SessionInput) (None, error) {
-	if _, err := sessionID(in.ID, "session_id"); err != nil {
+	if _, err := uuidOf(in.ID, "session_id"); err != nil {
 		return None{}, err
 	}
 	return c.EndSession(ctx, by, in)
@@ -229,7 +229,7 @@ func (c *Core) SignOut(ctx context.Context, by account.Caller, in SignOutInput) 
 	if in.SessionID == nil {
 		return None{}, account.ErrSessionIDRequired
 	}
-	id, err := sessionID(*in.SessionID, sessionHeader)
+	id, err := uuidOf(*in.SessionID, sessionHeader)
 	if err != nil {
 		return None{}, err
 	}
@@ -257,7 +257,7 @@ func (c *Core) SignOutOthers(ctx context.Context, by account.Caller, in SignOutO
 		return None{}, account.ErrSessionIDRequired
 	}
 	invalid := in.judge(account.ErrInvalid)
-	kept, err := sessionID(*in.SessionID, sessionHeader)
+	kept, err := uuidOf(*in.SessionID, sessionHeader)
 	if err != nil {
 		invalid = invalid.On(sessionHeader, "must be a UUID")
 	}

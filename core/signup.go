@@ -126,7 +126,7 @@ func (c *Core) openAttempt(ctx context.Context, by account.Caller, in InitiateSi
 		return known, false, err
 	}
 	attempt, opened, err := c.Store.OpenSignup(ctx, account.SignupAttempt{
-		ID: uuid.New(), Kind: account.SignupByCode, Email: email, PasswordHash: hash, Name: in.Name,
+		ID: uuid.New(), Kind: account.SignupByCode, Email: email, PasswordHash: hash, Name: given(in.Name),
 		Origin: origin(by, in.Fingerprint, in.Attribution, nil),
 	}, c.Policy.SignupTTL)
 	if err == nil && !opened {

@@ -61,6 +61,21 @@ func TestInitiateSignup_LostRequestIsFound(t *testing.T) {
 	require.Equal(t, workflows.SignupRequest{AttemptID: lost[0].ID}, got.Arg)
 }
 
+// A name of nothing but spaces is none, as A02 has it.
+func TestInitiateSignup_NameIsTrimmed(t *testing.T) {
+	t.Parallel()
+	w := newSignups(t)
+	for email, names := range map[string][2]*string{
+		"ann@example.com": {new("  Ann Smith "), new("Ann Smith")}, "bob@example.com": {new("  "), nil}, "cy@example.com": {new(""), nil},
+	} {
+		_, err := w.InitiateSignup(t.Context(), client, InitiateSignupInput{Email: email, Password: ownPassword, Name: names[0]})
+		require.Error(t, err, "no flow answers")
+		attempt, err := w.Store.OpenCodeSignup(t.Context(), email)
+		require.NoError(t, err)
+		require.Equal(t, names[1], attempt.Name, email)
+	}
+}
+
 // The first code has its attempt's id, whichever request it is that gets through; the next ones have their own.
 func TestInitiateSignup_FirstCodeHasTheAttemptsID(t *testing.T) {
 	t.Parallel()

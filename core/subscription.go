@@ -72,10 +72,10 @@ func providerIDFault(id string) string {
 // account.ErrUnknownPlan, account.ErrAlreadySubscribed, account.ErrNotFound for a payment method of somebody else, and
 // account.ErrEmailNotVerified.
 func (c *Core) Subscribe(ctx context.Context, by account.Caller, in SubscribeInput) (account.Subscription, error) {
-	if err := c.requireVerified(by); err != nil {
+	if err := in.validate(); err != nil {
 		return account.Subscription{}, err
 	}
-	if err := in.validate(); err != nil {
+	if err := c.requireVerified(by); err != nil {
 		return account.Subscription{}, err
 	}
 	plan, err := c.Store.Plan(ctx, in.PlanID)
@@ -248,9 +248,6 @@ type PauseSubscriptionInput struct {
 // PauseSubscription stops service and charges; the paid time that is left is kept (B22). It returns account.ErrNotFound and
 // account.ErrSubscriptionState.
 func (c *Core) PauseSubscription(ctx context.Context, by account.Caller, in PauseSubscriptionInput) (account.Subscription, error) {
-	if err := c.requireVerified(by); err != nil {
-		return account.Subscription{}, err
-	}
 	r := workflows.SubscriptionRequest{Reason: account.PausedByOwner}
 	if in.ResumesAt != nil {
 		at, err := time.Parse(time.RFC3339Nano, *in.ResumesAt)

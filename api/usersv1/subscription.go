@@ -136,10 +136,13 @@ type subscriptionBody struct {
 	CancelAtPeriodEnd  bool   `json:"cancelAtPeriodEnd"`
 }
 
-func newSubscriptionBody(s account.Subscription) any {
+func newSubscriptionBody(s account.Subscription) any { return dated(s) }
+
+// dated shows days, as document B does of subscriptions and of nothing else (contract X11).
+func dated(s account.Subscription) subscriptionBody {
 	return subscriptionBody{
-		ID: s.ID, Plan: s.Plan.Code, Status: string(s.Status), CurrentPeriodStart: endpoint.Stamp(s.PeriodStart),
-		CurrentPeriodEnd: endpoint.Stamp(s.PeriodEnd), CancelAtPeriodEnd: s.CancelAtPeriodEnd,
+		ID: s.ID, Plan: s.Plan.Code, Status: string(s.Status), CurrentPeriodStart: s.PeriodStart.UTC().Format(time.DateOnly),
+		CurrentPeriodEnd: s.PeriodEnd.UTC().Format(time.DateOnly), CancelAtPeriodEnd: s.CancelAtPeriodEnd,
 	}
 }
 
@@ -147,14 +150,10 @@ type subscriptionsBody struct {
 	Subscriptions []subscriptionBody `json:"subscriptions"`
 }
 
-// newSubscriptionsBody shows days, as the document does in this list alone (contract X11).
 func newSubscriptionsBody(all []account.Subscription) any {
 	body := subscriptionsBody{Subscriptions: make([]subscriptionBody, 0, len(all))}
 	for _, s := range all {
-		body.Subscriptions = append(body.Subscriptions, subscriptionBody{
-			ID: s.ID, Plan: s.Plan.Code, Status: string(s.Status), CurrentPeriodStart: s.PeriodStart.UTC().Format(time.DateOnly),
-			CurrentPeriodEnd: s.PeriodEnd.UTC().Format(time.DateOnly), CancelAtPeriodEnd: s.CancelAtPeriodEnd,
-		})
+		body.Subscriptions = append(body.Subscriptions, dated(s))
 	}
 	return body
 }

@@ -139,7 +139,7 @@ func refusedNumbers(t *testing.T, s *system) {
 	s.refused(t, http.StatusBadRequest, "invalid_otp", phoneProof(token, "+1234567890", "123456"))
 	s.refused(t, http.StatusUnauthorized, "unauthorized", call{Path: pathSendPhoneCode, Body: fields{"phone_number": "+1234567890"}})
 	// The documents' own sample passes (design D14).
-	s.want(t, http.StatusOK, call{Path: pathSendPhoneCode, Token: token, Body: fields{"phone_number": "+1234567890", "country_code": "US"}})
+	s.want(t, http.StatusOK, call{Path: pathSendPhoneCode, Token: token, Body: fields{"phone_number": "+1234567890", "country_code": "us"}})
 }
 
 func unverifiedBindsNothing(t *testing.T, s *system) {

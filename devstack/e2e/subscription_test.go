@@ -129,7 +129,7 @@ func subscribeAndSee(t *testing.T, s *system) {
 	require.Equal(t, []any{id, "premium", "active"}, []any{found["id"], found["plan"], found["status"]})
 	details := s.want(t, 200, call{Path: pathDetails, Token: token}).object(t)["subscription"].(map[string]any)
 	require.Equal(t, "premium", details["plan"])
-	require.Equal(t, made["currentPeriodEnd"], details["expiresAt"])
+	require.Equal(t, made["currentPeriodEnd"], details["expiresAt"].(string)[:len(time.DateOnly)])
 	me := s.want(t, 200, call{Path: pathMe, Token: token}).object(t)
 	require.InDelta(t, 10000+100, me["credits"].(map[string]any)["credits_balance"], 0)
 	require.Equal(t, false, me["is_eligible_for_first_time_discount"])
@@ -216,6 +216,7 @@ func onlyOurPrices(t *testing.T, s *system) {
 	require.InDelta(t, 2900, invoices[0].(map[string]any)["amount"], 0)
 	unproven := s.register(t, "u"+uuid.NewString()[:8], uuid.NewString()+"@example.com")
 	s.refused(t, 403, "email_not_verified", subscribe(unproven, premiumPlan, visa))
+	s.refused(t, 400, "invalid_request", subscribe(unproven, "", ""))
 }
 
 func methodsOfOthers(t *testing.T, s *system) {
