@@ -108,6 +108,11 @@ const (
 	WebhookDead      WebhookState = "dead"
 )
 
+// WebhookStates returns every state of a delivery.
+func WebhookStates() []WebhookState {
+	return []WebhookState{WebhookOwed, WebhookSending, WebhookWaiting, WebhookDelivered, WebhookDead}
+}
+
 // WebhookDelivery is a delivery that its flow has to make.
 type WebhookDelivery struct {
 	ID         uuid.UUID

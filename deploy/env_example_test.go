@@ -13,7 +13,7 @@ import (
 
 var update = flag.Bool("update", false, "write .env.example anew")
 
-const exampleHead = `# Every setting with its default and what it is for; ` + "`gatehouse config`" + ` prints what a process would use.
+const exampleHead = `# Every setting with its default and what it is for; ` + "`gatehouse config`" + ` lists them and checks the environment.
 # Written from the settings' own comments by ` + "`make env-example`" + `; a test keeps it true.
 `
 

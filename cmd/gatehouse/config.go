@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -8,7 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gatehouse/account"
 	"gatehouse/internal/config"
+	"gatehouse/internal/secret"
 )
 
 func configCommand() *cobra.Command {
@@ -18,10 +21,22 @@ func configCommand() *cobra.Command {
 			if err := config.Describe(cmd.OutOrStdout()); err != nil {
 				return err
 			}
-			_, err := config.Load()
-			return err
+			cfg, err := config.Load()
+			if err != nil {
+				return err
+			}
+			return usable(cfg)
 		},
 	}
+}
+
+// usable reads what only a process that starts would look into.
+func usable(cfg config.Config) error {
+	_, level := logLevel(cfg)
+	_, key := secret.NewKeys(cfg.SecretKey)
+	_, signing := secret.NewAccessTokens(cfg.SigningKey, cfg.BaseURL, account.SystemClock{})
+	_, codec := newKeyring(cfg)
+	return errors.Join(level, key, signing, codec)
 }
 
 const healthTimeout = 3 * time.Second

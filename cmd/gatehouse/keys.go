@@ -31,7 +31,8 @@ func generateKeysCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "GATEHOUSE_SECRET_KEY='%s'\nGATEHOUSE_SIGNING_KEY='%s'\nGATEHOUSE_CODEC_KEYS='%s'\n",
+			// No quotes: a shell needs none, and kubectl and Docker would take them for a part of the value.
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "GATEHOUSE_SECRET_KEY=%s\nGATEHOUSE_SIGNING_KEY=%s\nGATEHOUSE_CODEC_KEYS=%s\n",
 				secret.GenerateKey(), secret.GenerateKey(), keyset)
 			return err
 		},

@@ -280,6 +280,6 @@ func codecKeys() (ring *durable.Keyring, encoded string, err error) {
 // printCodecKeys prints the keyset alone on standard output, so that it can go where secrets are kept, and what to do on the other.
 func printCodecKeys(cmd *cobra.Command, encoded, todo string) error {
 	_, _ = fmt.Fprintln(cmd.ErrOrStderr(), todo)
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "GATEHOUSE_CODEC_KEYS='%s'\n", encoded)
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "GATEHOUSE_CODEC_KEYS=%s\n", encoded)
 	return err
 }

@@ -44,5 +44,17 @@ func command() *cobra.Command {
 			},
 		},
 	)
+	refuseUnknown(root)
 	return root
+}
+
+// refuseUnknown has groups of commands refuse a word that is none of theirs: cobra prints help for it, and exits as if all were well.
+func refuseUnknown(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		refuseUnknown(c)
+	}
+	if cmd.HasSubCommands() && !cmd.Runnable() {
+		cmd.Args = cobra.NoArgs
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 }

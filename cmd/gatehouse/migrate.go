@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 const lockTimeout = 2 * time.Second
 
 func migrateCommand() *cobra.Command {
-	var down bool
+	var down, yes bool
 	cmd := &cobra.Command{
 		Use: "migrate", Short: "Bring the database schema up to date", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -28,7 +29,7 @@ func migrateCommand() *cobra.Command {
 			}
 			defer func() { _ = db.Close() }()
 			if down {
-				return db.Rollback(cmd.Context())
+				return takeBack(cmd, db, yes)
 			}
 			applied, err := db.Migrate(cmd.Context())
 			if err != nil {
@@ -43,6 +44,19 @@ func migrateCommand() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&down, "down", false, "take back the newest group of migrations")
+	cmd.Flags().BoolVar(&down, "down", false, "take back all that the newest run of migrate has applied, and drop its data")
+	cmd.Flags().BoolVar(&yes, "yes", false, "with --down: that data may go; on an installation that was migrated once it is everything")
 	return cmd
+}
+
+func takeBack(cmd *cobra.Command, db *store.Store, yes bool) error {
+	if !yes {
+		return errors.New("this drops the data of all that the newest run of migrate has applied, which on an installation that was " +
+			"migrated once is everything; say --yes if it may go")
+	}
+	if err := db.Rollback(cmd.Context()); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), "taken back")
+	return err
 }

@@ -43,17 +43,17 @@ func newProcess(role string) (*process, error) {
 		return nil, err
 	}
 	p := &process{config: cfg, registry: prometheus.NewRegistry(), clock: account.OffsetClock{Offset: cfg.ClockOffset}}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
-		return nil, fmt.Errorf("GATEHOUSE_LOG_LEVEL is %q; it must be debug, info, warn or error", cfg.LogLevel)
+	level, err := logLevel(cfg)
+	if err != nil {
+		return nil, err
 	}
 	p.log = slog.New(telemetry.LogTraces(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))).With("process", role)
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if p.keys, err = secret.NewKeys(cfg.SecretKey); err != nil {
 		return nil, err
 	}
-	if p.keyring, err = durable.NewKeyring(cfg.CodecKeys, writing(cfg)...); err != nil {
-		return nil, fmt.Errorf("GATEHOUSE_CODEC_KEYS: %w", err)
+	if p.keyring, err = newKeyring(cfg); err != nil {
+		return nil, err
 	}
 	if p.traces, err = p.startTraces(role); err != nil {
 		return nil, fmt.Errorf("GATEHOUSE_OTLP_ENDPOINT: %w", err)
@@ -73,6 +73,21 @@ func newProcess(role string) (*process, error) {
 		return nil, errors.Join(err, p.store.Close())
 	}
 	return p, nil
+}
+
+func logLevel(cfg config.Config) (level slog.Level, err error) {
+	if err = level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
+		err = fmt.Errorf("GATEHOUSE_LOG_LEVEL is %q; it must be debug, info, warn or error", cfg.LogLevel)
+	}
+	return level, err
+}
+
+func newKeyring(cfg config.Config) (*durable.Keyring, error) {
+	ring, err := durable.NewKeyring(cfg.CodecKeys, writing(cfg)...)
+	if err != nil {
+		err = fmt.Errorf("GATEHOUSE_CODEC_KEYS: %w", err)
+	}
+	return ring, err
 }
 
 // writing is how payloads are written.

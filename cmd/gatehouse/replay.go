@@ -20,6 +20,9 @@ func replayFlowsCommand() *cobra.Command {
 		Use: "replay", Args: cobra.NoArgs,
 		Short: "Try, before a deploy, whether this build can go on with the flows that are open; changes nothing",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if most <= 0 {
+				return fmt.Errorf("--limit is %d; it must be more than 0", most)
+			}
 			p, err := newProcess("replay")
 			if err != nil {
 				return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -195,6 +196,9 @@ func webhookDeliveriesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "deliveries", Short: "Print the newest deliveries, and what became of them", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if state != "" && !slices.Contains(account.WebhookStates(), account.WebhookState(state)) {
+				return fmt.Errorf("--state is %q; it must be one of %v", state, account.WebhookStates())
+			}
 			var id uuid.UUID
 			if endpoint != "" {
 				var err error
@@ -285,6 +289,9 @@ func replayWebhooksCommand() *cobra.Command {
 				n, err := p.store.ReplayWebhooks(cmd.Context(), r)
 				if err != nil {
 					return err
+				}
+				if n == 0 && r.ID != uuid.Nil {
+					return errors.New("nothing under this id can be owed again: it is unknown, or is owed or being sent already")
 				}
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d deliveries are owed again\n", n)
 				return err

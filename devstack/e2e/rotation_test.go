@@ -72,9 +72,9 @@ func (r *rotation) step(args ...string) {
 	r.t.Helper()
 	out, err := r.command(append([]string{"rotate"}, args...)...)
 	require.NoError(r.t, err)
-	keys, found := strings.CutPrefix(strings.TrimSpace(out), codecKeys+"='")
+	keys, found := strings.CutPrefix(strings.TrimSpace(out), codecKeys+"=")
 	require.True(r.t, found, "the keyset alone is printed")
-	r.keysets = append(r.keysets, strings.TrimSuffix(keys, "'"))
+	r.keysets = append(r.keysets, keys)
 }
 
 // join starts an API and a worker with the newest keyset beside those that run.

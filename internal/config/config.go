@@ -324,6 +324,7 @@ func (c Config) validateProduction(fault func(setting, format string, args ...an
 	}
 	for setting, link := range map[string]string{
 		"GATEHOUSE_BASE_URL": c.BaseURL, "GATEHOUSE_CONFIRM_URL": c.ConfirmURL, "GATEHOUSE_CLOSURE_UNDO_URL": c.ClosureUndoURL,
+		"GATEHOUSE_RESET_URL": c.ResetURL, "GATEHOUSE_LINK_REDIRECT_URL": c.LinkRedirectURL,
 	} {
 		if !strings.HasPrefix(link, "https://") {
 			fault(setting, "is %q; production links must be https", link)

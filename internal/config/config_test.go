@@ -136,6 +136,8 @@ func TestProductionRefusesWhatSuitsADevelopersMachine(t *testing.T) {
 		"GATEHOUSE_BASE_URL=http://accounts.example":                                  "GATEHOUSE_BASE_URL",
 		"GATEHOUSE_BASE_URL=HTTPX://accounts.example":                                 "GATEHOUSE_BASE_URL",
 		"GATEHOUSE_CODEC_PASSWORD=":                                                   "GATEHOUSE_CODEC_PASSWORD",
+		"GATEHOUSE_RESET_URL=http://accounts.example/reset":                           "GATEHOUSE_RESET_URL",
+		"GATEHOUSE_LINK_REDIRECT_URL=http://accounts.example/linked":                  "GATEHOUSE_LINK_REDIRECT_URL",
 		"GATEHOUSE_CLOCK_OFFSET=-90s":                                                 "GATEHOUSE_CLOCK_OFFSET",
 		"GATEHOUSE_CLOCK_OFFSET=1s":                                                   "GATEHOUSE_CLOCK_OFFSET",
 		"GATEHOUSE_CODEC_PASSWORD=fifteen-letters":                                    "GATEHOUSE_CODEC_PASSWORD",
