@@ -52,6 +52,13 @@ func TestChangedEmail(t *testing.T) {
 	_, err = run[activities.IssuedEmailChange](b, b.IssueEmailChange, in)
 	require.ErrorIs(t, err, account.ErrInvalidCode, "closed")
 
+	// Whoever asked before the address changed had the old one judged.
+	b.Policy.RecoveryAge, b.Policy.ResetTTL = time.Hour, time.Hour
+	asked := activities.IssueResetInput{AccountID: owner, ChallengeID: uuid.New()}
+	require.Zero(t, twice[activities.IssuedCode](t, b, b.IssueReset, asked), "a new address resets nothing")
+	b.Policy.RecoveryAge = 0
+	require.Equal(t, asked.ChallengeID, twice[activities.IssuedCode](t, b, b.IssueReset, asked).ChallengeID)
+
 	for _, old := range []bool{true, false} {
 		mail := activities.EmailChangeMailInput{ChangeID: change, Template: "email_changed", Old: old}
 		require.Equal(t, activities.DeliverySent, twice[activities.Delivered](t, b, b.SendEmailChangeMail, mail).State)

@@ -26,6 +26,14 @@ type IssueResetInput struct {
 // makes none and returns zero: whoever asks must not see a difference.
 func (a *Activities) IssueReset(ctx context.Context, in IssueResetInput) (IssuedCode, error) {
 	to, err := a.Store.RecipientOf(ctx, in.AccountID)
+	if err == nil {
+		// The address may have changed since somebody asked: the new one gets no link before it is old enough, either.
+		var owner uuid.UUID
+		owner, err = a.Store.RecoverableAccount(ctx, to.Email, a.Policy.RecoveryAge)
+		if err == nil && owner != in.AccountID {
+			err = account.ErrNotFound
+		}
+	}
 	if errors.Is(err, account.ErrNotFound) {
 		return IssuedCode{}, nil
 	}

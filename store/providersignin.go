@@ -50,10 +50,8 @@ func (s *Store) signInByProvider(ctx context.Context, p ProviderSignIn) (Provide
 	var out ProviderSignedIn
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		var usable bool
-		err := translate(tx.db.NewRaw(`
-			SELECT a.id, `+accountUsable+` FROM linked_providers l JOIN accounts a ON a.id = l.account_id
-			WHERE l.provider = ? AND l.provider_account_id = ? AND a.deleted_at IS NULL FOR UPDATE OF a`,
-			p.Link.Provider, p.Link.Subject).Scan(ctx, &out.AccountID, &usable))
+		var err error
+		out.AccountID, usable, err = tx.openedBy(ctx, p.Link)
 		out.Created = errors.Is(err, account.ErrNotFound)
 		switch {
 		case out.Created:
@@ -80,6 +78,20 @@ func (s *Store) signInByProvider(ctx context.Context, p ProviderSignIn) (Provide
 		return err
 	})
 	return out, translate(err)
+}
+
+// openedBy locks the account that an outside account is linked to. It returns account.ErrNotFound when there is none.
+func (s *Store) openedBy(ctx context.Context, l account.LinkedProvider) (id uuid.UUID, usable bool, err error) {
+	err = s.db.NewRaw(`
+		SELECT a.id, `+accountUsable+` FROM linked_providers l JOIN accounts a ON a.id = l.account_id
+		WHERE l.provider = ? AND l.provider_account_id = ? AND a.deleted_at IS NULL FOR UPDATE OF a`, l.Provider, l.Subject).
+		Scan(ctx, &id, &usable)
+	if err == nil {
+		// A statement that waited for the lock saw the link as it was before: whoever held it may have taken it away.
+		err = s.db.NewRaw(`SELECT account_id FROM linked_providers WHERE account_id = ? AND provider = ? AND provider_account_id = ?`,
+			id, l.Provider, l.Subject).Scan(ctx, &id)
+	}
+	return id, usable, translate(err)
 }
 
 // makeByProvider makes the account, and sets id to it or to the one that has the address.

@@ -1,8 +1,10 @@
 package store_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -65,6 +67,30 @@ func TestRace_SignInByProvider_MakesOneAccount(t *testing.T) {
 		require.Equal(t, 1, w.count(t, `accounts WHERE email = $1`, subject+"@example.com"))
 	}
 	w.requireInvariants(t)
+}
+
+// Who signs in by a link while it is taken away is not let in once that was answered.
+func TestRace_SignInByProvider_UnlinkedMeanwhile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	owner := w.member(t, ada).AccountID
+	w.link(t, owner, google("1"))
+	signedIn := make(chan error, 1)
+	require.NoError(t, w.InTx(t.Context(), func(ctx context.Context, tx *store.Store) error {
+		if _, err := tx.UnlinkProvider(ctx, owner, account.ProviderGoogle); err != nil {
+			return err
+		}
+		go func() {
+			_, err := w.SignInByProvider(t.Context(), signInOf(google("1"), ada))
+			signedIn <- err
+		}()
+		require.Eventually(t, func() bool {
+			return w.count(t, `pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) > 0
+		}, 10*time.Second, time.Millisecond)
+		return nil
+	}))
+	require.ErrorIs(t, <-signedIn, account.ErrAccountExists, "the address alone opens nothing")
+	require.Zero(t, w.count(t, `sessions WHERE method = 'google'`))
 }
 
 // What a backend asserts is less than what the provider says: an administrator has to authenticate anew (security.md section 6).
