@@ -234,7 +234,7 @@ func (c *Core) DisconnectProvider(ctx context.Context, by account.Caller, in Dis
 		if err := requireLive(ctx, tx, by); err != nil {
 			return nil, err
 		}
-		remaining, err = tx.UnlinkProvider(ctx, id, provider)
+		remaining, err = tx.UnlinkProvider(ctx, id, provider, shownBy(by).Session)
 		return told{c.notice(id, templates.ProviderUnlinked, uuid.NewString())}, err
 	})
 	return RemainingMethods{Count: remaining}, err

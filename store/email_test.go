@@ -224,7 +224,7 @@ func TestUnlinkEmail(t *testing.T) {
 	require.ErrorIs(t, w.UnlinkEmail(t.Context(), uuid.New(), w.newcomer(t, newMail).AccountID, time.Hour), account.ErrNotFound, "unproven")
 
 	// It goes on without one: the account is proven, and another address may be linked to it.
-	_, err = w.UnlinkProvider(t.Context(), id, account.ProviderGoogle)
+	_, err = w.UnlinkProvider(t.Context(), id, account.ProviderGoogle, nil)
 	require.ErrorIs(t, err, account.ErrLastProvider)
 	w.link(t, id, github("1"))
 	e = w.moving(t, id, "third@example.com")
@@ -268,9 +268,9 @@ func TestRace_OAU11_UnlinkAnything_LeavesOneWayIn(t *testing.T) {
 			var err error
 			switch i % 3 {
 			case 0:
-				_, err = w.UnlinkProvider(t.Context(), id, account.ProviderGoogle)
+				_, err = w.UnlinkProvider(t.Context(), id, account.ProviderGoogle, nil)
 			case 1:
-				_, err = w.UnlinkProvider(t.Context(), id, account.ProviderGitHub)
+				_, err = w.UnlinkProvider(t.Context(), id, account.ProviderGitHub, nil)
 			default:
 				err = w.UnlinkEmail(t.Context(), uuid.New(), id, time.Hour)
 			}

@@ -63,9 +63,10 @@ func (s *Store) linkProvider(ctx context.Context, accountID uuid.UUID, l account
 }
 
 // UnlinkProvider takes an account's link of a provider away and returns how many ways to sign in are left: its password,
-// with an address to name, and each other link (contract X19). It returns account.ErrLastProvider when none would be, and
+// with an address to name, and each other link (contract X19). Sessions that began by the provider end, all but keep: a link that
+// somebody else has made may have been used. It returns account.ErrLastProvider when no way would be left, and
 // account.ErrNotFound when there is no such link. Changes of one account wait for each other.
-func (s *Store) UnlinkProvider(ctx context.Context, accountID uuid.UUID, p account.Provider) (int, error) {
+func (s *Store) UnlinkProvider(ctx context.Context, accountID uuid.UUID, p account.Provider, keep *uuid.UUID) (int, error) {
 	var remaining int
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		err := tx.db.NewRaw(`SELECT id FROM accounts WHERE id = ? AND deleted_at IS NULL FOR UPDATE`, accountID).Scan(ctx, &accountID)
@@ -77,6 +78,12 @@ func (s *Store) UnlinkProvider(ctx context.Context, accountID uuid.UUID, p accou
 			return err
 		}
 		if remaining, err = tx.keepWayIn(ctx, accountID); err != nil {
+			return err
+		}
+		_, err = tx.db.NewRaw(`
+			UPDATE sessions SET revoked_at = now(), revoke_reason = 'provider_unlinked'
+			WHERE account_id = ? AND method = ? AND revoked_at IS NULL AND id IS DISTINCT FROM ?::uuid`, accountID, p, keep).Exec(ctx)
+		if err != nil {
 			return err
 		}
 		return tx.record(ctx, accountID, account.EventProviderUnlinked, map[string]any{"provider": p})

@@ -95,18 +95,44 @@ func TestUnlinkProvider_CountsWhatIsLeft(t *testing.T) {
 	w.link(t, id, google("1"))
 	w.link(t, id, github("1"))
 	w.exec(t, `UPDATE accounts SET primary_provider = 'google' WHERE id = $1`, id)
-	_, err := w.UnlinkProvider(t.Context(), id, account.ProviderApple)
+	_, err := w.UnlinkProvider(t.Context(), id, account.ProviderApple, nil)
 	require.ErrorIs(t, err, account.ErrNotFound)
-	_, err = w.UnlinkProvider(t.Context(), uuid.New(), account.ProviderGoogle)
+	_, err = w.UnlinkProvider(t.Context(), uuid.New(), account.ProviderGoogle, nil)
 	require.ErrorIs(t, err, account.ErrNotFound)
 
-	remaining, err := w.UnlinkProvider(t.Context(), id, account.ProviderGoogle)
+	remaining, err := w.UnlinkProvider(t.Context(), id, account.ProviderGoogle, nil)
 	require.NoError(t, err)
 	require.Equal(t, 2, remaining, "the password and GitHub")
 	require.Equal(t, "email", one[string](t, w, `SELECT primary_provider FROM accounts WHERE id = $1`, id))
-	remaining, err = w.UnlinkProvider(t.Context(), id, account.ProviderGitHub)
+	remaining, err = w.UnlinkProvider(t.Context(), id, account.ProviderGitHub, nil)
 	require.NoError(t, err)
 	require.Equal(t, 1, remaining)
+}
+
+// Who came in by a link does not stay when it goes.
+func TestUnlinkProvider_EndsItsSessions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	owner := w.member(t, ada).AccountID
+	w.link(t, owner, google("1"))
+	w.link(t, owner, github("1"))
+	session := func(l account.LinkedProvider) uuid.UUID {
+		in := signInOf(l, ada)
+		in.Session.Method = string(l.Provider)
+		_, err := w.SignInByProvider(t.Context(), in)
+		require.NoError(t, err)
+		return in.Session.ID
+	}
+	other, own, kept := session(google("1")), session(google("1")), session(github("1"))
+	_, err := w.UnlinkProvider(t.Context(), owner, account.ProviderGoogle, &own)
+	require.NoError(t, err)
+	_, err = w.PrincipalBySession(t.Context(), other)
+	require.ErrorIs(t, err, account.ErrNotFound)
+	for _, id := range []uuid.UUID{own, kept} {
+		_, err = w.PrincipalBySession(t.Context(), id)
+		require.NoError(t, err)
+	}
+	w.requireInvariants(t)
 }
 
 func TestUnlinkProvider_NeverTheLastWayIn(t *testing.T) {
@@ -116,16 +142,16 @@ func TestUnlinkProvider_NeverTheLastWayIn(t *testing.T) {
 	w.link(t, id, google("1"))
 	w.link(t, id, github("1"))
 	w.exec(t, `UPDATE accounts SET primary_provider = 'google', password_hash = NULL WHERE id = $1`, id)
-	remaining, err := w.UnlinkProvider(t.Context(), id, account.ProviderGoogle)
+	remaining, err := w.UnlinkProvider(t.Context(), id, account.ProviderGoogle, nil)
 	require.NoError(t, err)
 	require.Equal(t, 1, remaining)
 	require.Equal(t, "github", one[string](t, w, `SELECT primary_provider FROM accounts WHERE id = $1`, id))
-	_, err = w.UnlinkProvider(t.Context(), id, account.ProviderGitHub)
+	_, err = w.UnlinkProvider(t.Context(), id, account.ProviderGitHub, nil)
 	require.ErrorIs(t, err, account.ErrLastProvider)
 	require.Len(t, w.links(t, id), 1, "a refusal changes nothing")
 	// A password opens nothing where no address names it.
 	w.exec(t, `UPDATE accounts SET password_hash = 'x', email = NULL WHERE id = $1`, id)
-	_, err = w.UnlinkProvider(t.Context(), id, account.ProviderGitHub)
+	_, err = w.UnlinkProvider(t.Context(), id, account.ProviderGitHub, nil)
 	require.ErrorIs(t, err, account.ErrLastProvider)
 }
 
@@ -142,7 +168,7 @@ func TestRace_UnlinkProvider_LeavesOneWayIn(t *testing.T) {
 		w.link(t, id, google("1"))
 		w.link(t, id, github("1"))
 		errs := race(crowd, func(i int) error {
-			remaining, err := w.UnlinkProvider(t.Context(), id, providers[i%2])
+			remaining, err := w.UnlinkProvider(t.Context(), id, providers[i%2], nil)
 			if err == nil && remaining != 1 {
 				return fmt.Errorf("%d ways are left", remaining)
 			}

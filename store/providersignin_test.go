@@ -77,7 +77,7 @@ func TestRace_SignInByProvider_UnlinkedMeanwhile(t *testing.T) {
 	w.link(t, owner, google("1"))
 	signedIn := make(chan error, 1)
 	require.NoError(t, w.InTx(t.Context(), func(ctx context.Context, tx *store.Store) error {
-		if _, err := tx.UnlinkProvider(ctx, owner, account.ProviderGoogle); err != nil {
+		if _, err := tx.UnlinkProvider(ctx, owner, account.ProviderGoogle, nil); err != nil {
 			return err
 		}
 		go func() {
