@@ -296,3 +296,12 @@ func (c *Core) DisableTwoFactor(ctx context.Context, by account.Caller, in TwoFa
 	})
 	return out, unauthorized(err)
 }
+
+// DropFactor turns two-factor authentication off, for operators: its owner has lost the factor, or somebody else has put theirs
+// there. Every session ends, and the owner is told. It returns account.ErrNotFound when there is no such account in use, and
+// account.ErrTwoFactorNotEnabled.
+func (c *Core) DropFactor(ctx context.Context, accountID uuid.UUID) error {
+	return c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+		return told{c.notice(accountID, templates.TwoFactorDisabled, uuid.NewString())}, tx.DropFactor(ctx, accountID)
+	})
+}

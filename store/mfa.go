@@ -286,6 +286,16 @@ func (s *Store) DisableTwoFactor(ctx context.Context, accountID uuid.UUID) error
 	})
 }
 
+// DropFactor is DisableTwoFactor for an owner who cannot show the factor: every session and every trusted device end with it.
+func (s *Store) DropFactor(ctx context.Context, accountID uuid.UUID) error {
+	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		if err := tx.DisableTwoFactor(ctx, accountID); err != nil {
+			return err
+		}
+		return tx.endSessions(ctx, accountID, nil, "factor_dropped")
+	})
+}
+
 // keepFactor returns account.ErrNoSecondFactor for an account whose second factor is codes to its email: that must stay.
 func (s *Store) keepFactor(ctx context.Context, accountID uuid.UUID) error {
 	var mailed bool

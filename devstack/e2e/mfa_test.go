@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/pquerna/otp/totp"
 	"github.com/stretchr/testify/require"
 )
@@ -36,6 +37,7 @@ func TestMFA(t *testing.T) {
 		"MFA-09_NothingIsReadableAgain":    readFactorAgain,
 		"PRE-03_UnverifiedBindsNoFactor":   unverifiedFactor,
 		"RST_ResetLeavesTheFactor":         resetLeavesFactor,
+		"SupportDropsTheFactor":            supportDropsFactor,
 		"C01_ErasedWithItsAccount":         factorOfClosed,
 		"SES-13_DisableCountsWrongGuesses": guessAtDisable,
 	} {
@@ -267,6 +269,24 @@ func resetLeavesFactor(t *testing.T, s *system) {
 	require.Equal(t, http.StatusOK, s.reset(t, s.forgot(t, a.email, 1), newPassword).Status)
 	require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM totp_factors f JOIN accounts a ON a.id = f.account_id
 		WHERE a.email = $1 AND a.two_factor_enabled AND f.confirmed_at IS NOT NULL`, a.email))
+}
+
+// supportDropsFactor helps an owner whose account a thief has given an app: a reset leaves it there.
+func supportDropsFactor(t *testing.T, s *system) {
+	a := s.enrolled(t)
+	require.Equal(t, http.StatusOK, s.reset(t, s.forgot(t, a.email, 1), newPassword).Status)
+	owed := s.login(t, a.email, newPassword).object(t)
+	require.Equal(t, true, owed["mfa_required"], "the way in needs the app")
+	pending := owed["session_token"].(string)
+	require.Contains(t, s.stack.Command(t, nil, "accounts", "drop-factor", strings.ToUpper(a.email)), s.accountID(t, a.email))
+	s.awaitNotice(t, a.email, "Two-factor authentication is off", 1)
+	s.requireDead(t, pending)
+	token := s.login(t, a.email, newPassword).text(t, "session_token")
+	require.Equal(t, false, s.securityInfo(t, token)["isTwoFactorEnabled"])
+	for who, words := range map[string]string{s.accountID(t, a.email): "off already", uuid.NewString(): "no account in use"} {
+		_, err := s.stack.TryCommand(t, nil, "accounts", "drop-factor", who)
+		require.ErrorContains(t, err, words)
+	}
 }
 
 func factorOfClosed(t *testing.T, s *system) {
