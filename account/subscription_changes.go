@@ -123,10 +123,10 @@ func (s Subscription) GiveUp(rules BillingRules, now time.Time) (SubscriptionCha
 	return s.settle(InvoiceUncollectible, now).became("unpaid"), nil
 }
 
-// Expire ends a subscription whose first payment did not come in time.
+// Expire ends a subscription whose first payment did not come in time. One whose owner has just given another method is tried first.
 func (s Subscription) Expire(now time.Time) (SubscriptionChange, error) {
-	if s.Status != SubscriptionIncomplete {
-		return SubscriptionChange{}, s.refuse("is not incomplete")
+	if s.Status != SubscriptionIncomplete || s.RetryAt != nil {
+		return SubscriptionChange{}, s.refuse("does not expire now")
 	}
 	return s.end(SubscriptionIncompleteExpired, InvoiceVoid, now).became("expired"), nil
 }

@@ -77,6 +77,8 @@ func TestUnpaidBeginningsExpire(t *testing.T) {
 	retry, at := again.After.Next(terms)
 	require.Equal(t, account.ActionCharge, retry)
 	require.Equal(t, start.Add(time.Hour), at)
+	_, err = again.After.Expire(due)
+	require.ErrorIs(t, err, account.ErrSubscriptionState, "not before the other method is tried")
 	c, err = c.After.Expire(due)
 	require.NoError(t, err)
 	require.Equal(t, account.SubscriptionIncompleteExpired, c.After.Status)

@@ -112,8 +112,10 @@ func (c *emailChange) untilNothingPends(ctx workflow.Context) error {
 		}
 		if !c.waiting {
 			// Whoever is still to be told keeps the flow open, and open to another request.
-			err := workflow.Await(ctx, func() bool { return c.waiting || c.owed != nil || c.mails == 0 })
-			if err != nil || !c.waiting && c.owed == nil && c.mails == 0 {
+			if err := workflow.Await(ctx, func() bool { return c.waiting || c.owed != nil || c.mails == 0 }); err != nil {
+				return err
+			}
+			if err := c.conclude(ctx); err != nil || c.closed {
 				return err
 			}
 			continue
@@ -122,6 +124,21 @@ func (c *emailChange) untilNothingPends(ctx workflow.Context) error {
 			return err
 		}
 	}
+}
+
+func (c *emailChange) idle() bool { return !c.waiting && c.owed == nil && c.mails == 0 }
+
+// conclude closes the flow when nothing pends, unless a request came while it waited.
+func (c *emailChange) conclude(ctx workflow.Context) error {
+	if !c.idle() {
+		return nil
+	}
+	if err := c.mutex.Lock(ctx); err != nil {
+		return err
+	}
+	defer c.mutex.Unlock()
+	c.closed = c.idle()
+	return nil
 }
 
 // settle does what is owed to a request, for as long as it takes. Mostly the update that brought the request has done it.

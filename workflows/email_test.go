@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
 	"gatehouse/account"
@@ -143,6 +145,45 @@ func TestEmailChange_AnotherWhileTheOldOneIsTold(t *testing.T) {
 	require.NoError(t, open.err)
 	require.NoError(t, proof.err)
 	require.Len(t, s.times("ForgetEmailChange"), 2, "each once both are told")
+	s.requireMoved("completed")
+}
+
+// A change that is asked for as the last step for the one before ends keeps the flow open.
+func TestEmailChange_AnotherAsTheFlowEnds(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	issue, issuing, nothingPends := s.move, make(chan struct{}), make(chan struct{})
+	s.move = func(in activities.EmailChangeInput) (activities.IssuedEmailChange, error) {
+		if in.ChangeID == secondMove {
+			close(issuing)
+			<-nothingPends
+		}
+		return issue(in)
+	}
+	s.forget = func(in activities.EmailChangeInput) error {
+		if in.ChangeID == firstMove {
+			<-issuing
+		}
+		return nil
+	}
+	forgotten := 0
+	s.env.SetOnActivityCompletedListener(func(i *activity.Info, _ converter.EncodedValue, _ error) {
+		if i.ActivityType.Name != "ForgetEmailChange" {
+			return
+		}
+		if forgotten++; forgotten == 1 {
+			close(nothingPends)
+		}
+	})
+	s.proveMove(time.Minute, firstMove)
+	open, proof := s.askMove(time.Minute, secondMove), s.proveMove(2*time.Minute, secondMove)
+	require.NoError(t, s.moveOn())
+	require.True(t, open.answered)
+	require.NoError(t, open.err)
+	require.Len(t, s.times("SendCode"), 2, "what is accepted is sent")
+	require.True(t, proof.answered, "the flow waits for it")
+	require.NoError(t, proof.err)
+	require.Equal(t, 2, forgotten)
 	s.requireMoved("completed")
 }
 

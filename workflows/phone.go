@@ -73,11 +73,11 @@ type phone struct {
 	newest uuid.UUID
 	// waiting holds while a code awaits its proof.
 	waiting bool
-	// expired is set when the newest code has died unproven, closed when the flow takes no message any more.
-	expired, closed bool
-	stopSend        workflow.CancelFunc
-	mutex           workflow.Mutex
-	log             log.Logger
+	// closed is set when the flow takes no message any more.
+	closed   bool
+	stopSend workflow.CancelFunc
+	mutex    workflow.Mutex
+	log      log.Logger
 
 	// For the eyes of ops.
 	stage, delivery, notice string
@@ -109,15 +109,32 @@ func (p *phone) run(ctx workflow.Context) (outcome string, err error) {
 			return outcomeFailed, err
 		}
 		p.stopSending()
-		if p.expired {
+		if p.closed {
 			return outcomeExpired, nil
 		}
+		told := p.newest
 		p.tell(ctx)
-		// Meanwhile another number may have been asked for.
-		if !p.waiting && p.owed == nil {
+		// Meanwhile another number may have been asked for, or even proven.
+		if err := p.closeIf(ctx, func() bool { return p.proven() && p.newest == told }); err != nil {
+			return outcomeFailed, err
+		}
+		if p.closed {
 			return outcomeCompleted, nil
 		}
 	}
+}
+
+// closeIf closes the flow when it is done, unless that changes while it waits for a request under way.
+func (p *phone) closeIf(ctx workflow.Context, done func() bool) error {
+	if !done() {
+		return nil
+	}
+	if err := p.mutex.Lock(ctx); err != nil {
+		return err
+	}
+	defer p.mutex.Unlock()
+	p.closed = done()
+	return nil
 }
 
 // settle does what is owed to a request, for as long as it takes. Mostly the update that brought the request has done it.
@@ -133,12 +150,13 @@ func (p *phone) settle(ctx workflow.Context) error {
 func (p *phone) until() time.Time { return p.code.FlowExpiresAt }
 func (p *phone) proven() bool     { return !p.waiting && p.owed == nil }
 func (p *phone) owing() bool      { return p.owed != nil }
-func (p *phone) over() bool       { return p.expired }
+func (p *phone) over() bool       { return p.closed }
 
 // expire gives up when the newest code has died unproven.
 func (p *phone) expire(ctx workflow.Context) error {
-	p.expired = p.waiting && p.owed == nil && !workflow.Now(ctx).Before(p.code.FlowExpiresAt)
-	return nil
+	return p.closeIf(ctx, func() bool {
+		return p.waiting && p.owed == nil && !workflow.Now(ctx).Before(p.code.FlowExpiresAt)
+	})
 }
 
 func (p *phone) rearmed(workflow.Context) {}

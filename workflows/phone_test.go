@@ -5,9 +5,11 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
 
 	"gatehouse/account"
 	"gatehouse/activities"
@@ -241,4 +243,109 @@ func TestPhone_ExpiresAndCancels(t *testing.T) {
 	canceled.at(time.Minute, canceled.env.CancelWorkflow)
 	require.True(t, temporal.IsCanceledError(canceled.runPhone(first)))
 	require.Equal(t, "canceled", canceled.attributes()["FlowOutcome"])
+}
+
+// during has a code made under a challenge only once something else has happened.
+func (s *stage) during(happened <-chan struct{}, challenge uuid.UUID) {
+	issue := s.phone
+	s.phone = func(in activities.IssuePhoneCodeInput) (activities.IssuedCode, error) {
+		if in.ChallengeID == challenge {
+			<-happened
+		}
+		return issue(in)
+	}
+}
+
+// A number that is asked for as the notice of the one before starts keeps the flow open.
+func TestPhone_AnotherNumberAsTheFlowEnds(t *testing.T) {
+	t.Parallel()
+	s, first, second := newStage(t), phoneRequest(), phoneRequest()
+	mail, told := s.mail, make(chan struct{})
+	notices := 0
+	s.mail = func(in activities.SendMailInput) (activities.Delivered, error) {
+		if notices++; notices == 1 {
+			close(told)
+		}
+		return mail(in)
+	}
+	s.during(told, second.ChallengeID)
+	s.openPhone(0, first)
+	one := s.provePhone(time.Minute, first)
+	opened, two := s.openPhone(time.Minute, second), s.provePhone(2*time.Minute, second)
+	require.NoError(t, s.runPhone(first))
+	for _, a := range []*answer{one, opened, two} {
+		require.True(t, a.answered)
+		require.NoError(t, a.err)
+	}
+	require.Len(t, s.times("SendCode"), 2, "what is accepted is sent")
+	require.Len(t, s.times("BindPhone"), 2)
+	require.Equal(t, 2, notices, "of both")
+	require.Equal(t, "completed", s.attributes()["FlowOutcome"])
+}
+
+// A number that is proven while the notice of the one before has yet to start is told of, too.
+func TestPhone_EveryNumberIsTold(t *testing.T) {
+	t.Parallel()
+	s, first, second := newStage(t), phoneRequest(), phoneRequest()
+	notices := 0
+	s.env.OnWorkflow(workflows.SecurityNoticeWorkflow, mock.Anything, mock.Anything).After(time.Minute).Return(
+		func(workflow.Context, workflows.SecurityNoticeInput) error {
+			notices++
+			return nil
+		})
+	s.openPhone(0, first)
+	one := s.provePhone(time.Minute, first)
+	opened, two := s.openPhone(70*time.Second, second), s.provePhone(80*time.Second, second)
+	require.NoError(t, s.runPhone(first))
+	for _, a := range []*answer{one, opened, two} {
+		require.True(t, a.answered)
+		require.NoError(t, a.err)
+	}
+	require.Equal(t, 2, notices)
+	require.Equal(t, "completed", s.attributes()["FlowOutcome"])
+}
+
+// timeUp is closed when the time of the first code is over.
+func (s *stage) timeUp() <-chan struct{} {
+	up := make(chan struct{})
+	s.env.SetOnTimerFiredListener(func(string) {
+		if s.now() >= phoneTTL && s.now() < phoneTTL+time.Minute {
+			close(up)
+		}
+	})
+	return up
+}
+
+const phoneTTL = 2*codeTTL + time.Minute
+
+func TestPhone_AnotherNumberAsTheTimeIsUp(t *testing.T) {
+	t.Parallel()
+	s, first, second := newStage(t), phoneRequest(), phoneRequest()
+	s.during(s.timeUp(), second.ChallengeID)
+	s.openPhone(0, first)
+	opened, proven := s.openPhone(phoneTTL-time.Millisecond, second), s.provePhone(phoneTTL+2*time.Minute, second)
+	require.NoError(t, s.runPhone(first))
+	require.True(t, opened.answered)
+	require.NoError(t, opened.err)
+	require.Len(t, s.times("SendCode"), 2, "what is accepted is sent")
+	require.True(t, proven.answered, "the flow waits for it")
+	require.NoError(t, proven.err)
+	require.Equal(t, "completed", s.attributes()["FlowOutcome"])
+}
+
+func TestPhone_ProvenAsTheTimeIsUp(t *testing.T) {
+	t.Parallel()
+	s, first := newStage(t), phoneRequest()
+	bind, up := s.bind, s.timeUp()
+	s.bind = func(in activities.ChallengeInput) (activities.AccountInput, error) {
+		<-up
+		return bind(in)
+	}
+	s.openPhone(0, first)
+	proven := s.provePhone(phoneTTL-time.Millisecond, first)
+	require.NoError(t, s.runPhone(first))
+	require.True(t, proven.answered)
+	require.NoError(t, proven.err)
+	require.Len(t, s.times("SendMail"), 1, "the owner is told")
+	require.Equal(t, "completed", s.attributes()["FlowOutcome"])
 }

@@ -124,6 +124,8 @@ var endings = map[string]string{
 	"subscription-trial-closed":         "canceled",
 	"subscription-expired":              "incomplete_expired",
 	"subscription-given-up":             "canceled",
+	"subscription-overtaken":            "canceled",
+	"subscription-overtaken-before":     "incomplete_expired", // by the build before: it cannot be made again
 	"subscription-recovered":            continued,
 	"subscription-charge-unknown":       "canceled",
 	"subscription-refused":              "refused",

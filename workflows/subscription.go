@@ -26,6 +26,8 @@ const (
 	SubscriptionEnd = "end"
 	// ChangeSharedRuns is the id of a change: periods share a run, and what time asks our database for needs no task of its own.
 	ChangeSharedRuns = "subscription-shared-runs"
+	// ChangeRecheckDue is the id of a change: what was due before a request came is judged anew after it.
+	ChangeRecheckDue = "subscription-recheck-due"
 )
 
 // SubscriptionWorkflowID is the id of the flow of a subscription, whose own id is opaque.
@@ -260,15 +262,15 @@ func (s *subscription) next(ctx workflow.Context) error {
 	case account.ActionCharge:
 		return s.charge(ctx)
 	case account.ActionRenew:
-		return s.do(ctx, activities.CommandRenew)
+		return s.do(ctx, activities.CommandRenew, version)
 	case account.ActionExpire:
-		return s.do(ctx, activities.CommandExpire)
+		return s.do(ctx, activities.CommandExpire, version)
 	case account.ActionGiveUp:
-		return s.do(ctx, activities.CommandGiveUp)
+		return s.do(ctx, activities.CommandGiveUp, version)
 	case account.ActionResume:
-		return s.do(ctx, activities.CommandResume)
+		return s.do(ctx, activities.CommandResume, version)
 	case account.ActionEnd:
-		return s.do(ctx, activities.CommandCancelNow)
+		return s.do(ctx, activities.CommandCancelNow, version)
 	case account.ActionNone:
 	}
 	return nil
@@ -277,20 +279,24 @@ func (s *subscription) next(ctx workflow.Context) error {
 // finish ends the subscription of an account that is closed. What is due and was never asked for is dropped; what was asked for
 // has to have its outcome first.
 func (s *subscription) finish(ctx workflow.Context) error {
-	err := s.do(ctx, activities.CommandCancelNow)
+	err := s.do(ctx, activities.CommandCancelNow, anyVersion)
 	if err == nil && !s.now.Subscription.Status.Ended() && s.now.Action == account.ActionCharge {
 		err = s.charge(ctx)
 	}
 	return err
 }
 
-// do applies what time asks for. A refusal means that a request came first: the loop looks again.
-func (s *subscription) do(ctx workflow.Context, kind activities.SubscriptionCommandKind) error {
+// anyVersion is for what is due whatever came before.
+const anyVersion = 0
+
+// do applies what time asks of a version. The loop looks again when a request came first, after which something else may be due, and
+// after a refusal.
+func (s *subscription) do(ctx workflow.Context, kind activities.SubscriptionCommandKind, version int64) error {
 	if err := s.mutex.Lock(ctx); err != nil {
 		return err
 	}
 	defer s.mutex.Unlock()
-	if s.now.Subscription.Status.Ended() {
+	if s.now.Subscription.Status.Ended() || version != anyVersion && s.overtaken(ctx, version) {
 		return nil
 	}
 	command := activities.SubscriptionCommand{
@@ -306,6 +312,13 @@ func (s *subscription) do(ctx workflow.Context, kind activities.SubscriptionComm
 		s.took(ctx, state, true)
 	}
 	return err
+}
+
+// overtaken reports whether a request came since a version. Only then it is asked for by id: no other history changes. A run that has gone
+// the old way once does so to its end.
+func (s *subscription) overtaken(ctx workflow.Context, version int64) bool {
+	return s.now.Subscription.Version != version &&
+		workflow.GetVersion(ctx, ChangeRecheckDue, workflow.DefaultVersion, 1) != workflow.DefaultVersion
 }
 
 // reload reads the row again, after a wait: the flow is its only writer, so a difference is somebody's repair.

@@ -46,6 +46,8 @@ type life struct {
 	plan []happening
 	runs int
 	end  time.Time
+	// prefer has changes of the flow be held; nil means that none is.
+	prefer worker.PreferredVersionProvider
 	// watch sees what ops could not.
 	watch blind
 	// ends are the moments at which a run ended: who asks at one of them meets nobody, and has to ask again.
@@ -146,7 +148,7 @@ func (l *life) environment(from time.Time) *testsuite.TestWorkflowEnvironment {
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetDataConverter(l.keys.DataConverter())
 	env.SetFailureConverter(l.keys.FailureConverter())
-	env.SetWorkerOptions(worker.Options{Interceptors: interceptors(&l.watch)})
+	env.SetWorkerOptions(worker.Options{Interceptors: interceptors(&l.watch), PreferredVersionProvider: l.prefer})
 	env.SetStartTime(from)
 	env.SetCurrentHistorySize(l.size)
 	env.SetTestTimeout(20 * time.Second)

@@ -28,6 +28,8 @@ type Books struct {
 	// Attach says whether a payment method can be had, Open whether the answer of our database to an opening comes, Post whether a
 	// mail goes out; nil means yes.
 	Attach, Open, Post func() error
+	// Change is called before a change is made; it may take its time.
+	Change func(activities.SubscriptionCommandKind)
 	// Watch sees every change, with what the subscription was before. nil means nobody does.
 	Watch func(before account.Subscription, c account.SubscriptionChange)
 
@@ -127,6 +129,9 @@ func (b *Books) open(in activities.OpenSubscriptionInput) (activities.Subscripti
 
 // ChangeSubscription applies a command, once per key.
 func (b *Books) ChangeSubscription(_ context.Context, in activities.SubscriptionCommand) (activities.SubscriptionState, error) {
+	if b.Change != nil {
+		b.Change(in.Kind)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.keys[in.Key] {
