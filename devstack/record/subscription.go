@@ -110,6 +110,25 @@ func declining(reason account.InvoiceReason) func() script {
 	}
 }
 
+// hesitating has a bank that refuses the first card, and a provider that takes another one only once the time for it is over.
+func hesitating() script {
+	w := paying()
+	w.books.Refuse = func(i account.Invoice) (*account.Decline, error) {
+		if i.Attempt == 1 {
+			return &account.Decline{Code: "insufficient_funds"}, nil
+		}
+		return nil, nil
+	}
+	cards := 0
+	w.books.Attach = func() error {
+		if cards++; cards > 1 {
+			time.Sleep(w.books.Rules.IncompleteTTL + short)
+		}
+		return nil
+	}
+	return w
+}
+
 // losing has a provider whose first answers are lost.
 func losing() script {
 	w := paying()
@@ -267,6 +286,9 @@ var subscriptionScenarios = []scenario{
 	}},
 	{"subscription-expired", subscribing(planSlow), declining(account.InvoiceCreate), func(ctx context.Context, f *flow) error {
 		return do(ctx, f.ask, f.closed)
+	}},
+	{"subscription-overtaken", subscribing(planSlow), hesitating, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, change(f, activities.CommandChangeMethod, anotherCard), pause(short), accountClosed(f), f.closed)
 	}},
 	{"subscription-given-up", subscribing(planQuick), declining(account.InvoiceCycle), func(ctx context.Context, f *flow) error {
 		return do(ctx, f.ask, f.closed)
