@@ -107,10 +107,12 @@ func (s *Store) spendPasswordCode(ctx context.Context, row challengeRow) (Challe
 			return out, err
 		}
 	}
-	// The account before its sessions, as wherever both change.
+	// The account before its sessions, as wherever both change. A code to a phone counts while the number is the account's: its owner
+	// may have given another because the phone was stolen. Codes to an address end with it (dropCodesTo).
 	err = s.db.NewRaw(`
-		SELECT password_hash IS NOT NULL FROM accounts a WHERE a.id = ? AND `+accountUsable+` FOR UPDATE`, owner).
-		Scan(ctx, &out.HadPassword)
+		SELECT password_hash IS NOT NULL FROM accounts a WHERE a.id = ? AND `+accountUsable+`
+			AND (? = ? OR a.phone_number = ? AND a.phone_verified_at IS NOT NULL) FOR UPDATE`,
+		owner, row.Channel, account.ChannelEmail, row.Destination).Scan(ctx, &out.HadPassword)
 	if err != nil {
 		return out, translate(err)
 	}

@@ -71,6 +71,28 @@ func TestOTP07_CodeCountsForItsSessionAlone(t *testing.T) {
 	require.Zero(t, w.count(t, "challenges WHERE id = $1", ch.ID))
 }
 
+func TestSpendPasswordCode_OfANumberThatIsGone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	me := w.member(t, ada)
+	session := w.signIn(t, me.AccountID)
+	texted := func() account.Challenge {
+		ch := w.securityCode(t, me, session)
+		w.exec(t, `UPDATE challenges SET channel = 'sms', destination = '+1555010001' WHERE id = $1`, ch.ID)
+		require.NoError(t, w.Prove(t.Context(), ch.ID, securityGuess(me, session), newHash("new")))
+		return ch
+	}
+	number := func(n string, verified bool) {
+		w.exec(t, `UPDATE accounts SET phone_number = $2, phone_verified_at = CASE WHEN $3 THEN now() END WHERE id = $1`, me.AccountID, n, verified)
+	}
+	number("+1555010002", true)
+	require.ErrorIs(t, w.spend(t.Context(), texted().ID), account.ErrInvalidCode, "a stolen phone whose number was replaced")
+	number("+1555010001", false)
+	require.ErrorIs(t, w.spend(t.Context(), texted().ID), account.ErrInvalidCode)
+	number("+1555010001", true)
+	require.NoError(t, w.spend(t.Context(), texted().ID))
+}
+
 func TestSpendPasswordCode_SetsThePassword(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
