@@ -337,6 +337,7 @@ func TestDeploy_F07_FromTheSchemaBefore(t *testing.T) {
 	old.Command(t, nil, "migrate")
 	oldWorker := old.StartWorker(t, nil)
 	s := onStack(t, old)
+	s.http.Transport.(*checked).mixed = true
 	second, addr := secondAPI(t)
 	both := newClient(s.base)
 	both.http.Transport = &balancer{next: both.http.Transport, hosts: []string{strings.TrimPrefix(s.base, "http://"), addr}}
