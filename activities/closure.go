@@ -47,8 +47,8 @@ func (a *Activities) CloseAccount(ctx context.Context, in ClosureInput) (Closed,
 // Reopened is empty: the account is what it was.
 type Reopened struct{}
 
-// ReopenAccount undoes a closure, in one transaction. It returns account.ErrEmailExists, account.ErrUsernameTaken, and
-// account.ErrInvalidToken when the term of grace is over.
+// ReopenAccount undoes a closure, in one transaction. It returns account.ErrEmailExists, and account.ErrInvalidToken
+// when the term of grace is over.
 func (a *Activities) ReopenAccount(ctx context.Context, in ReopenInput) (Reopened, error) {
 	err := a.Store.InTx(ctx, func(ctx context.Context, tx *store.Store) error {
 		if err := tx.ReopenAccount(ctx, in.ClosureID, in.UndoneBy); err != nil {

@@ -87,9 +87,9 @@ type UndoClosureInput struct {
 	Token string
 }
 
-// UndoClosure opens a closed account again (conventions 17): with its email, username and password, and without any
-// session. It returns account.ErrInvalidToken for a token that is unknown, used or too late, and account.ErrEmailExists or
-// account.ErrUsernameTaken when somebody else has the name now; the link works on, should they give it up in time. Of many
+// UndoClosure opens a closed account again (conventions 17): with its email and password, its username unless somebody else
+// has that now, and without any session. It returns account.ErrInvalidToken for a token that is unknown, used or too late, and
+// account.ErrEmailExists when somebody else has proven the address; the link works on, should they give it up in time. Of many
 // callers one is told that it worked, and whoever repeats it under their Idempotency-Key.
 func (c *Core) UndoClosure(ctx context.Context, by account.Caller, in UndoClosureInput) (None, error) {
 	if in.Token == "" {

@@ -292,6 +292,9 @@ func (c *Core) DisableTwoFactor(ctx context.Context, by account.Caller, in TwoFa
 		return None{}, err
 	}
 	out, err := commitOnce(ctx, c, by, func(ctx context.Context, tx *store.Store) (None, told, error) {
+		if err := requireLive(ctx, tx, by); err != nil {
+			return None{}, nil, err
+		}
 		return None{}, told{c.notice(owner, templates.TwoFactorDisabled, uuid.NewString())}, tx.DisableTwoFactor(ctx, owner)
 	})
 	return out, unauthorized(err)

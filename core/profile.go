@@ -87,6 +87,11 @@ func (c *Core) changeProfile(ctx context.Context, by account.Caller, change acco
 	}
 	out, err := commitOnce(ctx, c, by, func(ctx context.Context, tx *store.Store) (account.Principal, told, error) {
 		out := *by.Principal
+		if change.PhoneNumber != nil { // a proven number may be lost by it
+			if err := requireLive(ctx, tx, by); err != nil {
+				return out, nil, err
+			}
+		}
 		changed, dropped, err := tx.ChangeProfile(ctx, by.Principal.Account, change)
 		if out.Account = changed; err != nil || !dropped {
 			return out, nil, err

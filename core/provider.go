@@ -231,7 +231,7 @@ func (c *Core) DisconnectProvider(ctx context.Context, by account.Caller, in Dis
 	id := by.Principal.Account.ID
 	var remaining int
 	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (_ told, err error) {
-		if err := requireLive(ctx, tx, by); err != nil {
+		if err := requireLiveOverCodes(ctx, tx, by); err != nil {
 			return nil, err
 		}
 		remaining, err = tx.UnlinkProvider(ctx, id, provider, shownBy(by).Session)

@@ -147,7 +147,7 @@ func (s *Store) KeysEndedBy(ctx context.Context, challenge uuid.UUID) ([]string,
 	return names, translate(err)
 }
 
-// RevokeAPIKey ends a key of an account and its implicit session. It returns account.ErrNotFound when the account has no
+// RevokeAPIKey ends a key of an account, its implicit session and the pending change of email. It returns account.ErrNotFound when the account has no
 // such live key.
 func (s *Store) RevokeAPIKey(ctx context.Context, accountID, id uuid.UUID) error {
 	_, err := s.revokeKey(ctx, id, &accountID)
@@ -175,6 +175,9 @@ func (s *Store) revokeKey(ctx context.Context, id uuid.UUID, of *uuid.UUID) (own
 		_, err = tx.db.NewRaw(`
 			UPDATE sessions SET revoked_at = now(), revoke_reason = 'key_revoked' WHERE api_key_id = ? AND revoked_at IS NULL`, id).Exec(ctx)
 		if err != nil {
+			return err
+		}
+		if err := tx.dropEmailChanges(ctx, *owner); err != nil {
 			return err
 		}
 		return tx.record(ctx, *owner, account.EventKeyRevoked, map[string]any{"key_id": id})

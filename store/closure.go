@@ -31,6 +31,9 @@ type NewClosure struct {
 func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, error) {
 	var eraseAt time.Time
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		if err := tx.HoldChallenges(ctx, n.AccountID); err != nil {
+			return err
+		}
 		// The weaker lock: that of a key's use waits for the account's row only when it is about to go.
 		var live bool
 		err := tx.db.NewRaw(`SELECT deleted_at IS NULL FROM accounts WHERE id = ? FOR NO KEY UPDATE`, n.AccountID).Scan(ctx, &live)
@@ -79,6 +82,7 @@ func (s *Store) endAccess(ctx context.Context, accountID uuid.UUID, reason strin
 		`UPDATE devices SET revoked_at = now() WHERE account_id = ?0 AND revoked_at IS NULL`,
 		`DELETE FROM refresh_tokens WHERE session_id IN (SELECT id FROM sessions WHERE account_id = ?0)`,
 		endChallenges,
+		`UPDATE email_changes SET closed_at = now() WHERE account_id = ?0 AND closed_at IS NULL`,
 	} {
 		if _, err := s.db.NewRaw(statement, accountID, reason).Exec(ctx); err != nil {
 			return err
@@ -111,11 +115,19 @@ func (s *Store) ClosureUndoneBy(ctx context.Context, by []byte) (undone bool, er
 }
 
 // ReopenAccount undoes a closure in one transaction: the account has its email, username, password and outside accounts
-// back, and no session. An outside account that opens another one meanwhile stays there. Repeating it changes nothing. by, where
-// it is not nil, names the request whose undo it is to ClosureUndoneBy. It
-// returns account.ErrEmailExists or account.ErrUsernameTaken when somebody else has the name now, or it is kept for
-// them, and account.ErrNotFound when the term of grace is over.
+// back, and no session. An unverified account of the address dies: the link that undoes it went to the mailbox (design D5). A
+// username that somebody else has by now, or that is kept for them, and an outside account that opens another one stay there.
+// Repeating it changes nothing. by, where it is not nil, names the request whose undo it is to ClosureUndoneBy. It returns
+// account.ErrEmailExists when somebody else has proven the address, and account.ErrNotFound when the term of grace is over.
 func (s *Store) ReopenAccount(ctx context.Context, closure uuid.UUID, by []byte) error {
+	err := s.reopenAccount(ctx, closure, by)
+	if errors.Is(err, account.ErrUsernameTaken) {
+		err = s.reopenAccount(ctx, closure, by) // it was taken this moment: by now that can be seen
+	}
+	return err
+}
+
+func (s *Store) reopenAccount(ctx context.Context, closure uuid.UUID, by []byte) error {
 	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		var accountID uuid.UUID
 		var undone, due bool
@@ -129,13 +141,7 @@ func (s *Store) ReopenAccount(ctx context.Context, closure uuid.UUID, by []byte)
 		case due:
 			return errNoRows
 		}
-		var username *string
-		err = tx.db.NewRaw(`UPDATE accounts SET deleted_at = NULL, updated_at = now() WHERE id = ? RETURNING username`, accountID).
-			Scan(ctx, &username)
-		if err == nil && username != nil {
-			err = tx.requireUnheld(ctx, accountID, *username)
-		}
-		if err != nil {
+		if err := tx.restoreNames(ctx, accountID); err != nil {
 			return err
 		}
 		// A login that was under way at the closure may have made one more session.
@@ -152,6 +158,41 @@ func (s *Store) ReopenAccount(ctx context.Context, closure uuid.UUID, by []byte)
 		}
 		return tx.record(ctx, accountID, account.EventAccountReopened, map[string]any{"closure_id": closure})
 	})
+}
+
+// restoreNames opens a closed account again, with its email, which the link that was mailed there proves once more, and with
+// its username if that is still free: nobody who takes a public name at once may keep the rest of the account from its owner.
+func (s *Store) restoreNames(ctx context.Context, accountID uuid.UUID) error {
+	var email, username string
+	err := s.db.NewRaw(`SELECT CASE WHEN `+reachable+` THEN email ELSE '' END, coalesce(username, '') FROM accounts WHERE id = ?`, accountID).
+		Scan(ctx, &email, &username)
+	if err == nil && email != "" {
+		err = s.removeUnverified(ctx, email)
+	}
+	if err != nil {
+		return err
+	}
+	lost := false
+	if username != "" {
+		free, err := s.usernameFree(ctx, accountID, username)
+		if err != nil {
+			return err
+		}
+		if lost = !free; lost {
+			username = ""
+		}
+	}
+	_, err = s.db.NewRaw(`UPDATE accounts SET deleted_at = NULL, username = ?, updated_at = now() WHERE id = ?`,
+		nullable(username), accountID).Exec(ctx)
+	switch {
+	case err != nil:
+		return err
+	case username != "":
+		return s.requireUnheld(ctx, accountID, username)
+	case lost:
+		return s.record(ctx, accountID, account.EventUsernameChanged, nil)
+	}
+	return nil
 }
 
 // ClosedRecipient returns where the mail about a closure goes, and how long its undo still works. It returns

@@ -133,17 +133,95 @@ func TestReopenAccount_NamesAreTaken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	ada := w.member(t, "ada@example.com")
-	w.exec(t, `UPDATE accounts SET username = 'ada' WHERE id = $1`, ada.AccountID)
 	w.linkGoogle(t, ada.AccountID, "g-1")
 	id := w.close(t, ada.AccountID)
-	bob := w.newcomer(t, "ada@example.com")
-	require.ErrorIs(t, w.ReopenAccount(t.Context(), id, nil), account.ErrEmailExists)
-	w.exec(t, `UPDATE accounts SET email = 'bob@example.com', email_verified_at = now(), username = 'ada' WHERE id = $1`, bob.AccountID)
+	bob := w.member(t, "ada@example.com")
+	require.ErrorIs(t, w.ReopenAccount(t.Context(), id, nil), account.ErrEmailExists, "proven by somebody else")
+	require.Equal(t, 1, w.count(t, `accounts WHERE email = 'ada@example.com' AND deleted_at IS NULL`))
+	w.exec(t, `UPDATE accounts SET email = 'bob@example.com' WHERE id = $1`, bob.AccountID)
 	w.linkGoogle(t, bob.AccountID, "g-1")
-	require.ErrorIs(t, w.ReopenAccount(t.Context(), id, nil), account.ErrUsernameTaken)
-	w.exec(t, `UPDATE accounts SET username = 'bob' WHERE id = $1`, bob.AccountID)
-	require.NoError(t, w.ReopenAccount(t.Context(), id, nil))
+	require.NoError(t, w.ReopenAccount(t.Context(), id, nil), "the link works on")
 	require.Equal(t, bob.AccountID, one[uuid.UUID](t, w, `SELECT account_id FROM linked_providers`), "the outside account stays where it is")
+}
+
+// Whoever registers the address of a closed account without proof keeps nobody from it: the link went to the mailbox (D5).
+func TestReopenAccount_UnverifiedSquatterDies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ada := w.member(t, "ada@example.com")
+	w.exec(t, `UPDATE accounts SET username = 'ada' WHERE id = $1`, ada.AccountID)
+	id := w.close(t, ada.AccountID)
+	eve := w.newcomer(t, "ada@example.com")
+	w.exec(t, `UPDATE accounts SET username = 'ada' WHERE id = $1`, eve.AccountID)
+	for range 2 {
+		require.NoError(t, w.ReopenAccount(t.Context(), id, nil))
+	}
+	require.Zero(t, w.count(t, `accounts WHERE id = $1`, eve.AccountID))
+	require.Zero(t, w.count(t, `sessions WHERE account_id = $1`, eve.AccountID))
+	require.Equal(t, 1, w.count(t, `audit_events WHERE account_id = $1 AND name = 'account.purged'`, eve.AccountID))
+	require.Equal(t, ada.AccountID, one[uuid.UUID](t, w, `
+		SELECT id FROM accounts WHERE email = 'ada@example.com' AND username = 'ada' AND deleted_at IS NULL`), "with the username that the squatter had")
+	w.requireInvariants(t)
+}
+
+// Conventions 17: an undo restores what is still free, and a public name that is not keeps nobody from the rest.
+func TestReopenAccount_WithoutAUsernameThatIsTaken(t *testing.T) {
+	t.Parallel()
+	for name, take := range map[string]func(t *testing.T, w world){
+		"taken": func(t *testing.T, w world) {
+			t.Helper()
+			w.exec(t, `UPDATE accounts SET username = 'ada' WHERE id = $1`, w.member(t, "bob@example.com").AccountID)
+		},
+		"kept for another": func(t *testing.T, w world) {
+			t.Helper()
+			bob := w.member(t, "bob@example.com")
+			for _, name := range []string{"ada", "bob"} {
+				_, err := w.ChangeUsername(t.Context(), store.UsernameChange{
+					AccountID: bob.AccountID, Username: name, Limit: account.Quota{Max: 2, Per: time.Hour}, Hold: time.Hour,
+				})
+				require.NoError(t, err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			ada := w.member(t, "ada@example.com")
+			w.exec(t, `UPDATE accounts SET username = 'ada' WHERE id = $1`, ada.AccountID)
+			id := w.close(t, ada.AccountID)
+			take(t, w)
+			require.NoError(t, w.ReopenAccount(t.Context(), id, nil))
+			require.Nil(t, one[*string](t, w, `SELECT username FROM accounts WHERE id = $1 AND deleted_at IS NULL`, ada.AccountID))
+			require.Equal(t, 1, w.count(t, `accounts WHERE id = $1 AND email = 'ada@example.com'`, ada.AccountID))
+			w.requireInvariants(t)
+		})
+	}
+}
+
+// A username that is being taken while the account is opened again goes to one of the two, and the account is open.
+func TestRace_ReopenAgainstItsUsername(t *testing.T) {
+	t.Parallel()
+	w := impatient(t, newWorld(t))
+	for range *rounds {
+		email, name := uuid.NewString()+"@example.com", "u"+uuid.NewString()[:8]
+		ada, bob := w.member(t, email), w.member(t, uuid.NewString()+"@example.com")
+		w.exec(t, `UPDATE accounts SET username = $2 WHERE id = $1`, ada.AccountID, name)
+		id := w.close(t, ada.AccountID)
+		errs := race(2, func(i int) error {
+			if i == 0 {
+				return w.ReopenAccount(t.Context(), id, nil)
+			}
+			_, err := w.ChangeUsername(t.Context(), store.UsernameChange{
+				AccountID: bob.AccountID, Username: name, Limit: account.Quota{Max: 2, Per: time.Hour}, Hold: time.Hour,
+			})
+			return err
+		})
+		require.NoError(t, errs[0])
+		winners(t, errs, account.ErrUsernameTaken)
+		require.Equal(t, 1, w.count(t, `accounts WHERE email = $1 AND deleted_at IS NULL`, email))
+		require.Equal(t, 1, w.count(t, `accounts WHERE username = $1 AND deleted_at IS NULL`, name))
+	}
+	w.requireInvariants(t)
 }
 
 func TestReopenAccount_TooLate(t *testing.T) {

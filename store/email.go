@@ -42,7 +42,8 @@ func (s *Store) OpenEmailChange(ctx context.Context, e account.EmailChange, ttl 
 	})
 }
 
-// dropEmailChanges ends what an account has pending, with its code and link.
+// dropEmailChanges ends what an account has pending, with its code and link. Whatever shuts somebody out calls it, after it did:
+// a change that they began would let them in again. Which session began it says nothing: a stolen token is the owner's own session.
 func (s *Store) dropEmailChanges(ctx context.Context, id uuid.UUID) error {
 	_, err := s.db.NewRaw(`
 		WITH ended AS (UPDATE email_changes SET closed_at = now() WHERE account_id = ?0 AND closed_at IS NULL)

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -117,6 +118,117 @@ func TestChangeEmail_MeetsOthers(t *testing.T) {
 	require.ErrorIs(t, err, account.ErrEmailExists)
 	require.Equal(t, newMail, *w.account(t, signed.SessionID).Email)
 	w.requireInvariants(t)
+}
+
+// RST-03: whatever shuts somebody out ends the change of email that they may have begun, proven or not; a logout does not.
+func TestEmailChange_EndsWithAccess_RST03(t *testing.T) {
+	t.Parallel()
+	type scene struct {
+		world
+		t             *testing.T
+		me            store.Signed
+		mine, another uuid.UUID
+	}
+	spend := func(use store.Proof) func(scene) error {
+		return func(s scene) error {
+			return s.spend(s.t.Context(), s.provenFor(s.t, s.me, s.mine, use).ID)
+		}
+	}
+	lives := map[string]bool{"logout": true, "a code that only authenticates": true}
+	for name, end := range map[string]func(scene) error{
+		"another password": func(s scene) error {
+			return s.ChangePassword(s.t.Context(), store.PasswordChange{AccountID: s.me.AccountID, Before: "hash of " + ada, After: "new", Keep: &s.mine})
+		},
+		"another password, by a key": func(s scene) error {
+			return s.ChangePassword(s.t.Context(), store.PasswordChange{AccountID: s.me.AccountID, Before: "hash of " + ada, After: "new"})
+		},
+		"another password, by a code":    spend(newHash("new")),
+		"others, by a code":              spend(store.Proof{Use: store.UseSignOutOthers}),
+		"all, by a code":                 spend(store.Proof{Use: store.UseSignOutAll}),
+		"a code that only authenticates": spend(store.Proof{Use: store.UseReauthenticate}),
+		"others": func(s scene) error {
+			_, err := s.RevokeSessions(s.t.Context(), s.me.AccountID, s.mine, "revoked_by_other")
+			return err
+		},
+		"others, when none is left": func(s scene) error {
+			for _, id := range []uuid.UUID{s.me.SessionID, s.another} {
+				require.NoError(s.t, s.RevokeSession(s.t.Context(), s.me.AccountID, id, "logout"))
+			}
+			_, err := s.RevokeSessions(s.t.Context(), s.me.AccountID, s.mine, "revoked_by_other")
+			return err
+		},
+		"another session": func(s scene) error {
+			return s.DisownSession(s.t.Context(), s.me.AccountID, s.another, "revoked")
+		},
+		"a session whose refresh token was used twice": func(s scene) error {
+			f := s.family(s.t, s.me.AccountID)
+			f.good(s.t, 1)
+			f.later(s.t)
+			_, err := f.rotate(s.t, 1)
+			return err
+		},
+		"a session that guesses": func(s scene) error {
+			_, err := s.PasswordGuessed(s.t.Context(), s.another, 1, 1)
+			return err
+		},
+		"a key": func(s scene) error {
+			return s.RevokeAPIKey(s.t.Context(), s.me.AccountID, s.key(s.t, s.me.AccountID).ID)
+		},
+		"logout": func(s scene) error {
+			return s.RevokeSession(s.t.Context(), s.me.AccountID, s.another, "logout")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := scene{world: newWorld(t), t: t}
+			s.me = s.member(t, ada)
+			s.mine, s.another = s.signIn(t, s.me.AccountID), s.signIn(t, s.me.AccountID)
+			e := s.moving(t, s.me.AccountID, newMail)
+			foreign := s.moving(t, s.member(t, oldMail).AccountID, "else@example.com")
+			s.proveChange(t, e)
+			s.proveChange(t, foreign)
+			require.NoError(t, end(s))
+			_, err := s.ChangeEmail(t.Context(), e.ID)
+			if lives[name] {
+				require.NoError(t, err)
+			} else {
+				require.ErrorIs(t, err, account.ErrInvalidCode)
+				require.Equal(t, ada, one[string](t, s.world, `SELECT email FROM accounts WHERE id = $1`, s.me.AccountID))
+				require.Zero(t, s.count(t, `email_changes WHERE account_id = $1 AND closed_at IS NULL`, s.me.AccountID))
+				link, _, err := s.ChallengeByLink(t.Context(), account.PurposeEmailChange, linkHash(e.ID), "")
+				require.ErrorIs(t, err, account.ErrNotFound, "%v", link)
+			}
+			_, err = s.ChangeEmail(t.Context(), foreign.ID)
+			require.NoError(t, err, "nobody else's")
+			s.requireInvariants(t)
+		})
+	}
+}
+
+// Whichever comes first: a change of email begun while others are signed out is begun by a session that lives, or it is none.
+func TestRace_EmailChangeAgainstSignOut_RST03(t *testing.T) {
+	t.Parallel()
+	w := impatient(t, newWorld(t))
+	for i := range *rounds {
+		me := w.member(t, fmt.Sprintf("old%d@example.com", i))
+		mine := w.signIn(t, me.AccountID)
+		errs := race(crowd, func(n int) error {
+			if n == crowd/2 {
+				_, err := w.RevokeSessions(t.Context(), me.AccountID, mine, "revoked_by_other")
+				return err
+			}
+			return w.InTx(t.Context(), func(ctx context.Context, tx *store.Store) error {
+				if err := tx.HoldSession(ctx, me.AccountID, me.SessionID); err != nil {
+					return err
+				}
+				return tx.OpenEmailChange(ctx, account.EmailChange{
+					ID: uuid.New(), AccountID: me.AccountID, NewEmail: fmt.Sprintf("new%d@example.com", n),
+				}, linkTTL)
+			})
+		})
+		require.NotZero(t, winners(t, errs, account.ErrNotFound))
+		require.Zero(t, w.count(t, `email_changes WHERE account_id = $1 AND closed_at IS NULL`, me.AccountID))
+	}
 }
 
 func TestOpenEmailChange(t *testing.T) {

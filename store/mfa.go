@@ -286,13 +286,20 @@ func (s *Store) DisableTwoFactor(ctx context.Context, accountID uuid.UUID) error
 	})
 }
 
-// DropFactor is DisableTwoFactor for an owner who cannot show the factor: every session and every trusted device end with it.
+// DropFactor is DisableTwoFactor for an owner who cannot show the factor: every session, every
+// trusted device and the pending change of email end with it.
 func (s *Store) DropFactor(ctx context.Context, accountID uuid.UUID) error {
 	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		if err := tx.HoldChallenges(ctx, accountID); err != nil {
+			return err
+		}
 		if err := tx.DisableTwoFactor(ctx, accountID); err != nil {
 			return err
 		}
-		return tx.endSessions(ctx, accountID, nil, "factor_dropped")
+		if err := tx.endSessions(ctx, accountID, nil, "factor_dropped"); err != nil {
+			return err
+		}
+		return tx.dropEmailChanges(ctx, accountID)
 	})
 }
 

@@ -28,11 +28,13 @@ type PasswordChange struct {
 	Keep *uuid.UUID
 }
 
-// ChangePassword sets the new password and ends all other sessions, every open reset and every code of
-// account.PurposePasswordChange, in one transaction. It returns account.ErrNotFound when Before is no longer the password.
+// ChangePassword sets the new password and ends all other sessions, every open reset, every code of
+// account.PurposePasswordChange and the pending change of email, in one transaction. It returns account.ErrNotFound when Before is no longer the password.
 func (s *Store) ChangePassword(ctx context.Context, p PasswordChange) error {
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		// Challenges before accounts, in the order of ResetPassword: the other way round the two would wait for each other.
+		if err := tx.HoldChallenges(ctx, p.AccountID); err != nil {
+			return err
+		}
 		if err := tx.dropPasswordCodes(ctx, p.AccountID); err != nil {
 			return err
 		}
@@ -60,9 +62,12 @@ func (s *Store) dropPasswordCodes(ctx context.Context, accountID uuid.UUID) erro
 	return translate(err)
 }
 
-// keepSession ends every session of an account but keep, which counts as just authenticated.
+// keepSession ends every session of an account but keep, which counts as just authenticated, and what any of them began.
 func (s *Store) keepSession(ctx context.Context, accountID uuid.UUID, keep *uuid.UUID, reason string) error {
-	if err := s.endSessions(ctx, accountID, keep, reason); err != nil || keep == nil {
+	if err := s.endSessions(ctx, accountID, keep, reason); err != nil {
+		return err
+	}
+	if err := s.dropEmailChanges(ctx, accountID); err != nil || keep == nil {
 		return err
 	}
 	err := s.Reauthenticated(ctx, accountID, *keep)
@@ -126,6 +131,9 @@ func (s *Store) PasswordGuessed(ctx context.Context, session uuid.UUID, weak, la
 		case errors.Is(err, account.ErrNotFound):
 			return nil
 		case err != nil || !ended:
+			return err
+		}
+		if err := tx.dropEmailChanges(ctx, owner); err != nil {
 			return err
 		}
 		return tx.record(ctx, owner, account.EventSessionRevoked, map[string]any{"session_id": session, "reason": "guessing"})

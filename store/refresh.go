@@ -173,7 +173,7 @@ func (s *Store) RotateRefresh(ctx context.Context, r Rotation) (Rotated, error) 
 			return nil
 		}
 		out.Reused = true
-		return tx.RevokeSession(ctx, out.AccountID, out.SessionID, account.RevokedForReuse)
+		return tx.DisownSession(ctx, out.AccountID, out.SessionID, account.RevokedForReuse)
 	})
 	return out, translate(err)
 }

@@ -74,6 +74,16 @@ func (n NewSession) step() *step {
 	}
 }
 
+// DisownSession is RevokeSession for a session that does not end by its own logout: the pending change of email ends with it.
+func (s *Store) DisownSession(ctx context.Context, accountID, id uuid.UUID, reason string) error {
+	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		if err := tx.RevokeSession(ctx, accountID, id, reason); err != nil {
+			return err
+		}
+		return tx.dropEmailChanges(ctx, accountID)
+	})
+}
+
 // RevokeSession ends a session of an account. It returns account.ErrNotFound when the account has no such live session.
 func (s *Store) RevokeSession(ctx context.Context, accountID, id uuid.UUID, reason string) error {
 	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
@@ -87,7 +97,8 @@ func (s *Store) RevokeSession(ctx context.Context, accountID, id uuid.UUID, reas
 	})
 }
 
-// RevokeSessions ends every live session of an account but one, or all when but is uuid.Nil, and returns how many it ended.
+// RevokeSessions ends every live session of an account but one, or all when but is uuid.Nil, and the pending change of email,
+// whether any is left to end or not: who asked for that may have logged out. It returns how many sessions it ended.
 func (s *Store) RevokeSessions(ctx context.Context, accountID, but uuid.UUID, reason string) (int, error) {
 	var n int64
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
@@ -96,6 +107,9 @@ func (s *Store) RevokeSessions(ctx context.Context, accountID, but uuid.UUID, re
 			WHERE account_id = ? AND id <> ? AND `+sessionLive, reason, accountID, but).Exec(ctx)
 		if err == nil {
 			n, err = res.RowsAffected()
+		}
+		if err == nil {
+			err = tx.dropEmailChanges(ctx, accountID)
 		}
 		if err != nil || n == 0 {
 			return err

@@ -27,6 +27,7 @@ func TestClosure(t *testing.T) {
 	for name, journey := range map[string]func(*testing.T, *system){
 		"C01_CloseAndUndo":                      closeAndUndo,
 		"C01_Confirmation":                      confirmClosure,
+		"C01_UndoAgainstSquatters":              undoAgainstSquatters,
 		"C01_SES05_OldCredentialsReachNothing":  oldCredentials,
 		"C01_UnverifiedAccountsCloseThemselves": closeUnverified,
 	} {
@@ -62,6 +63,24 @@ func closeAndUndo(t *testing.T, s *system) {
 	s.want(t, http.StatusOK, closeWith(again, fields{"password": password}))
 	s.refused(t, http.StatusBadRequest, "invalid_token", undo)
 	testkit.Eventually(t, patience, func() bool { return len(s.inbox(t, email)) >= before+2 }, "the mail of the second closure")
+}
+
+// Neither who registers the address without proof nor who takes the username keeps the owner from the account (D5, conventions 17).
+func undoAgainstSquatters(t *testing.T, s *system) {
+	email, name := newEmail(), newUsername()
+	token := s.signUp(t, email)
+	s.want(t, http.StatusOK, changeUsername(token, name))
+	s.want(t, http.StatusOK, closeWith(token, fields{"password": password}))
+	undo := call{Path: pathUndo, Body: fields{"token": tokenOf(t, s.awaitClosureMail(t, email, "Your Gatehouse account is closed"))}}
+	squatter := s.want(t, http.StatusOK, call{Path: pathRegister, Body: fields{"username": email, "email": email, "password": newPassword}}).text(t, "token")
+	taker := s.signUp(t, newEmail())
+	s.want(t, http.StatusOK, changeUsername(taker, name))
+	s.want(t, http.StatusOK, undo)
+	requireDead(t, squatter, s.client)
+	again := s.want(t, http.StatusOK, call{Path: pathLogin, Body: fields{"email": email, "password": password}}).text(t, "session_token")
+	require.Equal(t, email, s.want(t, http.StatusOK, call{Path: pathMe, Token: again}).text(t, "email"))
+	require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM accounts WHERE email = $1 AND username IS NULL AND deleted_at IS NULL`, email))
+	s.want(t, http.StatusOK, changeUsername(again, newUsername()))
 }
 
 // awaitClosureMail waits for a mail and returns it.

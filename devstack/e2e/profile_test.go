@@ -193,6 +193,7 @@ func TestEmailChange(t *testing.T) {
 		"Refused":                 moveRefused,
 		"TheNewestOnly":           moveTwice,
 		"APasswordResetEndsIt":    moveAndReset,
+		"LogoutDoesNotEndIt":      moveAndLogOut,
 		"RaceSignUp_OneGetsIt":    moveAgainstSignUp,
 		"UnverifiedSquatterGives": moveOverSquatter,
 	} {
@@ -201,6 +202,74 @@ func TestEmailChange(t *testing.T) {
 			journey(t, s)
 		})
 	}
+}
+
+// TestEmailChange_EndsWithAccess_RST03 has a thief with a stolen session ask for another address, and the owner do what the notice of
+// that tells them: neither the link nor the code that the thief got may change anything then.
+func TestEmailChange_EndsWithAccess_RST03(t *testing.T) {
+	t.Parallel()
+	s := startSystem(t)
+	for name, end := range map[string]func(t *testing.T, s *system, w thief) call{
+		"A05": func(_ *testing.T, _ *system, w thief) call { return change(w.own, password, newPassword) },
+		"B07": func(_ *testing.T, _ *system, w thief) call {
+			return call{Method: http.MethodPut, Path: pathPasswordsB, Token: w.own, Body: fields{"currentPassword": password, "newPassword": newPassword}}
+		},
+		"D07": func(t *testing.T, s *system, w thief) call {
+			temp, code := s.newOTP(t, w.own, w.email, 1)
+			return withOTP(w.own, temp, code, newPassword)
+		},
+		"A10": func(_ *testing.T, _ *system, w thief) call {
+			return call{Path: pathRevokeSession, Token: w.own, Body: fields{"revoke_all_others": true}}
+		},
+		"C25": func(_ *testing.T, _ *system, w thief) call {
+			return call{Method: http.MethodDelete, Path: pathSessions, Token: w.own}
+		},
+		"D17": func(t *testing.T, s *system, w thief) call {
+			return call{Path: pathSignOutOthers, Token: w.own, Body: fields{"password": password}, Header: map[string]string{"X-Session-Id": s.sessionID(t, w.own)}}
+		},
+		"D17_ByCode": func(t *testing.T, s *system, w thief) call {
+			_, code := s.newOTP(t, w.own, w.email, 1)
+			return call{Path: pathSignOutOthers, Token: w.own, Body: fields{"otp": code}, Header: map[string]string{"X-Session-Id": s.sessionID(t, w.own)}}
+		},
+		"D18": func(_ *testing.T, _ *system, w thief) call {
+			return call{Path: pathSignOutAll, Token: w.own, Body: fields{"password": password}}
+		},
+		"D19": func(t *testing.T, s *system, w thief) call {
+			return call{Method: http.MethodDelete, Path: pathAccountSessions + "/" + s.sessionID(t, w.token), Token: w.own}
+		},
+	} {
+		for proof, refused := range map[string]func(*testing.T, inboxMessage){
+			"B08": func(t *testing.T, mail inboxMessage) {
+				s.refused(t, http.StatusBadRequest, "invalid_token", call{Method: http.MethodPut, Path: pathConfirmEmail, Body: fields{"token": tokenOf(t, mail)}})
+			},
+			"C31": func(t *testing.T, mail inboxMessage) {
+				s.refused(t, http.StatusBadRequest, "invalid_code", call{Path: pathVerifyCode, Body: fields{"email": mail.To, "code": mail.Code}})
+			},
+		} {
+			t.Run(name+"_"+proof, func(t *testing.T) {
+				t.Parallel()
+				w := thief{email: newEmail()}
+				w.own = s.signUp(t, w.email)
+				w.token = s.signedIn(t, w.email, password)
+				theirs := newEmail()
+				mail := s.move(t, w.token, theirs)
+				got := s.send(t, end(t, s, w))
+				require.True(t, got.ok(), "%s", got.Body)
+				refused(t, mail)
+				require.Equal(t, 1, s.db.number(t, accounts, w.email))
+				require.Zero(t, s.db.number(t, accounts, theirs))
+			})
+		}
+	}
+}
+
+func moveAndLogOut(t *testing.T, s *system) {
+	before, after := newEmail(), newEmail()
+	token := s.signUp(t, before)
+	mail := s.move(t, token, after)
+	s.want(t, http.StatusOK, call{Method: http.MethodPost, Path: pathSignOut, Token: token, Header: map[string]string{"X-Session-Id": s.sessionID(t, token)}})
+	s.want(t, http.StatusOK, call{Method: http.MethodPut, Path: pathConfirmEmail, Body: fields{"token": tokenOf(t, mail)}})
+	require.Equal(t, 1, s.db.number(t, accounts, after))
 }
 
 func moveTo(token, email string) call {

@@ -275,7 +275,7 @@ func onTheirWay(t *testing.T, a *arena, g *gate, slow *client, end func(testing.
 		got, of := answers[i], thieves[i].account
 		require.Contains(t, []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden}, got.Status, "%s: %s", name, got.Body)
 		require.Empty(t, a.db.texts(t, `SELECT name FROM audit_events WHERE account_id = $1 AND sequence > $2`, of, last[i]), name)
-		require.Zero(t, a.db.number(t, `SELECT count(*) FROM api_keys WHERE account_id = $1 AND revoked_at IS NULL`, of), name)
+		require.Zero(t, a.db.number(t, `SELECT count(*) FROM api_keys WHERE account_id = $1 AND revoked_at IS NULL AND name <> 'owner'`, of), name)
 		require.Zero(t, a.db.number(t, `SELECT count(*) FROM totp_factors WHERE account_id = $1 AND confirmed_at IS NOT NULL`, of), name)
 	}
 }
@@ -347,6 +347,17 @@ func bindings() map[string]func(t *testing.T, a *arena, w *thief) call {
 		"B11 an app": func(t *testing.T, a *arena, w *thief) call { return verify(w.token, a.setup(t, w.token).code(t, 0)) },
 		"D02 two factors": func(_ *testing.T, _ *arena, w *thief) call {
 			return call{Path: pathTwoFactorOn, Token: w.token, Body: fields{"password": password}}
+		},
+		"D03 no second factor": func(t *testing.T, a *arena, w *thief) call {
+			a.want(t, http.StatusOK, call{Path: pathTwoFactorOn, Token: w.token, Body: fields{"password": password}})
+			return call{Path: pathTwoFactorOff, Token: w.token, Body: fields{"password": password}}
+		},
+		"A02 another phone": func(t *testing.T, _ *arena, w *thief) call {
+			return call{Method: http.MethodPatch, Path: pathMe, Token: w.token, Body: fields{"phone_number": newNumber(t)}}
+		},
+		"No API key": func(t *testing.T, a *arena, w *thief) call {
+			made := a.want(t, http.StatusCreated, call{Path: pathAPIKeys, Token: w.own, Body: fields{"name": "owner", "scopes": []string{"account:read"}}})
+			return call{Method: http.MethodDelete, Path: pathAPIKeys + "/" + made.text(t, "id"), Token: w.token}
 		},
 		"A04 a phone": func(t *testing.T, a *arena, w *thief) call {
 			number := newNumber(t)
