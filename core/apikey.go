@@ -119,7 +119,7 @@ func (c *Core) RevokeAPIKey(ctx context.Context, by account.Caller, in RevokeAPI
 	}
 	a := by.Principal.Account
 	return None{}, c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
-		if err := requireLive(ctx, tx, by); err != nil {
+		if err := requireLiveOverCodes(ctx, tx, by); err != nil {
 			return nil, err
 		}
 		return c.toVerified(a, templates.APIKeyDeleted), tx.RevokeAPIKey(ctx, a.ID, id)

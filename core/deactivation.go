@@ -56,7 +56,7 @@ func (c *Core) Deactivate(ctx context.Context, by account.Caller, in DeactivateI
 		return None{}, err
 	}
 	_, err := commitOnce(ctx, c, by, func(ctx context.Context, tx *store.Store) (None, told, error) {
-		if err := requireLive(ctx, tx, by); err != nil {
+		if err := requireLiveOverCodes(ctx, tx, by); err != nil {
 			return None{}, nil, err
 		}
 		return None{}, c.toVerified(a, templates.AccountDeactivated), tx.DeactivateAccount(ctx, a.ID, in.Reason)

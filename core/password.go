@@ -81,7 +81,7 @@ func (c *Core) changePassword(ctx context.Context, by account.Caller, current, n
 		change.Keep = &s.ID
 	}
 	_, err = commitOnce(ctx, c, by, func(ctx context.Context, tx *store.Store) (PasswordSet, told, error) {
-		if err := requireLive(ctx, tx, by); err != nil {
+		if err := requireLiveOverCodes(ctx, tx, by); err != nil {
 			return PasswordSet{}, nil, err
 		}
 		return PasswordSet{HadPassword: true}, c.toVerified(a, templates.PasswordChanged), tx.ChangePassword(ctx, change)

@@ -87,7 +87,7 @@ func (c *Core) EndSession(ctx context.Context, by account.Caller, in SessionInpu
 		if id == own {
 			return Revoked{Count: 1}, nil, tx.RevokeSession(ctx, owner, id, "revoked")
 		}
-		if err := requireLive(ctx, tx, by); err != nil {
+		if err := requireLiveOverCodes(ctx, tx, by); err != nil {
 			return Revoked{}, nil, err
 		}
 		return Revoked{Count: 1}, c.toVerified(by.Principal.Account, templates.SessionsEnded), tx.DisownSession(ctx, owner, id, "revoked")
@@ -98,7 +98,7 @@ func (c *Core) EndSession(ctx context.Context, by account.Caller, in SessionInpu
 // endSessions ends the sessions of the caller's account, all but one or really all. Its owner is told.
 func (c *Core) endSessions(ctx context.Context, by account.Caller, but uuid.UUID, reason string) (Revoked, error) {
 	return commitOnce(ctx, c, by, func(ctx context.Context, tx *store.Store) (Revoked, told, error) {
-		if err := requireLive(ctx, tx, by); err != nil {
+		if err := requireLiveOverCodes(ctx, tx, by); err != nil {
 			return Revoked{}, nil, err
 		}
 		n, err := tx.RevokeSessions(ctx, by.Principal.Account.ID, but, reason)

@@ -53,6 +53,19 @@ func requireLive(ctx context.Context, tx *store.Store, by account.Caller) error 
 	return unauthorized(tx.HoldSession(ctx, owner, session))
 }
 
+// requireLiveOverCodes is requireLive for a change that ends codes of the account, too: it takes hold of those before the account, in
+// the order of whoever spends one.
+func requireLiveOverCodes(ctx context.Context, tx *store.Store, by account.Caller) error {
+	owner, _, err := current(by)
+	if err == nil {
+		err = tx.HoldChallenges(ctx, owner)
+	}
+	if err != nil {
+		return err
+	}
+	return requireLive(ctx, tx, by)
+}
+
 // shownBy is the proof of a code that the caller's session has shown: it is good while that lives, up to the change itself.
 func shownBy(by account.Caller) store.Proof {
 	if by.Principal.Session == nil {

@@ -31,6 +31,9 @@ type NewClosure struct {
 func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, error) {
 	var eraseAt time.Time
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		if err := tx.HoldChallenges(ctx, n.AccountID); err != nil {
+			return err
+		}
 		// The weaker lock: that of a key's use waits for the account's row only when it is about to go.
 		var live bool
 		err := tx.db.NewRaw(`SELECT deleted_at IS NULL FROM accounts WHERE id = ? FOR NO KEY UPDATE`, n.AccountID).Scan(ctx, &live)

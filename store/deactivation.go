@@ -13,9 +13,7 @@ import (
 // account may not be used any more.
 func (s *Store) DeactivateAccount(ctx context.Context, accountID uuid.UUID, reason string) error {
 	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		// Challenges before accounts, in the order of the changes that they prove: the other way round the two would wait for
-		// each other.
-		if _, err := tx.db.NewRaw(endChallenges, accountID).Exec(ctx); err != nil {
+		if err := tx.HoldChallenges(ctx, accountID); err != nil {
 			return err
 		}
 		res, err := tx.db.NewRaw(`

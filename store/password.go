@@ -32,7 +32,9 @@ type PasswordChange struct {
 // account.PurposePasswordChange and the pending change of email, in one transaction. It returns account.ErrNotFound when Before is no longer the password.
 func (s *Store) ChangePassword(ctx context.Context, p PasswordChange) error {
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		// Challenges before accounts, in the order of ResetPassword: the other way round the two would wait for each other.
+		if err := tx.HoldChallenges(ctx, p.AccountID); err != nil {
+			return err
+		}
 		if err := tx.dropPasswordCodes(ctx, p.AccountID); err != nil {
 			return err
 		}

@@ -58,6 +58,15 @@ func (s *Store) lockChallenges(ctx context.Context, challenge uuid.UUID) error {
 	return translate(err)
 }
 
+// HoldChallenges is lockChallenges for a change of an account that ends its codes, before it takes hold of the account: whoever
+// spends one of them goes in that order, and the two would else wait for each other.
+func (s *Store) HoldChallenges(ctx context.Context, accountID uuid.UUID) error {
+	_, err := s.db.NewRaw(`
+		SELECT 1 FROM challenges WHERE account_id = ? AND consumed_at IS NULL AND superseded_at IS NULL ORDER BY id FOR UPDATE`, accountID).
+		Exec(ctx)
+	return translate(err)
+}
+
 var errNoUse = errors.New("the session has ended, or the code has no use")
 
 // SpendPasswordCode consumes a proven challenge of account.PurposePasswordChange and makes the change that was parked with
