@@ -145,6 +145,17 @@ func (c *Core) throttle(email, username string, cred store.Credentials, known bo
 	return &loginThrottle{keys: [][]byte{c.Keys.Subject("login", name), behind}}
 }
 
+// throttlesOf are the keys of throttle for an account by each of its names: a login may have been tried by any.
+func (c *Core) throttlesOf(id uuid.UUID, names ...string) [][]byte {
+	keys := [][]byte{c.Keys.Subject("login-account", id.String())}
+	for _, name := range names {
+		if name != "" {
+			keys = append(keys, c.Keys.Subject("login", name))
+		}
+	}
+	return keys
+}
+
 func (t *loginThrottle) judge(ctx context.Context, c *Core) error {
 	left, err := c.Store.LoginDelays(ctx, t.keys...)
 	switch {

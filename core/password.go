@@ -273,12 +273,12 @@ func (c *Core) resetPassword(ctx context.Context, by account.Caller, in ResetPas
 	if err != nil {
 		return nil, err
 	}
-	throttles := [][]byte{c.Keys.Subject("login", ch.Destination), c.Keys.Subject("login-account", ch.AccountID.String())}
-	if before != nil {
-		return throttles, nil
-	}
 	// The password is judged by the names of its account before the link is used up.
 	owner, err := c.Store.RecipientOf(ctx, *ch.AccountID)
+	throttles := c.throttlesOf(*ch.AccountID, ch.Destination, owner.Username)
+	if before != nil {
+		return throttles, nil // whatever has become of the account since
+	}
 	if err != nil {
 		return nil, err
 	}

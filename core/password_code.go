@@ -276,11 +276,13 @@ func (c *Core) setPasswordByCode(ctx context.Context, by account.Caller, otp, pa
 	}
 	// Who guessed before must not keep the owner waiting now.
 	a := by.Principal.Account
-	throttles := [][]byte{c.Keys.Subject("login-account", a.ID.String())}
-	if a.Email != nil {
-		throttles = append(throttles, c.Keys.Subject("login", *a.Email))
+	var names []string
+	for _, name := range []*string{a.Email, a.Username} {
+		if name != nil {
+			names = append(names, *name)
+		}
 	}
-	return PasswordSet{HadPassword: done.HadPassword}, c.Store.LoginSucceeded(ctx, throttles)
+	return PasswordSet{HadPassword: done.HadPassword}, c.Store.LoginSucceeded(ctx, c.throttlesOf(a.ID, names...))
 }
 
 func (c *Core) passwordGuess(by account.Caller, owner, session uuid.UUID) store.Guess {

@@ -31,6 +31,9 @@ func Expired() (conditions []struct{ Table, Where string }) {
 	return conditions
 }
 
+// Swept is the statement that removes what meets a condition of the sweep.
+func Swept(table, where string) string { return swept(table, where) }
+
 // Explain returns the plan of a query of bun's form.
 func (s *Store) Explain(ctx context.Context, query string, args ...any) (plan []string, err error) {
 	err = s.db.NewRaw(`EXPLAIN `+query, args...).Scan(ctx, &plan)

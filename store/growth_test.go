@@ -67,6 +67,8 @@ func TestSweepReadsIndexesOnly(t *testing.T) {
 		var plans []struct{ Plan planNode }
 		require.NoError(t, json.Unmarshal([]byte(text), &plans))
 		require.True(t, plans[0].Plan.narrows(e.Table), "%s: no index finds what %s\n%s", e.Table, e.Where, text)
+		require.NoError(t, tx.QueryRow(t.Context(), `EXPLAIN (FORMAT JSON) `+store.Swept(e.Table, e.Where)).Scan(&text))
+		require.Contains(t, text, `"Tid Scan"`, "%s: what was found is not gone to directly\n%s", e.Table, text)
 	}
 }
 

@@ -47,6 +47,7 @@ func TestPasswords(t *testing.T) {
 		"PRE-06_ContestedAccountGetsAPassword":     resetContested,
 		"ENU-05_ForgotPasswordTellsNothing":        forgotTellsNothing,
 		"RST_SameKeyGetsTheSameAnswer":             resetRepeated,
+		"RST_TheUsernameWaitsNoLonger":             recoveredByUsername,
 		"RST_newest_link_only_and_notices_arrive":  newestLink,
 		"RST_A_new_reset_begins_right_after_a_use": resetAgain,
 	} {
@@ -441,4 +442,28 @@ func resetAgain(t *testing.T, s *system) {
 	token := s.forgot(t, email, 2)
 	require.Equal(t, http.StatusOK, s.reset(t, token, "third-Password-9").Status)
 	require.Equal(t, http.StatusOK, s.login(t, email, "third-Password-9").Status)
+}
+
+// recoveredByUsername has somebody guess by the username until it must wait: its owner, who has a new password, must not.
+func recoveredByUsername(t *testing.T, s *system) {
+	email, name := newEmail(), newUsername()
+	token := s.signUp(t, email)
+	s.want(t, http.StatusOK, changeUsername(token, name))
+	for by, recover := range map[string]func(next string){
+		"C21": func(next string) {
+			s.want(t, http.StatusOK, call{Path: pathResetPassword, Body: fields{"token": s.forgot(t, email, 1), "new_password": next}})
+			token = s.signedIn(t, email, next)
+		},
+		"D07": func(next string) {
+			temp, code := s.newOTP(t, token, email, 1)
+			s.want(t, http.StatusOK, withOTP(token, temp, code, next))
+		},
+	} {
+		testkit.Eventually(t, patience, func() bool {
+			return s.send(t, entering(name, "not-the-password-1")).Status == http.StatusTooManyRequests
+		}, by+": the username to wait")
+		next := password + by
+		recover(next)
+		s.want(t, http.StatusOK, entering(name, next))
+	}
 }
