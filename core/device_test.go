@@ -97,6 +97,37 @@ func TestDeviceTokensAreTakenFromEitherHeader(t *testing.T) {
 	}
 }
 
+// A thief who knows the password uses up what an account may be sent and may try for unknown devices: with another password that counts
+// no more.
+func TestForgive_OwnersDoNotWaitForAThief(t *testing.T) {
+	t.Parallel()
+	w, by := deviceWorld(t)
+	w.Policy.SendGap = time.Microsecond
+	owner, email, name := by.Principal.Account.ID, "ada@example.com", "ada"
+	tries := func() error {
+		return w.Store.TakeQuota(t.Context(), w.guessQuota(account.PurposeDevice, owner.String()), w.Policy.GuessQuotas())
+	}
+	login := func(password string) error {
+		_, err := w.Login(t.Context(), client, LoginInput{Identifier: email, Password: password, Device: ShownDevice{ID: "new"}})
+		return err
+	}
+	for range w.Policy.SendsPerHour {
+		_ = login(ownPassword)
+	}
+	require.ErrorIs(t, login(ownPassword), account.ErrTooManyRequests)
+	for range w.Policy.CodeTriesPerHour {
+		require.NoError(t, tries())
+	}
+	require.ErrorIs(t, tries(), account.ErrTooManyRequests)
+	for range w.Policy.LoginFreeFailures {
+		_ = login("wrong")
+	}
+	require.NoError(t, w.forgive(t.Context(), owner, &email, &name))
+	require.Equal(t, account.Unavailable, account.AsError(login(ownPassword)).Kind, "a code is due again, which no flow sends here")
+	require.NoError(t, tries())
+	require.NoError(t, w.forgive(t.Context(), owner, nil, new("")), "an account without an address")
+}
+
 func TestDevices(t *testing.T) {
 	t.Parallel()
 	w, by := deviceWorld(t)

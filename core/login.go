@@ -145,15 +145,20 @@ func (c *Core) throttle(email, username string, cred store.Credentials, known bo
 	return &loginThrottle{keys: [][]byte{c.Keys.Subject("login", name), behind}}
 }
 
-// throttlesOf are the keys of throttle for an account by each of its names: a login may have been tried by any.
-func (c *Core) throttlesOf(id uuid.UUID, names ...string) [][]byte {
-	keys := [][]byte{c.Keys.Subject("login-account", id.String())}
-	for _, name := range names {
-		if name != "" {
-			keys = append(keys, c.Keys.Subject("login", name))
+// forgive has the owner of a new password wait for nothing that was tried before: wrong passwords by any of the account's names, and,
+// of logins by the old one, codes for unknown devices and guesses at them. A name that is nil or empty is none.
+func (c *Core) forgive(ctx context.Context, id uuid.UUID, email, username *string) error {
+	throttles := [][]byte{c.Keys.Subject("login-account", id.String())}
+	quotas := [][]byte{c.guessQuota(account.PurposeDevice, id.String())}
+	for _, name := range []*string{email, username} {
+		if name != nil && *name != "" {
+			throttles = append(throttles, c.Keys.Subject("login", *name))
 		}
 	}
-	return keys
+	if email != nil && *email != "" {
+		quotas = append(quotas, c.sendKey(account.PurposeDevice, *email))
+	}
+	return c.Store.Forgive(ctx, throttles, quotas)
 }
 
 func (t *loginThrottle) judge(ctx context.Context, c *Core) error {

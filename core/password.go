@@ -263,35 +263,34 @@ func (c *Core) ResetPassword(ctx context.Context, by account.Caller, in ResetPas
 	if err != nil {
 		return None{}, err
 	}
-	// Who guessed before must not keep the owner waiting now.
-	return None{}, c.Store.LoginSucceeded(ctx, done)
+	return None{}, c.forgive(ctx, done.AccountID, &done.Email, &done.Username)
 }
 
-// resetPassword returns the login throttles of the account whose password it has set.
-func (c *Core) resetPassword(ctx context.Context, by account.Caller, in ResetPasswordInput) ([][]byte, error) {
+// resetPassword returns whose password it has set.
+func (c *Core) resetPassword(ctx context.Context, by account.Caller, in ResetPasswordInput) (store.Recipient, error) {
 	ch, before, err := c.Store.ChallengeByLink(ctx, account.PurposeReset, c.Keys.TokenHash("reset", in.Token), by.IdempotencyKey)
 	if err != nil {
-		return nil, err
+		return store.Recipient{}, err
 	}
 	// The password is judged by the names of its account before the link is used up.
 	owner, err := c.Store.RecipientOf(ctx, *ch.AccountID)
-	throttles := c.throttlesOf(*ch.AccountID, ch.Destination, owner.Username)
 	if before != nil {
-		return throttles, nil // whatever has become of the account since
+		err = nil // whatever has become of the account since
 	}
-	if err != nil {
-		return nil, err
+	owner.AccountID, owner.Email = *ch.AccountID, ch.Destination
+	if err != nil || before != nil {
+		return owner, err
 	}
 	if err := in.validate(owner.Email, owner.Name, owner.Username); err != nil {
-		return nil, err
+		return owner, err
 	}
 	hash, err := c.Hasher.Hash(ctx, in.New)
 	if err != nil {
-		return nil, err
+		return owner, err
 	}
 	guess := store.Guess{Purpose: account.PurposeReset, Lease: c.Policy.ProofLease, ProofKey: by.IdempotencyKey}
 	if err := c.Store.Prove(ctx, ch.ID, guess, store.Proof{PasswordHash: hash}); err != nil {
-		return nil, err
+		return owner, err
 	}
 	err = c.Flows.Tell(ctx, durable.Tell{
 		WorkflowID: c.resetFlow(ch.Destination), Update: workflows.PasswordResetProceed,
@@ -301,5 +300,5 @@ func (c *Core) resetPassword(ctx context.Context, by account.Caller, in ResetPas
 		// The flow may have ended by this very challenge, with its answer lost on the way.
 		_, err = c.Store.ResultOf(ctx, ch.ID)
 	}
-	return throttles, err
+	return owner, err
 }

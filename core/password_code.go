@@ -274,15 +274,8 @@ func (c *Core) setPasswordByCode(ctx context.Context, by account.Caller, otp, pa
 	if err != nil {
 		return PasswordSet{}, err
 	}
-	// Who guessed before must not keep the owner waiting now.
 	a := by.Principal.Account
-	var names []string
-	for _, name := range []*string{a.Email, a.Username} {
-		if name != nil {
-			names = append(names, *name)
-		}
-	}
-	return PasswordSet{HadPassword: done.HadPassword}, c.Store.LoginSucceeded(ctx, c.throttlesOf(a.ID, names...))
+	return PasswordSet{HadPassword: done.HadPassword}, c.forgive(ctx, a.ID, a.Email, a.Username)
 }
 
 func (c *Core) passwordGuess(by account.Caller, owner, session uuid.UUID) store.Guess {

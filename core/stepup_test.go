@@ -1,18 +1,14 @@
 package core
 
 import (
-	"context"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/account"
-	"gatehouse/internal/testkit"
 	"gatehouse/providers/identity"
-	"gatehouse/store"
 )
 
 type fixedClock time.Time
@@ -127,61 +123,4 @@ func TestRST03_RequestsOfEndedSessionsBindNothing(t *testing.T) {
 	keys, err := w.Store.APIKeys(t.Context(), owner)
 	require.NoError(t, err)
 	require.Empty(t, keys)
-}
-
-// A change that ends codes takes hold of them before the account, as whoever spends one does: else the two would wait for each other
-// until the database gives one of them up.
-func TestChangesThatEndCodesHoldThemFirst(t *testing.T) {
-	t.Parallel()
-	for name, change := range map[string]func(context.Context, world, account.Caller) error{
-		"A05 another password": func(ctx context.Context, w world, by account.Caller) error {
-			_, err := w.ChangePassword(ctx, by, ChangePasswordInput{Current: ownPassword, New: "quite-Another-phrase-1"})
-			return err
-		},
-		"D04 deactivation": func(ctx context.Context, w world, by account.Caller) error {
-			_, err := w.Deactivate(ctx, by, DeactivateInput{Password: ownPassword})
-			return err
-		},
-		"C25 every session": func(ctx context.Context, w world, by account.Caller) error {
-			_, err := w.RevokeAllSessions(ctx, by, None{})
-			return err
-		},
-		"C01 closure": func(ctx context.Context, w world, by account.Caller) error {
-			_, err := w.Store.CloseAccount(ctx, store.NewClosure{ID: uuid.New(), AccountID: by.Principal.Account.ID, SessionID: &by.Principal.Session.ID})
-			return err
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			url := testkit.NewDatabase(t, migrate, store.MigrationFingerprint())
-			w := newWorldAt(t, url)
-			w.member(t, "ann@example.com")
-			_, by := w.login(t, "ann@example.com")
-			owner := by.Principal.Account.ID
-			_, err := w.Store.IssueChallenge(t.Context(), store.NewChallenge{
-				ID: uuid.New(), Purpose: account.PurposeEmailChange, Subject: []byte("subject"), AccountID: &owner,
-				Channel: account.ChannelEmail, Destination: "new@example.com", CodeTTL: time.Hour,
-			})
-			require.NoError(t, err)
-			sql, err := pgx.Connect(t.Context(), url)
-			require.NoError(t, err)
-			defer func() { _ = sql.Close(context.WithoutCancel(t.Context())) }()
-			spending, err := sql.Begin(t.Context())
-			require.NoError(t, err)
-			_, err = spending.Exec(t.Context(), `SELECT 1 FROM challenges WHERE account_id = $1 FOR UPDATE`, owner)
-			require.NoError(t, err)
-			done := make(chan error, 1)
-			go func() { done <- change(t.Context(), w, by) }()
-			testkit.Eventually(t, time.Minute, func() bool {
-				var waits bool
-				require.NoError(t, spending.QueryRow(t.Context(), `SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted
-					AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database()))`).Scan(&waits))
-				return waits
-			}, "the change to wait")
-			_, err = spending.Exec(t.Context(), `SELECT 1 FROM accounts WHERE id = $1 FOR UPDATE NOWAIT`, owner)
-			require.NoError(t, err, "nobody who waits for the codes has the account")
-			require.NoError(t, spending.Rollback(t.Context()))
-			require.NoError(t, <-done)
-		})
-	}
 }

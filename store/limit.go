@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/uptrace/bun"
-
 	"gatehouse/account"
 )
 
@@ -54,12 +52,6 @@ func (s *Store) TakeQuotaOnce(ctx context.Context, occasion, key []byte, quotas 
 		}
 		return tx.TakeQuota(ctx, key, quotas)
 	})
-}
-
-// ForgetQuotas has the hits of keys not count any more. It locks them in one order.
-func (s *Store) ForgetQuotas(ctx context.Context, keys [][]byte) error {
-	_, err := s.db.NewRaw(`DELETE FROM quotas WHERE key IN (SELECT key FROM quotas WHERE key IN (?) ORDER BY key FOR UPDATE)`, bun.List(keys)).Exec(ctx)
-	return translate(err)
 }
 
 func (s *Store) quotaExceeded(ctx context.Context, key []byte, quotas []account.Quota) error {

@@ -79,6 +79,17 @@ func (s *Store) LoginSucceeded(ctx context.Context, keys [][]byte) error {
 	return translate(err)
 }
 
+// Forgive has wrong passwords counted under throttles, and hits of quotas, not count any more. It locks both in the order in which
+// they are counted.
+func (s *Store) Forgive(ctx context.Context, throttles, quotas [][]byte) error {
+	return s.atOnce(ctx,
+		&step{args: []any{throttles}, query: `
+			DELETE FROM login_throttles
+			WHERE key IN (SELECT key FROM login_throttles WHERE key = ANY($1::bytea[]) ORDER BY key FOR UPDATE)`},
+		&step{args: []any{quotas}, query: `
+			DELETE FROM quotas WHERE key IN (SELECT key FROM quotas WHERE key = ANY($1::bytea[]) ORDER BY key FOR UPDATE)`})
+}
+
 // RenewPasswordHash replaces the hash of an account's password unless the password was changed meanwhile.
 func (s *Store) RenewPasswordHash(ctx context.Context, accountID uuid.UUID, before, after string) error {
 	_, err := s.db.NewRaw(`UPDATE accounts SET password_hash = ? WHERE id = ? AND password_hash = ?`, after, accountID, before).Exec(ctx)
