@@ -315,11 +315,11 @@ func closedUsername(t *testing.T, s *system) {
 	token, email := s.named(t, name)
 	s.want(t, http.StatusOK, closeWith(token, fields{"password": password}))
 	undo := call{Path: pathUndo, Body: fields{"token": tokenOf(t, s.awaitClosureMail(t, email, "Your Gatehouse account is closed"))}}
-	s.named(t, name)
-	s.refused(t, http.StatusConflict, "username_taken", undo)
-	s.db.change(t, `UPDATE accounts SET username = NULL WHERE username = $1 AND deleted_at IS NULL`, name)
+	_, taker := s.named(t, name)
 	s.want(t, http.StatusOK, undo)
-	require.Equal(t, http.StatusOK, s.authenticate(t, name, password).Status)
+	require.Equal(t, http.StatusOK, s.authenticate(t, email, password).Status)
+	require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM accounts WHERE username = $1 AND email = $2 AND deleted_at IS NULL`, name, taker),
+		"whoever has it keeps it")
 }
 
 func suggestedUsernames(t *testing.T, s *system) {
