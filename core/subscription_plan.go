@@ -110,6 +110,9 @@ type PreviewInput struct {
 // PreviewChange returns what a change of plan would cost now; ChangeSubscription takes its moment back for ten minutes
 // (design D16). It returns account.ErrNotFound, account.ErrUnknownPlan and account.ErrSubscriptionState.
 func (c *Core) PreviewChange(ctx context.Context, by account.Caller, in PreviewInput) (account.Proration, error) {
+	if err := c.requireVerified(by); err != nil {
+		return account.Proration{}, err
+	}
 	if fault := providerIDFault(in.PlanID); fault != "" {
 		return account.Proration{}, account.ErrInvalid.On("plan_id", fault)
 	}
