@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"io"
 	"net"
 	"sync"
@@ -33,7 +32,29 @@ func (l lingering) Accept() (net.Conn, error) {
 type lingeringConn struct {
 	*net.TCPConn
 
-	closing sync.Once
+	closing       sync.Once
+	reads, writes patience
+}
+
+// Read implements net.Conn.
+func (c *lingeringConn) Read(b []byte) (int, error) {
+	if err := c.reads.place(c.TCPConn.SetReadDeadline); err != nil {
+		return 0, err
+	}
+	return c.TCPConn.Read(b)
+}
+
+// Write implements net.Conn.
+func (c *lingeringConn) Write(b []byte) (int, error) {
+	if err := c.writes.place(c.TCPConn.SetWriteDeadline); err != nil {
+		return 0, err
+	}
+	return c.TCPConn.Write(b)
+}
+
+// ReadFrom implements io.ReaderFrom by Write: the socket's own knows nothing of the deadline.
+func (c *lingeringConn) ReadFrom(from io.Reader) (int64, error) {
+	return io.Copy(struct{ io.Writer }{c}, from) //nolint:wrapcheck // the server looks for what the socket said
 }
 
 // Close sends what is left and the end. The rest of what the client says is read for a moment, in the background: a
@@ -53,20 +74,15 @@ func (c *lingeringConn) Close() error {
 	return nil
 }
 
-// SetReadDeadline and SetWriteDeadline of a closed connection do nothing: the server takes an error of theirs for a bug and
-// panics, yet a shutdown closes connections on which a request may just begin. Its reading or writing fails soon enough.
+// SetReadDeadline implements net.Conn. It never fails: a shutdown closes connections on which a request may just begin, and the
+// server takes an error for a bug and panics. The reading or writing fails soon enough.
 func (c *lingeringConn) SetReadDeadline(t time.Time) error {
-	return unlessClosed(c.TCPConn.SetReadDeadline(t))
+	c.reads.wanted = t
+	return nil
 }
 
 // SetWriteDeadline is explained at SetReadDeadline.
 func (c *lingeringConn) SetWriteDeadline(t time.Time) error {
-	return unlessClosed(c.TCPConn.SetWriteDeadline(t))
-}
-
-func unlessClosed(err error) error {
-	if errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	return err
+	c.writes.wanted = t
+	return nil
 }
