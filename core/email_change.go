@@ -107,7 +107,7 @@ func (c *Core) requestEmailChange(ctx context.Context, by account.Caller, email 
 		return *joined, again(c.openEmailChange(ctx, *joined))
 	}
 	err = c.Store.InTx(ctx, func(ctx context.Context, tx *store.Store) error {
-		if err := requireLive(ctx, tx, by); err != nil {
+		if err := requireLiveOverCodes(ctx, tx, by); err != nil {
 			return err
 		}
 		return tx.OpenEmailChange(ctx, change, c.emailChangeLife(change))

@@ -110,7 +110,7 @@ func (c *Core) UnlinkEmail(ctx context.Context, by account.Caller, _ None) (None
 	}
 	id, change := by.Principal.Account.ID, uuid.New()
 	return None{}, c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
-		if err := requireLive(ctx, tx, by); err != nil {
+		if err := requireLiveOverCodes(ctx, tx, by); err != nil {
 			return nil, err
 		}
 		n := c.notice(id, templates.EmailUnlinked, change.String())

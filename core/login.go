@@ -145,11 +145,10 @@ func (c *Core) throttle(email, username string, cred store.Credentials, known bo
 	return &loginThrottle{keys: [][]byte{c.Keys.Subject("login", name), behind}}
 }
 
-// forgive has the owner of a new password wait for nothing that was tried before: wrong passwords by any of the account's names, and,
-// of logins by the old one, codes for unknown devices and guesses at them. A name that is nil or empty is none.
-func (c *Core) forgive(ctx context.Context, id uuid.UUID, email, username *string) error {
+// forgive has the owner of a new password wait for nothing that was tried before: wrong passwords by any of the account's names,
+// codes for unknown devices that logins by the old one had sent, and what else is counted by quotas. A name that is nil or empty is none.
+func (c *Core) forgive(ctx context.Context, id uuid.UUID, email, username *string, quotas ...[]byte) error {
 	throttles := [][]byte{c.Keys.Subject("login-account", id.String())}
-	quotas := [][]byte{c.guessQuota(account.PurposeDevice, id.String())}
 	for _, name := range []*string{email, username} {
 		if name != nil && *name != "" {
 			throttles = append(throttles, c.Keys.Subject("login", *name))

@@ -89,7 +89,10 @@ func (c *Core) changePassword(ctx context.Context, by account.Caller, current, n
 	if errors.Is(err, account.ErrNotFound) {
 		return account.ErrInvalidPassword.Because(err) // another request was faster
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return c.forgive(ctx, a.ID, a.Email, a.Username)
 }
 
 // provePassword compares the caller's current password and returns its hash. Wrong ones count as failed logins of the
@@ -263,7 +266,8 @@ func (c *Core) ResetPassword(ctx context.Context, by account.Caller, in ResetPas
 	if err != nil {
 		return None{}, err
 	}
-	return None{}, c.forgive(ctx, done.AccountID, &done.Email, &done.Username)
+	// Only who reads the mailbox may guess anew at the codes that go there.
+	return None{}, c.forgive(ctx, done.AccountID, &done.Email, &done.Username, c.guessQuota(account.PurposeDevice, done.AccountID.String()))
 }
 
 // resetPassword returns whose password it has set.

@@ -90,7 +90,10 @@ func (s *Store) HasChallenge(ctx context.Context, purpose account.Purpose, subje
 func (s *Store) ChangeEmail(ctx context.Context, challenge uuid.UUID) (ChallengeResult, error) {
 	var out ChallengeResult
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		// The account first, in the order of OpenEmailChange: the other way round the two would wait for each other.
+		if err := tx.lockChallenges(ctx, challenge); err != nil {
+			return err
+		}
+		// The account before the change, in the order of OpenEmailChange: the other way round the two would wait for each other.
 		_, err := tx.db.NewRaw(`SELECT 1 FROM accounts WHERE id = (SELECT account_id FROM email_changes WHERE id = ?) FOR UPDATE`,
 			challenge).Exec(ctx)
 		if err != nil {

@@ -19,6 +19,7 @@ func TestChangesThatEndCodesHoldThemFirst(t *testing.T) {
 	s := startSystem(t)
 	for name, ask := range map[string]func(token string) call{
 		"A05": func(token string) call { return change(token, password, newPassword) },
+		"C20": func(token string) call { return moveTo(token, newEmail()) },
 		"C25": func(token string) call { return call{Method: http.MethodDelete, Path: pathSessions, Token: token} },
 		"D04": func(token string) call { return deactivate(token, fields{"password": password}) },
 		"C01": func(token string) call { return closeWith(token, fields{"password": password}) },
