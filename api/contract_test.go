@@ -214,3 +214,24 @@ func TestUnfinishedFlowsAnswerWithTheirOperation(t *testing.T) {
 		})
 	}
 }
+
+// What the files tell of scopes and of waiting is what can come: keys open A and C alone, and a flow goes on by itself once it has been
+// asked for, not once it has been proven.
+func TestNoAnswerIsDocumentedThatCannotCome(t *testing.T) {
+	t.Parallel()
+	var wait []string
+	for _, o := range contract.Operations() {
+		if o.Responses.Value("202") != nil {
+			wait = append(wait, o.OperationID)
+		}
+		for status, response := range o.Responses.Map() {
+			if o.Dialect != "authv1" && status >= "400" {
+				require.NotContains(t, codesOf(response.Value), account.ErrInsufficientScope.Code, "%s %s", o.OperationID, status)
+			}
+		}
+	}
+	require.ElementsMatch(t, []string{
+		"closeAccount", "forgotPassword", "initiateSignup", "signup", "sendVerificationCode", "sendPhoneVerification", "updateProfile", // A and C
+		"register", "resetPassword", // B
+	}, wait)
+}
