@@ -109,6 +109,22 @@ func TestResponseBodiesAreClosed(t *testing.T) {
 	}
 }
 
+// A key that a route refuses for want of a scope must be foreseeable.
+func TestFilesSayWhatAKeyNeeds(t *testing.T) {
+	t.Parallel()
+	needs := map[string]bool{}
+	for _, r := range newApp(t).Routes() {
+		if r.Dialect.AllowKeys && r.Scope == account.ScopeSecurity {
+			needs[r.ID] = true
+		}
+	}
+	for _, o := range contract.Operations() {
+		if o.Dialect == "authv1" && needs[o.OperationID] {
+			require.Regexp(t, "account:security|service key", o.Description, o.OperationID)
+		}
+	}
+}
+
 func TestEveryCodeIsInTheFiles(t *testing.T) {
 	t.Parallel()
 	for _, dialect := range []string{"authv1", "usersv1"} {
