@@ -163,11 +163,20 @@ func (s Subscription) Pause(reason PauseReason, resumesAt *time.Time, rules Bill
 		return SubscriptionChange{}, s.refuse("is not active")
 	case s.Invoice != nil || s.CancelAtPeriodEnd || !now.Before(s.PeriodEnd):
 		return SubscriptionChange{}, s.refuse("is about to renew or to end")
-	case resumesAt != nil && (!resumesAt.After(now) || resumesAt.After(now.Add(rules.PauseMax))):
-		return SubscriptionChange{}, ErrInvalid.On("resumes_at", "must be later than now, and within the longest pause")
+	}
+	if err := rules.JudgeResumption(resumesAt, now); err != nil {
+		return SubscriptionChange{}, err
 	}
 	s.Status, s.PausedAt, s.ResumesAt, s.PauseReason = SubscriptionPaused, &now, resumesAt, reason
 	return s.became("paused"), nil
+}
+
+// JudgeResumption returns ErrInvalid for a moment at which no pause that begins now can end. Nil is any.
+func (r BillingRules) JudgeResumption(at *time.Time, now time.Time) error {
+	if at != nil && (!at.After(now) || at.After(now.Add(r.PauseMax))) {
+		return ErrInvalid.On("resumes_at", "must be later than now, and within the longest pause")
+	}
+	return nil
 }
 
 // pauseOpenEnded keeps the owner's own pause while the account is deactivated: nothing is charged before its owner is back

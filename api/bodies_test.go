@@ -86,7 +86,7 @@ func TestSignIns(t *testing.T) {
 		"subscription":{"plan":"starter","status":"active"}}`, got.Body)
 	calls := app.core.called()
 	require.Equal(t, core.CompleteSignupInput{Email: "a", Code: "1", AnonymousID: new("x")}, calls[1].in)
-	require.Equal(t, core.LoginInput{Identifier: "User123", IdentifierField: "username", Password: "b", WithRefresh: true}, calls[2].in)
+	require.Equal(t, core.LoginInput{Identifier: "User123", Usernames: true, IdentifierField: "username", Password: "b", WithRefresh: true}, calls[2].in)
 }
 
 func TestSignupsReachTheCoreWhole(t *testing.T) {

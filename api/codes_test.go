@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,6 +53,13 @@ func TestCatalogueIsPinned(t *testing.T) {
 	}
 	for code := range statusOfCode {
 		require.Contains(t, account.Catalogue(), code, "a code that clients know is gone")
+	}
+	page, err := os.ReadFile("../docs/contract.md")
+	require.NoError(t, err)
+	_, table, found := strings.Cut(string(page), "\n## Error codes\n")
+	require.True(t, found)
+	for code, status := range statusOfCode {
+		require.Regexp(t, `(?m)^\| `+itoa(status)+`\b[^|]*\|[^|]*`+"`"+code+"`", table, "docs/contract.md")
 	}
 }
 

@@ -109,6 +109,22 @@ func TestResponseBodiesAreClosed(t *testing.T) {
 	}
 }
 
+// A key that a route refuses for want of a scope must be foreseeable.
+func TestFilesSayWhatAKeyNeeds(t *testing.T) {
+	t.Parallel()
+	needs := map[string]bool{}
+	for _, r := range newApp(t).Routes() {
+		if r.Dialect.AllowKeys && r.Scope == account.ScopeSecurity {
+			needs[r.ID] = true
+		}
+	}
+	for _, o := range contract.Operations() {
+		if o.Dialect == "authv1" && needs[o.OperationID] {
+			require.Regexp(t, "account:security|service key", o.Description, o.OperationID)
+		}
+	}
+}
+
 func TestEveryCodeIsInTheFiles(t *testing.T) {
 	t.Parallel()
 	for _, dialect := range []string{"authv1", "usersv1"} {
@@ -213,4 +229,25 @@ func TestUnfinishedFlowsAnswerWithTheirOperation(t *testing.T) {
 			require.Equal(t, url, got.json(t)["operation"])
 		})
 	}
+}
+
+// What the files tell of scopes and of waiting is what can come: keys open A and C alone, and a flow goes on by itself once it has been
+// asked for, not once it has been proven.
+func TestNoAnswerIsDocumentedThatCannotCome(t *testing.T) {
+	t.Parallel()
+	var wait []string
+	for _, o := range contract.Operations() {
+		if o.Responses.Value("202") != nil {
+			wait = append(wait, o.OperationID)
+		}
+		for status, response := range o.Responses.Map() {
+			if o.Dialect != "authv1" && status >= "400" {
+				require.NotContains(t, codesOf(response.Value), account.ErrInsufficientScope.Code, "%s %s", o.OperationID, status)
+			}
+		}
+	}
+	require.ElementsMatch(t, []string{
+		"closeAccount", "forgotPassword", "initiateSignup", "signup", "sendVerificationCode", "sendPhoneVerification", "updateProfile", // A and C
+		"register", "resetPassword", // B
+	}, wait)
 }

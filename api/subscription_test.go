@@ -72,6 +72,7 @@ func TestDocumentedSentencesOfSubscriptions(t *testing.T) {
 		"B19 unknown plan": {"POST", "", `{"planId":"p","paymentMethodId":"pm"}`, account.ErrUnknownPlan, 400, `{"error":"unknown_plan","message":"Unknown plan"}`},
 		"B19 twice":        {"POST", "", `{"planId":"p","paymentMethodId":"pm"}`, account.ErrAlreadySubscribed, 409, `{"error":"already_subscribed","message":"An active subscription already exists"}`},
 		"B20 unknown":      {"PUT", "/sub_1", `{"planId":"p"}`, account.ErrNotFound, 404, `{"error":"not_found","message":"Subscription not found"}`},
+		"B20 method":       {"PUT", "/sub_1", `{"paymentMethodId":"pm"}`, account.ErrNotFound.Saying("Payment method not found"), 404, `{"error":"not_found","message":"Payment method not found"}`},
 		"B22 state":        {"PUT", "/sub_1/pause", ``, account.ErrSubscriptionState.Saying("Subscription is not active"), 409, `{"error":"invalid_state","message":"Subscription is not active"}`},
 		"B23 state":        {"PUT", "/sub_1/unpause", ``, account.ErrSubscriptionState.Saying("Subscription is not paused"), 409, `{"error":"invalid_state","message":"Subscription is not paused"}`},
 	} {

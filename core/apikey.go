@@ -113,9 +113,9 @@ func (c *Core) RevokeAPIKey(ctx context.Context, by account.Caller, in RevokeAPI
 	if by.Principal == nil {
 		return None{}, account.ErrUnauthorized
 	}
-	id, err := uuid.Parse(in.ID)
+	id, err := named(in.ID)
 	if err != nil {
-		return None{}, account.ErrNotFound
+		return None{}, err
 	}
 	a := by.Principal.Account
 	return None{}, c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {

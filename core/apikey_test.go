@@ -78,7 +78,7 @@ func TestRevokeAPIKey(t *testing.T) {
 	_, eve := w.login(t, "eve@example.com")
 	k, err := w.CreateAPIKey(t.Context(), ada, CreateAPIKeyInput{Name: "ci", Scopes: []string{"account:read"}})
 	require.NoError(t, err)
-	for _, id := range []string{"x", "", uuid.NewString()} {
+	for _, id := range []string{"x", "", uuid.NewString(), "{" + k.ID.String() + "}", strings.ReplaceAll(k.ID.String(), "-", "")} {
 		_, err = w.RevokeAPIKey(t.Context(), ada, RevokeAPIKeyInput{ID: id})
 		require.ErrorIs(t, err, account.ErrNotFound)
 	}

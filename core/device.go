@@ -262,6 +262,9 @@ func (c *Core) RevokeDevice(ctx context.Context, by account.Caller, in RevokeDev
 	}
 	a := by.Principal.Account
 	return None{}, c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+		if err := requireLive(ctx, tx, by); err != nil {
+			return nil, err
+		}
 		return c.toVerified(a, templates.DeviceRemoved), tx.RevokeDevice(ctx, a.ID, id)
 	})
 }

@@ -156,6 +156,12 @@ func TestDevices(t *testing.T) {
 	list, err = w.Devices(t.Context(), by, DevicesInput{})
 	require.NoError(t, err)
 	require.Empty(t, list.Devices)
+
+	d, _ = w.trusted(t, by, "laptop")
+	_, err = w.Logout(t.Context(), by, None{})
+	require.NoError(t, err)
+	_, err = w.RevokeDevice(t.Context(), by, RevokeDeviceInput{ID: d.ID.String()})
+	require.ErrorIs(t, err, account.ErrUnauthorized, "its session has ended on the way")
 }
 
 // pendingLogin is a login that awaits its code, without the flow that would send it.

@@ -96,10 +96,11 @@ func (c *Core) VerifyCode(ctx context.Context, by account.Caller, in VerifyCodeI
 		}
 	}
 	guess := c.guess(account.PurposeSignup, email, by)
-	if _, err := c.checkCode(ctx, &guess, email, in.Code); err != nil {
+	counted, err := c.checkCode(ctx, &guess, email, in.Code)
+	if err != nil {
 		return CodeVerified{}, err
 	}
-	return CodeVerified{}, c.refund(ctx, &guess)
+	return CodeVerified{}, c.uncount(ctx, counted.ID, &guess)
 }
 
 func (c *Core) verifyAccount(ctx context.Context, by account.Caller, email, code string) (CodeVerified, error) {
@@ -257,6 +258,17 @@ func (c *Core) refund(ctx context.Context, g *store.Guess) error {
 	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), refundTime)
 	defer done()
 	return c.Store.RefundSpreadGuess(ctx, g.Spread)
+}
+
+// uncount is refund, and leaves the code as it was: it is yet to be spent.
+func (c *Core) uncount(ctx context.Context, challenge uuid.UUID, g *store.Guess) error {
+	if !g.Charged {
+		return nil
+	}
+	g.Charged = false
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), refundTime)
+	defer done()
+	return c.Store.UncountGuess(ctx, challenge, *g)
 }
 
 func (c *Core) compareCode(ctx context.Context, g *store.Guess, whom, code string) (store.Counted, error) {

@@ -128,7 +128,7 @@ func (c *Core) emailChangeLife(e account.EmailChange) time.Duration {
 }
 
 // chargeEmailChange counts the mail to the new address, by address and by account. A repetition within the gap between two
-// codes joins the change that is pending.
+// codes joins the change that is pending. One that comes later waits for its turn: the code that it would be told of may be dead.
 func (c *Core) chargeEmailChange(ctx context.Context, by account.Caller, e account.EmailChange) (joined *account.EmailChange, err error) {
 	purpose := account.PurposeEmailChange
 	if e.Linking {
@@ -137,7 +137,8 @@ func (c *Core) chargeEmailChange(ctx context.Context, by account.Caller, e accou
 	repeated, err := c.chargeSend(ctx, by, purpose, e.NewEmail)
 	if errors.Is(err, account.ErrTooManyRequests) {
 		open, missing := c.Store.OpenEmailChangeOf(ctx, e.AccountID)
-		if missing == nil && open.NewEmail == e.NewEmail && open.Linking == e.Linking {
+		age := c.emailChangeLife(open) - open.ExpiresAt.Sub(c.Clock.Now())
+		if missing == nil && open.NewEmail == e.NewEmail && open.Linking == e.Linking && age < min(c.Policy.SendGap, c.Policy.CodeTTL) {
 			return &open, nil
 		}
 		return nil, err

@@ -51,7 +51,7 @@ func (c *Core) LinkEmail(ctx context.Context, by account.Caller, in LinkEmailInp
 	}
 	left := c.Policy.CodeTTL
 	if !change.ExpiresAt.IsZero() { // it was under way
-		left = max(change.ExpiresAt.Add(c.Policy.CodeTTL-c.emailChangeLife(change)).Sub(c.Clock.Now()), time.Second)
+		left = change.ExpiresAt.Add(c.Policy.CodeTTL - c.emailChangeLife(change)).Sub(c.Clock.Now())
 	}
 	return EmailLinkStarted{
 		TempToken: c.Keys.TempToken(account.PurposeEmailLink, change.ID), Hint: account.Hint(account.ChannelEmail, email), ExpiresIn: left,

@@ -73,6 +73,31 @@ func TestLinkEmail_Refused(t *testing.T) {
 	require.ErrorIs(t, err, account.ErrReauthenticationRequired)
 }
 
+// Whoever has used up the codes of the hour is told so, and not of a code that is dead by then.
+func TestLinkEmail_JoinsWithinTheGapAlone(t *testing.T) {
+	t.Parallel()
+	for name, ask := range map[string]func(world, account.Caller) error{
+		"D23": func(w world, ann account.Caller) error {
+			_, err := w.LinkEmail(t.Context(), ann, LinkEmailInput{Email: "next@example.com"})
+			return err
+		},
+		"C20": func(w world, ann account.Caller) error {
+			_, err := w.UpdateProfile(t.Context(), ann, UpdateProfileInput{Email: new("next@example.com")})
+			return err
+		},
+	} {
+		w, ann := linkWorld(t)
+		w.Policy.SendsPerHour, w.Policy.LinkTTL = 1, 24*time.Hour
+		for range 2 {
+			require.Equal(t, account.Unavailable, account.AsError(ask(w, ann)).Kind, "%s is parked, and joined", name)
+		}
+		w.clock.ahead = w.Policy.SendGap
+		err := ask(w, ann)
+		require.ErrorIs(t, err, account.ErrTooManyRequests, name)
+		require.Greater(t, account.AsError(err).RetryAfter, w.Policy.SendGap, name)
+	}
+}
+
 func TestVerifyEmailLink_TokenAndCode(t *testing.T) {
 	t.Parallel()
 	w, ann := linkWorld(t)

@@ -181,3 +181,57 @@ func TestRightGuessesAreTakenBack(t *testing.T) {
 		})
 	}
 }
+
+// C31 leaves the code of a pending sign-up to C06, however often it is asked, and gives nobody a wrong guess more.
+func TestVerifyCode_UsesUpNothingOfASignup(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.Policy.CodeTries, w.Policy.CodeTriesPerHour, w.Policy.CodeTriesPerDay = 5, 10, 20
+	check, code, wrong := w.pendingSignup(t, "ann@example.com")
+	for range w.Policy.CodeTries - 1 {
+		require.ErrorIs(t, check(wrong), account.ErrInvalidCode)
+		for range w.Policy.CodeTriesPerHour {
+			require.NoError(t, check(code))
+		}
+	}
+	guess := w.guess(account.PurposeSignup, "ann@example.com", client)
+	_, err := w.checkCode(t.Context(), &guess, "ann@example.com", code)
+	require.NoError(t, err, "C06 finds a try")
+	require.ErrorIs(t, check(code), account.ErrInvalidCode, "there were five")
+}
+
+func TestRace_VerifyCode_UsesUpNothingOfASignup(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.Policy.CodeTries, w.Policy.CodeTriesPerHour, w.Policy.CodeTriesPerDay = 103, 103, 103
+	check, code, wrong := w.pendingSignup(t, "ann@example.com")
+	var all sync.WaitGroup
+	for range 3 { // with a hundred at once, every try is taken for a moment
+		require.ErrorIs(t, check(wrong), account.ErrInvalidCode)
+		for range 100 {
+			all.Go(func() {
+				if err := check(code); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	for range 100 {
+		require.ErrorIs(t, check(wrong), account.ErrInvalidCode)
+	}
+	require.ErrorIs(t, check(code), account.ErrTooManyRequests)
+}
+
+// pendingSignup opens a sign-up, and returns C31 for it, its code and a wrong one.
+func (w world) pendingSignup(t *testing.T, email string) (check func(code string) error, code, wrong string) {
+	t.Helper()
+	_, _, err := w.Store.OpenSignup(t.Context(), account.SignupAttempt{ID: uuid.New(), Kind: account.SignupByCode, Email: email}, time.Hour)
+	require.NoError(t, err)
+	_, code = w.sentCode(t, w.guess(account.PurposeSignup, email, client), email)
+	check = func(code string) error {
+		_, err := w.VerifyCode(t.Context(), client, VerifyCodeInput{Email: email, Code: code})
+		return err
+	}
+	return check, code, code[:5] + string('0'+(code[5]-'0'+1)%10)
+}

@@ -15,9 +15,11 @@ import (
 
 // LoginInput signs in by password (C14, B01).
 type LoginInput struct {
-	// Identifier is an email or, where the document allows it, a username.
+	// Identifier is an email or, with Usernames, a username.
 	Identifier string
-	Password   string
+	// Usernames is set where the document signs in by username, too (B01, contract X09).
+	Usernames bool
+	Password  string
 	// WithRefresh asks for a short access token and a refresh token beside it (B01).
 	WithRefresh bool
 	// Device is what the request says of the device that it comes from.
@@ -95,7 +97,10 @@ const loginByPassword = "password"
 // (security.md LOG-03).
 func (c *Core) proveLogin(ctx context.Context, from account.Origin, in LoginInput) (store.Credentials, *loginThrottle, error) {
 	email := account.NormalizeEmail(in.Identifier)
-	username, _ := account.ReadUsername(in.Identifier)
+	username := ""
+	if in.Usernames {
+		username, _ = account.ReadUsername(in.Identifier)
+	}
 	cred, err := c.Store.CredentialsOf(ctx, email, username)
 	if err != nil && !errors.Is(err, account.ErrNotFound) {
 		return cred, nil, err

@@ -47,9 +47,9 @@ func (c *Core) Operation(ctx context.Context, by account.Caller, in OperationInp
 	if strings.HasPrefix(in.ID, subscriptionPrefix) {
 		return c.subscriptionOperation(ctx, by, in.ID)
 	}
-	id, err := uuid.Parse(in.ID)
+	id, err := named(in.ID)
 	if err != nil {
-		return Operation{}, account.ErrNotFound.Because(err)
+		return Operation{}, err
 	}
 	for _, look := range []func(context.Context, account.Caller, uuid.UUID) (Operation, error){
 		c.promisedOperation, c.signupOperation, c.closureOperation, c.loginOperation,

@@ -365,3 +365,21 @@ func TestOperation_IsNamedByWhatBeginsIt(t *testing.T) {
 	})
 	require.Equal(t, account.FlowSignup, o.look(t, client, id).Kind)
 }
+
+// The repetition of a registration that was told to wait names its operation, too, once the account is there.
+func TestOperation_OfARegistrationThatIsDone(t *testing.T) {
+	t.Parallel()
+	o := newOperations(t)
+	by := client
+	by.IdempotencyKey, by.Begun = "key", &account.Begun{}
+	attempt, _, err := o.Store.OpenSignup(t.Context(), account.SignupAttempt{
+		ID: challengeID(by), Kind: account.SignupByRegister, Email: "new@example.com", PasswordHash: "hash",
+	}, time.Hour)
+	require.NoError(t, err)
+	_, err = o.Store.Register(t.Context(), store.Registration{Attempt: attempt.ID, SessionTTL: time.Hour})
+	require.NoError(t, err)
+	in := RegisterInput{Username: "new@example.com", Email: "new@example.com", Password: ownPassword}
+	_, err = o.Register(t.Context(), by, in)
+	require.NoError(t, err)
+	require.Equal(t, attempt.ID.String(), by.Begun.Operation)
+}

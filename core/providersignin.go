@@ -54,9 +54,9 @@ func (in ProviderSignInInput) validate() (email string, err error) {
 // ProviderSignIn signs in whom a service key vouches for (C17, design D11): the account linked to (provider, subject), or a
 // new one with a free address. Where RequireAssertion says so the request must be signed, and say that the address is proven.
 // It returns account.ErrForbidden for any other credential, account.ErrInvalidAssertion, account.ErrUnsupportedProvider,
-// account.ErrEmailNotVerified, account.ErrTooManyRequests when a code is due and the account got too many, and
-// account.ErrAccountExists, with a mail to the owner, when the address has an account that
-// the provider does not open.
+// account.ErrEmailNotVerified, account.ErrTooManyRequests when a code is due and the account got too many,
+// account.ErrInvalidCredentials when the account is deactivated, and account.ErrAccountExists, with a mail to the owner, when the
+// address has an account that the provider does not open.
 func (c *Core) ProviderSignIn(ctx context.Context, by account.Caller, in ProviderSignInInput) (SignIn, error) {
 	if by.Principal == nil || !by.Principal.Service() {
 		return SignIn{}, account.ErrForbidden
@@ -83,11 +83,18 @@ func (c *Core) ProviderSignIn(ctx context.Context, by account.Caller, in Provide
 		},
 		Email: email, Vouched: vouched, Asserted: true, Name: given(in.Name), Origin: from,
 	})
-	if err != nil {
-		return SignIn{}, err
+	var out SignIn
+	if err == nil {
+		out, err = c.signInOpened(ctx, by, opened)
 	}
-	return c.signInOpened(ctx, by, opened)
+	if errors.Is(err, account.ErrUnauthorized) {
+		err = errShutAccount.Because(err) // the key of the backend is as good as ever
+	}
+	return out, err
 }
+
+// errShutAccount is a login like any other that fails, of which a backend may know why (contract X18).
+var errShutAccount = account.ErrInvalidCredentials.Saying("This account cannot be signed in to")
 
 // openedByProvider is an account that an outside account has opened, or made, with a session that owes Step.
 type openedByProvider struct {

@@ -80,6 +80,17 @@ func TestProviderSignIn(t *testing.T) {
 	}, told)
 }
 
+// X18: an account that may not be used is a login that fails; the key of the backend is not at fault.
+func TestProviderSignIn_Deactivated(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first, err := w.ProviderSignIn(t.Context(), backend(false), seen("ann@example.com", "1"))
+	require.NoError(t, err)
+	require.NoError(t, w.Store.DeactivateAccount(t.Context(), first.Principal.Account.ID, ""))
+	_, err = w.ProviderSignIn(t.Context(), backend(false), seen("ann@example.com", "1"))
+	require.ErrorIs(t, err, account.ErrInvalidCredentials)
+}
+
 // PRE-05: where requests must be signed, a new account needs the provider's word for its address.
 func TestProviderSignIn_Vouched(t *testing.T) {
 	t.Parallel()

@@ -67,6 +67,7 @@ func (c *Core) Register(ctx context.Context, by account.Caller, in RegisterInput
 	case err == nil && attempt.Email != email:
 		return Registered{}, account.ErrIdempotencyKeyReused
 	case err == nil && attempt.AccountID != nil:
+		by.Begin(c.signupOperationID(id))
 		return c.registered(ctx, email, username, *attempt.SessionID)
 	case errors.Is(err, account.ErrNotFound):
 		fake, err := c.refuseRegistration(ctx, by, in, email, username)

@@ -65,9 +65,12 @@ type SessionInput struct {
 	ID string
 }
 
-func (in SessionInput) id() (uuid.UUID, error) {
-	id, err := uuid.Parse(in.ID)
-	if err != nil {
+func (in SessionInput) id() (uuid.UUID, error) { return named(in.ID) }
+
+// named reads the id of something that a list has shown (contract X08). Any other text names nothing.
+func named(s string) (uuid.UUID, error) {
+	id, ok := strictUUID(s)
+	if !ok {
 		return uuid.Nil, account.ErrNotFound
 	}
 	return id, nil
@@ -202,12 +205,17 @@ const sessionHeader = "X-Session-Id"
 
 // uuidOf reads an id where a document wants it to be a UUID; name is what the client calls it.
 func uuidOf(s, name string) (uuid.UUID, error) {
-	// uuid.Parse takes other forms, too: braces, a URN, no dashes.
-	id, err := uuid.Parse(s)
-	if err != nil || !strings.EqualFold(id.String(), s) {
+	id, ok := strictUUID(s)
+	if !ok {
 		return uuid.Nil, account.ErrInvalid.On(name, "must be a UUID")
 	}
 	return id, nil
+}
+
+// strictUUID reads an id as it is shown: uuid.Parse takes other forms, too, braces, a URN, no dashes.
+func strictUUID(s string) (uuid.UUID, bool) {
+	id, err := uuid.Parse(s)
+	return id, err == nil && strings.EqualFold(id.String(), s)
 }
 
 // RevokeSession ends one session of the caller's account (D19). It is EndSession for a document that wants a UUID.

@@ -37,7 +37,11 @@ func TestRevokeSessionsInput(t *testing.T) {
 
 	_, err := w.RevokeSessions(t.Context(), by, RevokeSessionsInput{})
 	require.ErrorIs(t, err, account.ErrInvalid)
-	for _, id := range []string{"sess_abc123def456", uuid.NewString(), "'; --", strings.Repeat("x", 1000)} {
+	shown := other.Principal.Session.ID.String()
+	for _, id := range []string{
+		"sess_abc123def456", uuid.NewString(), "'; --", strings.Repeat("x", 1000),
+		"{" + shown + "}", "urn:uuid:" + shown, strings.ReplaceAll(shown, "-", ""),
+	} {
 		_, err = w.RevokeSessions(t.Context(), by, RevokeSessionsInput{ID: id})
 		require.ErrorIs(t, err, account.ErrNotFound, id)
 		_, err = w.EndSession(t.Context(), by, SessionInput{ID: id})
@@ -45,7 +49,7 @@ func TestRevokeSessionsInput(t *testing.T) {
 		_, err = w.TouchSession(t.Context(), by, SessionInput{ID: id})
 		require.ErrorIs(t, err, account.ErrNotFound, id)
 	}
-	got, err := w.RevokeSessions(t.Context(), by, RevokeSessionsInput{ID: other.Principal.Session.ID.String()})
+	got, err := w.RevokeSessions(t.Context(), by, RevokeSessionsInput{ID: strings.ToUpper(shown)})
 	require.NoError(t, err)
 	require.Equal(t, 1, got.Count)
 	w.requireDead(t, second.AccessToken)

@@ -245,8 +245,8 @@ type PauseSubscriptionInput struct {
 	ResumesAt *string
 }
 
-// PauseSubscription stops service and charges; the paid time that is left is kept (B22). It returns account.ErrNotFound and
-// account.ErrSubscriptionState.
+// PauseSubscription stops service and charges; the paid time that is left is kept (B22). It returns account.ErrInvalid,
+// account.ErrNotFound and account.ErrSubscriptionState.
 func (c *Core) PauseSubscription(ctx context.Context, by account.Caller, in PauseSubscriptionInput) (account.Subscription, error) {
 	r := workflows.SubscriptionRequest{Reason: account.PausedByOwner}
 	if in.ResumesAt != nil {
@@ -256,8 +256,25 @@ func (c *Core) PauseSubscription(ctx context.Context, by account.Caller, in Paus
 		}
 		at = at.UTC()
 		r.ResumesAt = &at
+		if err := c.judgeResumption(ctx, by, in.ID, at); err != nil {
+			return account.Subscription{}, err
+		}
 	}
 	return c.command(ctx, by, in.ID, activities.CommandPause, r)
+}
+
+// judgeResumption judges the end of a pause before anything is looked up. What an earlier request under the key of by has paused is
+// not judged again: it may go on by now.
+func (c *Core) judgeResumption(ctx context.Context, by account.Caller, id string, at time.Time) error {
+	fault := c.Billing.JudgeResumption(&at, c.Clock.Now())
+	if fault == nil || by.IdempotencyKey == "" || providerIDFault(id) != "" {
+		return fault
+	}
+	paused, err := c.Store.SubscriptionChanged(ctx, id, commandKey(by, activities.CommandPause))
+	if err != nil || paused {
+		return err
+	}
+	return fault
 }
 
 // ResumeSubscription ends a pause (B23). It returns account.ErrNotFound and account.ErrSubscriptionState.

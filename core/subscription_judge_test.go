@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/account"
+	"gatehouse/activities"
 	"gatehouse/store"
 )
 
@@ -96,6 +97,37 @@ func TestSubscribe_JudgesBeforeAnybodyIsAsked(t *testing.T) {
 	}
 	_, err = s.Subscribe(t.Context(), by, SubscribeInput{PlanID: premium, MethodID: "pm_card_visa"})
 	require.ErrorIs(t, err, errReached)
+}
+
+// conventions 6: a pause that can end at no time is told so before anything is looked up.
+func TestPauseSubscription_JudgesTheEndFirst(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	ann := s.payer(t, "ann@example.com")
+	own := s.sold(t, ann, premium, true)
+	now := s.clock.Now()
+	again := ann
+	again.IdempotencyKey = "key"
+	back := now.Add(time.Hour)
+	pause := func(by account.Caller, id string, at time.Time) error {
+		_, err := s.PauseSubscription(t.Context(), by, PauseSubscriptionInput{ID: id, ResumesAt: new(at.Format(time.RFC3339Nano))})
+		return err
+	}
+	for _, at := range []time.Time{now.Add(-time.Second), now.Add(s.Billing.PauseMax + time.Hour)} {
+		for _, id := range []string{"sub_unknown", own.ID, "\x00"} {
+			require.ErrorIs(t, pause(ann, id, at), account.ErrInvalid, id)
+			require.ErrorIs(t, pause(again, id, at), account.ErrInvalid, id)
+		}
+	}
+	require.ErrorIs(t, pause(ann, "sub_unknown", back), account.ErrNotFound)
+	_, err := s.Store.ChangeSubscription(t.Context(), own.ID, commandKey(again, activities.CommandPause), now,
+		func(sub account.Subscription) (account.SubscriptionChange, error) {
+			return sub.Pause(account.PausedByOwner, &back, s.Billing, now)
+		})
+	require.NoError(t, err)
+	s.clock.ahead = 2 * time.Hour
+	require.ErrorIs(t, pause(again, own.ID, back), errReached, "its flow knows the rest")
+	require.ErrorIs(t, pause(ann, own.ID, back), account.ErrInvalid, "another request is judged")
 }
 
 func TestSubscribe_JoinsWhatThereIs(t *testing.T) {

@@ -109,10 +109,12 @@ func TestChangeUsername(t *testing.T) {
 	require.False(t, w.check(t, "ada").Available, "kept for its former owner")
 
 	// The new name signs in, the former one does not.
-	_, err = w.Login(t.Context(), client, LoginInput{Identifier: "LoveLace", Password: ownPassword})
+	_, err = w.Login(t.Context(), client, LoginInput{Identifier: "LoveLace", Usernames: true, Password: ownPassword})
 	require.NoError(t, err)
-	_, err = w.Login(t.Context(), client, LoginInput{Identifier: "ada", Password: ownPassword})
+	_, err = w.Login(t.Context(), client, LoginInput{Identifier: "ada", Usernames: true, Password: ownPassword})
 	require.ErrorIs(t, err, account.ErrInvalidCredentials)
+	_, err = w.Login(t.Context(), client, LoginInput{Identifier: "lovelace", Password: ownPassword})
+	require.ErrorIs(t, err, account.ErrInvalidCredentials, "C14 takes an email alone (X09)")
 }
 
 // people makes some whom others can find.

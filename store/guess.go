@@ -196,6 +196,15 @@ func (s *Store) RefundSpreadGuess(ctx context.Context, g SpreadGuess) error {
 	return s.atOnce(ctx, g.refunding()...)
 }
 
+// UncountGuess takes back all that CountGuess counted of a right guess that proves nothing: the try of the code, the hit of its quota,
+// and what it was charged. Who does not know the code has nothing taken back, and so no guess more.
+func (s *Store) UncountGuess(ctx context.Context, id uuid.UUID, g Guess) error {
+	return s.atOnce(ctx, append([]*step{
+		{query: `UPDATE quotas SET hits = hits[1:cardinality(hits) - 1] WHERE key = $1`, args: []any{g.QuotaKey}},
+		{query: `UPDATE challenges SET attempts = attempts - 1 WHERE id = $1 AND attempts > 0`, args: []any{id}},
+	}, g.Spread.refunding()...)...)
+}
+
 // refunding takes a charge back, in the order in which sources are charged: two never wait for each other.
 func (g SpreadGuess) refunding() []*step {
 	steps := make([]*step, 0, len(g.Sources)+1)

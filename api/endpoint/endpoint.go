@@ -75,12 +75,12 @@ type Route struct {
 // Option changes how one route renders.
 type Option func(*Route)
 
-// Reworded says e in the words that this document prints; code and status stay.
+// Reworded says e in the words that this document prints, unless it came with a sentence of its own; code and status stay.
 func Reworded(e *account.Error, message string) Option {
 	return func(r *Route) { r.reworded[e.Code] = message }
 }
 
-// Reclassified answers e with the status of another kind, and in the words that this document prints; the code stays.
+// Reclassified is Reworded, and answers e with the status of another kind.
 func Reclassified(e *account.Error, kind account.Kind, message string) Option {
 	return func(r *Route) { r.rekinded[e.Code], r.reworded[e.Code] = kind, message }
 }

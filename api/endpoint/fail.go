@@ -26,7 +26,8 @@ type pendingBody struct {
 // Fail renders err as this route says it.
 func (r Route) Fail(c *fiber.Ctx, err error) error {
 	e := *classify(err)
-	if message, ok := r.reworded[e.Code]; ok {
+	coined, known := account.Lookup(e.Code)
+	if message, ok := r.reworded[e.Code]; ok && known && e.Message == coined.Message {
 		e.Message = message
 	}
 	if kind, ok := r.rekinded[e.Code]; ok {

@@ -18,7 +18,7 @@ type authenticateRequest struct {
 
 func (r authenticateRequest) input() core.LoginInput {
 	return core.LoginInput{
-		Identifier: r.Username, IdentifierField: "username", Password: r.Password, WithRefresh: true,
+		Identifier: r.Username, Usernames: true, IdentifierField: "username", Password: r.Password, WithRefresh: true,
 		Device: core.ShownDevice{ID: r.DeviceID, Token: r.DeviceToken},
 	}
 }

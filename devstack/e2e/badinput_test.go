@@ -218,6 +218,9 @@ func (r route) good(t *testing.T) map[string]any {
 			body[name] = newEmail()
 		}
 	}
+	if _, given := body["resumesAt"]; given {
+		body["resumesAt"] = time.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339) // the example's day may be over
+	}
 	if r.o.OperationID == "register" {
 		body["username"] = "fresh_" + newEmail()[5:15]
 	}
