@@ -29,6 +29,16 @@ func (s *Store) Subscription(ctx context.Context, id string) (account.Subscripti
 	return s.subscription(ctx, id, "")
 }
 
+// CommittedSubscription is Subscription once no change of it is under way: a change whose answer was lost may be committing still.
+func (s *Store) CommittedSubscription(ctx context.Context, id string) (account.Subscription, error) {
+	var out account.Subscription
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) (err error) {
+		out, err = tx.subscription(ctx, id, "FOR UPDATE")
+		return err
+	})
+	return out, translate(err)
+}
+
 func (s *Store) subscription(ctx context.Context, id, lock string) (account.Subscription, error) {
 	var out account.Subscription
 	var plan string
