@@ -103,16 +103,18 @@ func (a *Activities) ReviewFlows(ctx context.Context, in ReconciliationInput) (R
 	return ReconciliationPage{Seen: int64(len(ids)), Page: next}, err
 }
 
-// HastenCharges has the flows of charges that have had no outcome for too long look them up at once.
+// HastenCharges has the flows of charges that have had no outcome for too long look them up at once, and those that ought to have done
+// something look at the books.
 func (a *Activities) HastenCharges(ctx context.Context, _ ReconciliationInput) error {
 	waiting, err := a.Store.AwaitedCharges(ctx, a.Billing.LookUpAge, reconcilePage)
-	for _, id := range waiting {
+	overdue, overdueErr := a.Store.OverdueSubscriptions(ctx, overdueAfter, reconcilePage)
+	for _, id := range append(waiting, overdue...) {
 		if err := a.Flows.Look(ctx, id); err != nil {
 			// It looks by itself as well: no reason to stop.
 			a.Log.WarnContext(ctx, "a flow was not told to look its charge up", "subscription", id, "error", err)
 		}
 	}
-	return err
+	return errors.Join(err, overdueErr)
 }
 
 // CompareCharges compares every charge that the provider lists since a moment with our attempts, and confirms those that are

@@ -61,9 +61,10 @@ func (a *Activities) state(ctx context.Context, c account.SubscriptionChange, er
 // stored is a moment as Postgres keeps it: an answer and its repetition are equal.
 func stored(t time.Time) time.Time { return t.Truncate(time.Microsecond) }
 
-// LoadSubscription returns where a subscription stands. It returns account.ErrNotFound when there is none.
+// LoadSubscription returns where a subscription stands once no change of it is under way: a flow that loads may have begun one. It
+// returns account.ErrNotFound when there is none.
 func (a *Activities) LoadSubscription(ctx context.Context, in SubscriptionInput) (SubscriptionState, error) {
-	s, err := a.Store.Subscription(ctx, in.SubscriptionID)
+	s, err := a.Store.CommittedSubscription(ctx, in.SubscriptionID)
 	return a.state(ctx, account.SubscriptionChange{After: s}, err)
 }
 

@@ -23,7 +23,6 @@ type Answer struct {
 }
 
 const (
-	idempotencyTTL   = 48 * time.Hour
 	idempotencyPoll  = 50 * time.Millisecond
 	idempotencyLease = 3 * time.Second
 	// idempotencyReserve is what a waiting caller keeps of its deadline for its own answer.
@@ -56,7 +55,7 @@ func (c *Core) ClaimKey(ctx context.Context, key string, requestHash []byte) (Cl
 	requestHash = c.Keys.Subject("idempotency-request", string(requestHash))
 	holder := uuid.New()
 	for {
-		claim, err := c.Store.ClaimKey(ctx, key, holder, requestHash, lease, idempotencyTTL)
+		claim, err := c.Store.ClaimKey(ctx, key, holder, requestHash, lease, account.IdempotencyLife)
 		switch {
 		case err != nil:
 			return Claim{}, err
@@ -82,7 +81,7 @@ func (c *Core) ClaimKey(ctx context.Context, key string, requestHash []byte) (Cl
 	}
 }
 
-// KeepAnswer keeps the answer to a key for 48 hours, sealed: it may hold tokens. It does nothing for whoever holds the key no more.
+// KeepAnswer keeps the answer to a key for the life of the key, sealed: it may hold tokens. It does nothing for whoever holds the key no more.
 func (c *Core) KeepAnswer(ctx context.Context, key string, holder uuid.UUID, a Answer) error {
 	if a.Status == 0 {
 		return errors.New("an answer needs a status")

@@ -291,7 +291,7 @@ func (c *Core) chargeOnce(ctx context.Context, by account.Caller, take func() er
 	if by.IdempotencyKey == "" {
 		return false, err
 	}
-	once := account.Quota{Max: 1, Per: idempotencyTTL}
+	once := account.Quota{Max: 1, Per: account.IdempotencyLife}
 	marker := c.Keys.Subject("sent-for", by.IdempotencyKey)
 	switch {
 	case err == nil:

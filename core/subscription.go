@@ -12,6 +12,7 @@ import (
 
 	"gatehouse/account"
 	"gatehouse/activities"
+	"gatehouse/store"
 	"gatehouse/workflows"
 )
 
@@ -198,12 +199,12 @@ func (c *Core) changeSubscription(
 	return after, err
 }
 
-// commandKey makes a request happen once: it is fresh, or the same for the same Idempotency-Key.
+// commandKey makes a request happen once: it is fresh, or the same for the same Idempotency-Key, for as long as that is known.
 func commandKey(by account.Caller, kind activities.SubscriptionCommandKind) string {
 	if by.IdempotencyKey == "" {
-		return "request/" + uuid.NewString()
+		return store.RequestKeyPrefix + uuid.NewString()
 	}
-	return "request/" + by.IdempotencyKey + "/" + string(kind)
+	return store.RequestKeyPrefix + by.IdempotencyKey + "/" + string(kind)
 }
 
 // subscriptionChanged returns a subscription that was changed under key, and refusal where it was not.

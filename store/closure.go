@@ -216,8 +216,9 @@ var keptTables = []string{"closures", "credit_moves", "credits", "invoices", "se
 var keptColumns = []string{"deleted_at", "email_verified_at"}
 
 // EraseAccount removes the personal data of a closed account whose term is over, in one transaction: every row that names
-// the account except the anonymous ledger, and every optional value of the account itself. It returns how long the account
-// still has; 0 means that it is erased, or open again. Repeating it changes nothing.
+// the account except the anonymous ledger, and every optional value of the account itself. It returns how long to wait before it is tried
+// again: until the term is over, and while a charge of the account has no outcome; 0 means that it is erased, or open again. Repeating it
+// changes nothing.
 func (s *Store) EraseAccount(ctx context.Context, closure uuid.UUID) (time.Duration, error) {
 	var wait time.Duration
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
@@ -236,6 +237,14 @@ func (s *Store) EraseAccount(ctx context.Context, closure uuid.UUID) (time.Durat
 			wait = max(time.Second, time.Duration(left*float64(time.Second)))
 			return nil
 		}
+		charging, err := tx.charging(ctx, accountID)
+		if err != nil {
+			return err
+		}
+		if charging {
+			wait = outcomeWait
+			return nil
+		}
 		if err := tx.eraseRows(ctx, accountID); err != nil {
 			return err
 		}
@@ -249,6 +258,22 @@ func (s *Store) EraseAccount(ctx context.Context, closure uuid.UUID) (time.Durat
 		return tx.record(ctx, accountID, account.EventAccountErased, map[string]any{"closure_id": closure})
 	})
 	return wait, translate(err)
+}
+
+// outcomeWait is how long an erasure waits for the outcome of a charge. A reconciliation raises the alarm for one that does not come.
+const outcomeWait = time.Hour
+
+// charging reports whether a charge of an account has no outcome: it is looked up under the customer that an erasure would delete. Until
+// the transaction ends none is begun.
+func (s *Store) charging(ctx context.Context, accountID uuid.UUID) (charging bool, err error) {
+	_, err = s.db.NewRaw(`SELECT id FROM invoices WHERE account_id = ? AND status = 'open' ORDER BY id FOR UPDATE`, accountID).Exec(ctx)
+	if err != nil {
+		return false, err
+	}
+	// A statement of its own: it sees the attempt that BeginAttempt made while the one above waited for its lock.
+	err = s.db.NewRaw(`SELECT EXISTS (SELECT 1 FROM payment_attempts t JOIN invoices i ON i.id = t.invoice_id
+		WHERE i.account_id = ? AND t.state = 'pending')`, accountID).Scan(ctx, &charging)
+	return charging, err
 }
 
 // eraseRows asks the schema which tables name an account, so that a new one is erased unless it says otherwise.

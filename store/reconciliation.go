@@ -147,6 +147,22 @@ func (s *Store) AwaitedCharges(ctx context.Context, age time.Duration, limit int
 	return ids, translate(err)
 }
 
+// OverdueSubscriptions returns the subscriptions whose next action (account.Subscription.Next) has been due for longer than age while
+// nobody asks for their money, at most limit: their flow may not know. What is due at the end of a term of ours is left out.
+func (s *Store) OverdueSubscriptions(ctx context.Context, age time.Duration, limit int) ([]string, error) {
+	var ids []string
+	err := s.db.NewRaw(`
+		SELECT s.id FROM subscriptions s LEFT JOIN invoices i ON i.subscription_id = s.id AND i.status = 'open'
+		WHERE s.`+live+` AND now() - ?0 * interval '1 second' > CASE
+				WHEN s.status = 'paused' THEN s.resumes_at
+				WHEN i.id IS NOT NULL AND s.declines = 0 THEN i.created_at
+				WHEN i.id IS NOT NULL THEN s.retry_at
+				WHEN s.status <> 'unpaid' THEN s.period_end END
+			AND NOT EXISTS (SELECT 1 FROM payment_attempts t WHERE t.invoice_id = i.id AND t.state = 'pending')
+		ORDER BY s.id LIMIT ?1`, seconds(age), limit).Scan(ctx, &ids)
+	return ids, translate(err)
+}
+
 // BillingLimits say from when on something is amiss.
 type BillingLimits struct {
 	// UnknownAfter is the age of a charge whose outcome ought to be known, OverdueAfter how long after its end a period may go

@@ -161,3 +161,43 @@ func TestReviewBilling(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, review(), account.FindingOverdue, "its flow has just been started again")
 }
+
+// A flow that does not know what its row says is found by what it leaves undone.
+func TestOverdueSubscriptions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	overdue := func() []string {
+		ids, err := w.OverdueSubscriptions(t.Context(), time.Hour, 10)
+		require.NoError(t, err)
+		return ids
+	}
+	paid, owing := w.brought(t, "ada@example.com", account.SubscriptionActive), w.subscribed(t, "bob@example.com")
+	w.exec(t, `UPDATE subscriptions SET period_start = now() - interval '1 month', period_end = now() - interval '50 minutes'`)
+	w.exec(t, `UPDATE invoices SET created_at = now() - interval '50 minutes'`)
+	require.Empty(t, overdue(), "not for long")
+
+	for name, c := range map[string]struct {
+		row  string
+		want bool
+	}{
+		"period over":         {`period_end = now() - interval '2 hours'`, true},
+		"unpaid":              {`period_end = now() - interval '2 hours', status = 'unpaid'`, false},
+		"paused":              {`period_end = now() - interval '2 hours', status = 'paused', resumes_at = now() + interval '1 day'`, false},
+		"paused for too long": {`status = 'paused', resumes_at = now() - interval '2 hours'`, true},
+		"over":                {`period_end = now() - interval '2 hours', status = 'canceled'`, false},
+	} {
+		w.exec(t, `UPDATE subscriptions SET period_end = now() + interval '1 day', status = 'active', resumes_at = NULL WHERE id = $1`, paid.ID)
+		w.exec(t, `UPDATE subscriptions SET `+c.row+` WHERE id = $1`, paid.ID)
+		require.Equal(t, c.want, len(overdue()) == 1, name)
+	}
+
+	w.exec(t, `UPDATE invoices SET created_at = now() - interval '2 hours' WHERE id = $1`, owing.Invoice.ID)
+	require.Equal(t, []string{owing.ID}, overdue())
+	w.exec(t, `UPDATE subscriptions SET declines = 1, retry_at = now() + interval '1 day' WHERE id = $1`, owing.ID)
+	require.Empty(t, overdue(), "it is to be tried again tomorrow")
+	w.exec(t, `UPDATE subscriptions SET retry_at = now() - interval '2 hours' WHERE id = $1`, owing.ID)
+	require.Equal(t, []string{owing.ID}, overdue())
+	_, err := w.BeginAttempt(t.Context(), "sandbox", owing.Invoice.ID, 1)
+	require.NoError(t, err)
+	require.Empty(t, overdue(), "it is being asked for")
+}

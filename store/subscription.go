@@ -29,6 +29,16 @@ func (s *Store) Subscription(ctx context.Context, id string) (account.Subscripti
 	return s.subscription(ctx, id, "")
 }
 
+// CommittedSubscription is Subscription once no change of it is under way: a change whose answer was lost may be committing still.
+func (s *Store) CommittedSubscription(ctx context.Context, id string) (account.Subscription, error) {
+	var out account.Subscription
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) (err error) {
+		out, err = tx.subscription(ctx, id, "FOR UPDATE")
+		return err
+	})
+	return out, translate(err)
+}
+
 func (s *Store) subscription(ctx context.Context, id, lock string) (account.Subscription, error) {
 	var out account.Subscription
 	var plan string
@@ -148,6 +158,10 @@ func (s *Store) trialLeft(ctx context.Context, accountID uuid.UUID, family strin
 	return left, translate(err)
 }
 
+// RequestKeyPrefix begins the keys of changes that a client asks for. They are known for account.IdempotencyLife, as the client's own key
+// is; the keys of flows are for ever.
+const RequestKeyPrefix = "request/"
+
 // Transition is a pure change of a subscription.
 type Transition func(account.Subscription) (account.SubscriptionChange, error)
 
@@ -161,17 +175,22 @@ func (s *Store) ChangeSubscription(ctx context.Context, id, key string, at time.
 		if err != nil {
 			return err
 		}
-		done, err := tx.SubscriptionChanged(ctx, id, key)
+		made, known, err := tx.changedUnder(ctx, id, key)
 		if err != nil {
 			return err
 		}
 		out = account.SubscriptionChange{After: current}
-		if done {
+		if known {
 			return nil
 		}
 		change, err := transition(current)
 		if err != nil || change.Event == "" {
 			return err
+		}
+		if made {
+			if err := tx.retireKey(ctx, id, key); err != nil {
+				return err
+			}
 		}
 		out = change
 		if err := tx.updateSubscription(ctx, change.After); err != nil {
@@ -182,10 +201,28 @@ func (s *Store) ChangeSubscription(ctx context.Context, id, key string, at time.
 	return out, translate(err)
 }
 
+// keyKnown holds for an event whose key, which has the prefix of the first parameter where a client's does, still is the one of its change.
+const keyKnown = `(NOT starts_with(e.key, $1) OR e.created_at > now() - $2::float8 * interval '1 second')`
+
 // SubscriptionChanged reports whether a subscription was changed under key.
 func (s *Store) SubscriptionChanged(ctx context.Context, id, key string) (changed bool, err error) {
-	err = s.only(ctx, `SELECT EXISTS (SELECT 1 FROM subscription_events WHERE subscription_id = $1 AND key = $2)`, []any{id, key}, &changed)
+	_, changed, err = s.changedUnder(ctx, id, key)
 	return changed, err
+}
+
+// changedUnder reports whether there is a change of a subscription under key, and whether whoever comes with it now means that one.
+func (s *Store) changedUnder(ctx context.Context, id, key string) (made, known bool, err error) {
+	err = s.only(ctx, `SELECT `+keyKnown+` FROM subscription_events e WHERE e.subscription_id = $3 AND e.key = $4`,
+		[]any{RequestKeyPrefix, seconds(account.IdempotencyLife), id, key}, &known)
+	if errors.Is(err, account.ErrNotFound) {
+		return false, false, nil
+	}
+	return err == nil, known, err
+}
+
+// retireKey lets a key be used again: the change that was made under it keeps it with its version.
+func (s *Store) retireKey(ctx context.Context, id, key string) error {
+	return s.change(ctx, `UPDATE subscription_events SET key = key || '/' || version WHERE subscription_id = $1 AND key = $2`, id, key)
 }
 
 // PlanChange tells of the change of plan that a request has made under key: whether there is one, and whether it was declined.
@@ -196,7 +233,8 @@ func (s *Store) PlanChange(ctx context.Context, id, key string) (begun, declined
 			WHERE n.subscription_id = e.subscription_id AND n.version > e.version
 				AND n.event IN ('plan_change_started', 'plan_change_declined', 'plan_changed')
 			ORDER BY n.version LIMIT 1), false)
-		FROM subscription_events e WHERE e.subscription_id = $1 AND e.key = $2`, []any{id, key}, &declined)
+		FROM subscription_events e WHERE e.subscription_id = $3 AND e.key = $4 AND `+keyKnown,
+		[]any{RequestKeyPrefix, seconds(account.IdempotencyLife), id, key}, &declined)
 	if errors.Is(err, account.ErrNotFound) {
 		return false, false, nil
 	}

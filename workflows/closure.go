@@ -126,7 +126,7 @@ func (c *closure) run(ctx workflow.Context) (outcome string, err error) {
 		if left.Wait == 0 {
 			return outcomeCompleted, nil
 		}
-		// By the database's clock the end is a little later than by Temporal's.
+		// By the database's clock the end is a little later than by Temporal's; or a charge has no outcome yet.
 		c.eraseAt = workflow.Now(ctx).Add(max(left.Wait, leastWait))
 	}
 }

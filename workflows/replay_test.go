@@ -126,6 +126,8 @@ var endings = map[string]string{
 	"subscription-given-up":             "canceled",
 	"subscription-overtaken":            "canceled",
 	"subscription-overtaken-before":     "incomplete_expired", // by the build before: it cannot be made again
+	"subscription-doubted":              "canceled",
+	"subscription-doubted-before":       "canceled", // by the build before: it cannot be made again
 	"subscription-recovered":            continued,
 	"subscription-charge-unknown":       "canceled",
 	"subscription-refused":              "refused",

@@ -19,8 +19,8 @@ const (
 	SubscriptionWorkflow = "Subscription"
 	// SubscriptionOpen waits a moment for the first charge. No argument, result activities.SubscriptionState.
 	SubscriptionOpen = "open"
-	// SubscriptionLook asks for the outcome of the charge under way at once: the provider may know it by now. No argument, no
-	// result.
+	// SubscriptionLook asks for the outcome of the charge under way at once: the provider may know it by now. Without one the books are
+	// read again: whoever asks has seen there what the flow ought to know. No argument, no result.
 	SubscriptionLook = "look"
 	// SubscriptionEnd is a signal: the account is closed, the subscription ends as soon as no charge is under way.
 	SubscriptionEnd = "end"
@@ -28,6 +28,10 @@ const (
 	ChangeSharedRuns = "subscription-shared-runs"
 	// ChangeRecheckDue is the id of a change: what was due before a request came is judged anew after it.
 	ChangeRecheckDue = "subscription-recheck-due"
+	// ChangeDoubtReloads is the id of a change: a request that may have been served though it failed has the books read again.
+	ChangeDoubtReloads = "subscription-doubt-reloads"
+	// ChangeLookReloads is the id of a change: SubscriptionLook has them read again while no charge is under way.
+	ChangeLookReloads = "subscription-look-reloads"
 )
 
 // SubscriptionWorkflowID is the id of the flow of a subscription, whose own id is opaque.
@@ -87,6 +91,8 @@ type subscription struct {
 	ending, closed bool
 	// leaving is set while a run with a long history waits for its last requests.
 	leaving bool
+	// doubted is set when the books may say something else than now.
+	doubted bool
 	// mails counts those on their way.
 	mails int
 	// period is when the period began that the run began in, shared that the run may go on into others.
@@ -153,6 +159,12 @@ func (s *subscription) run(ctx workflow.Context) (outcome string, err error) {
 		return outcomeRefused, nil //nolint:nilerr // a refusal is an end like any other
 	}
 	for !s.now.Subscription.Status.Ended() {
+		if s.doubted {
+			if err := s.reread(ctx); err != nil {
+				return outcomeFailed, err
+			}
+			continue
+		}
 		if s.told(ctx) {
 			if err := s.finish(ctx); err != nil {
 				return outcomeFailed, err
@@ -163,7 +175,7 @@ func (s *subscription) run(ctx workflow.Context) (outcome string, err error) {
 			if err := s.leave(ctx); err != nil {
 				return outcomeFailed, err
 			}
-			if !s.told(ctx) && s.spent(ctx) {
+			if !s.told(ctx) && !s.doubted && s.spent(ctx) {
 				return "", s.again(ctx)
 			}
 			continue
@@ -243,7 +255,7 @@ func (s *subscription) attach(ctx workflow.Context, accountID uuid.UUID, method 
 // next waits for what comes first, a request or the time of the next action, and then acts.
 func (s *subscription) next(ctx workflow.Context) error {
 	version, due := s.now.Subscription.Version, s.now.DueAt
-	wake := func() bool { return s.told(ctx) || s.now.Subscription.Version != version || s.spent(ctx) }
+	wake := func() bool { return s.told(ctx) || s.doubted || s.now.Subscription.Version != version || s.spent(ctx) }
 	if s.now.Action == account.ActionNone {
 		return workflow.Await(ctx, wake)
 	}
@@ -319,19 +331,6 @@ func (s *subscription) do(ctx workflow.Context, kind activities.SubscriptionComm
 func (s *subscription) overtaken(ctx workflow.Context, version int64) bool {
 	return s.now.Subscription.Version != version &&
 		workflow.GetVersion(ctx, ChangeRecheckDue, workflow.DefaultVersion, 1) != workflow.DefaultVersion
-}
-
-// reload reads the row again, after a wait: the flow is its only writer, so a difference is somebody's repair.
-func (s *subscription) reload(ctx workflow.Context) error {
-	if err := pause(ctx, leastWait, waitBooks); err != nil {
-		return err
-	}
-	var state activities.SubscriptionState
-	err := patiently(ctx, a.LoadSubscription, activities.SubscriptionInput{SubscriptionID: s.flow.SubscriptionID}).Get(ctx, &state)
-	if err == nil {
-		s.took(ctx, state, true)
-	}
-	return err
 }
 
 // step is the key of a change that time asks for: one for each version.

@@ -67,11 +67,13 @@ func (s *subscription) answerOpen(ctx workflow.Context) (activities.Subscription
 }
 
 // answerLook ends the wait between two attempts to learn the outcome of a charge. Asking twice at once does no harm: both have
-// the same key.
-func (s *subscription) answerLook(workflow.Context) error {
+// the same key. While no charge is under way, the books are looked at: only what they show has anybody ask.
+func (s *subscription) answerLook(ctx workflow.Context) error {
 	if s.look != nil {
 		s.look()
+		return nil
 	}
+	s.distrust(ctx, ChangeLookReloads)
 	return nil
 }
 
@@ -126,10 +128,12 @@ func (s *subscription) change(ctx workflow.Context, kind activities.Subscription
 		SubscriptionID: s.flow.SubscriptionID, Kind: kind, Key: r.Key, At: workflow.Now(ctx),
 		PlanID: r.PlanID, MethodID: method, ProrateAt: r.ProrateAt, ResumesAt: r.ResumesAt, Reason: r.Reason,
 	}).Get(ctx, &state)
-	if err == nil {
-		s.took(ctx, state, true)
+	if err != nil {
+		s.doubt(ctx, err)
+		return err
 	}
-	return err
+	s.took(ctx, state, true)
+	return nil
 }
 
 // afterCharge returns what the charge under way has left, or the present when that takes too long. A declined change of plan

@@ -34,7 +34,7 @@ func (s *subscription) leave(ctx workflow.Context) error {
 	defer func() { s.leaving = false }()
 	return workflow.Await(ctx, func() bool {
 		s.leaving = workflow.GetInfo(ctx).GetContinueAsNewSuggested()
-		return workflow.AllHandlersFinished(ctx) || !s.spent(ctx) || s.shared && s.told(ctx)
+		return workflow.AllHandlersFinished(ctx) || !s.spent(ctx) || s.doubted || s.shared && s.told(ctx)
 	})
 }
 

@@ -142,6 +142,26 @@ func losing() script {
 	return w
 }
 
+// silent has a database that resumes, and whose answers to that are lost for longer than a request takes.
+func silent() script {
+	const silence = 6 * time.Second
+	w := paying()
+	var begun time.Time
+	w.books.Changed = func(kind activities.SubscriptionCommandKind) error {
+		if kind != activities.CommandResume {
+			return nil
+		}
+		if begun.IsZero() {
+			begun = w.books.Now()
+		}
+		if w.books.Now().Sub(begun) < silence {
+			return account.ErrUnavailable.Because(errSecret)
+		}
+		return nil
+	}
+	return w
+}
+
 // closingPayer closes an account with two subscriptions, of which one has lost its flow.
 func closingPayer() script {
 	w := closing(3 * short)
@@ -289,6 +309,11 @@ var subscriptionScenarios = []scenario{
 	}},
 	{"subscription-overtaken", subscribing(planSlow), hesitating, func(ctx context.Context, f *flow) error {
 		return do(ctx, f.ask, change(f, activities.CommandChangeMethod, anotherCard), pause(short), accountClosed(f), f.closed)
+	}},
+	{"subscription-doubted", subscribing(planSlow), silent, func(ctx context.Context, f *flow) error {
+		return do(ctx, f.ask, change(f, activities.CommandPause, byOwner),
+			refusedWith(change(f, activities.CommandResume, byOwner), account.ErrUnavailable), pause(short), hint(f), pause(short),
+			change(f, activities.CommandCancelNow, workflows.SubscriptionRequest{}), f.closed)
 	}},
 	{"subscription-given-up", subscribing(planQuick), declining(account.InvoiceCycle), func(ctx context.Context, f *flow) error {
 		return do(ctx, f.ask, f.closed)

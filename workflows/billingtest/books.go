@@ -25,11 +25,13 @@ type Books struct {
 	Now   func() time.Time
 	// Refuse says how a charge goes; nil means well. An error leaves its outcome unknown: after ErrLost the money has moved.
 	Refuse func(account.Invoice) (*account.Decline, error)
-	// Attach says whether a payment method can be had, Open whether the answer of our database to an opening comes, Post whether a
-	// mail goes out; nil means yes.
-	Attach, Open, Post func() error
-	// Change is called before a change is made; it may take its time.
-	Change func(activities.SubscriptionCommandKind)
+	// Attach says whether a payment method can be had, Open whether the answer of our database to an opening comes, Load whether it can
+	// be read, Post whether a mail goes out; nil means yes.
+	Attach, Open, Load, Post func() error
+	// Change is called before a change is made; it may take its time. Changed says whether the answer of our database to one that is made
+	// comes; nil means yes.
+	Change  func(activities.SubscriptionCommandKind)
+	Changed func(activities.SubscriptionCommandKind) error
 	// Watch sees every change, with what the subscription was before. nil means nobody does.
 	Watch func(before account.Subscription, c account.SubscriptionChange)
 
@@ -86,6 +88,11 @@ func (b *Books) take(c account.SubscriptionChange, key string, err error) (activ
 func (b *Books) LoadSubscription(context.Context, activities.SubscriptionInput) (activities.SubscriptionState, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.Load != nil {
+		if err := b.Load(); err != nil {
+			return activities.SubscriptionState{}, err
+		}
+	}
 	if b.Sub.ID == "" {
 		return activities.SubscriptionState{}, account.ErrNotFound
 	}
@@ -134,6 +141,14 @@ func (b *Books) ChangeSubscription(_ context.Context, in activities.Subscription
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	changed, err := b.change(in)
+	if err == nil && b.Changed != nil {
+		err = b.Changed(in.Kind)
+	}
+	return changed, err
+}
+
+func (b *Books) change(in activities.SubscriptionCommand) (activities.SubscriptionState, error) {
 	if b.keys[in.Key] {
 		return b.state(), nil
 	}
