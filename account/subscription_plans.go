@@ -77,10 +77,15 @@ func (s Subscription) ChangePlan(plan Plan, at, now time.Time) (SubscriptionChan
 	return s.bill(InvoiceUpdate, plan, p.Due, p.PeriodStart, p.PeriodEnd, now).became("plan_change_started"), nil
 }
 
-// share is the part of a period's amount that falls on the time from at to the period's end, rounded down. After a pause a
-// period ends later, and is paid for its own length all the same.
+// share is the part of a period's amount that falls on the time from at to the period's end, rounded down. A period is as long as
+// its anchor makes it: from February to the 31st of March it has 31 days. After a pause it ends later, with its anchor, and is paid
+// for its own length all the same.
 func (s Subscription) share(amount int64, at time.Time) int64 {
-	whole := s.Plan.Interval.After(s.PeriodStart, s.PeriodStart).Sub(s.PeriodStart)
+	anchor := s.Anchor
+	if anchor.After(s.PeriodStart) {
+		anchor = s.PeriodStart
+	}
+	whole := s.Plan.Interval.After(anchor, s.PeriodStart).Sub(s.PeriodStart)
 	left := min(max(0, s.PeriodEnd.Sub(at)), whole)
 	product := new(big.Int).Mul(big.NewInt(amount), big.NewInt(int64(left)))
 	return product.Div(product, big.NewInt(int64(whole))).Int64()

@@ -1,0 +1,96 @@
+package account_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"gatehouse/account"
+)
+
+// after is a subscription that has renewed so many times.
+func after(t require.TestingT, renewals int, plan account.Plan, from time.Time) account.Subscription {
+	s := account.NewSubscription{ID: "s", Plan: plan, MethodID: "pm"}.Open(from).After
+	for {
+		c, err := s.Paid(s.Invoice.ID, s.PeriodStart)
+		require.NoError(t, err)
+		if renewals--; renewals < 0 {
+			return c.After
+		}
+		c, err = c.After.Renew(c.After.PeriodEnd)
+		require.NoError(t, err)
+		s = c.After
+	}
+}
+
+func TestProration_OfPeriodsAtTheEndsOfMonths(t *testing.T) {
+	t.Parallel()
+	leap := time.Date(2028, 2, 29, 0, 0, 0, 0, time.UTC)
+	twoYears := premium
+	twoYears.ID, twoYears.Interval, twoYears.Price.Amount = "dear annual", yearly, 2*annual.Price.Amount
+	for name, c := range map[string]struct {
+		s    account.Subscription
+		to   account.Plan
+		days int
+	}{
+		"the first one":             {after(t, 0, starter, start), premium, 28},
+		"from February to its 31st": {after(t, 1, starter, start), premium, 31},
+		"from the 31st to a 30th":   {after(t, 2, starter, start), premium, 30},
+		"to a leap day":             {after(t, 3, annual, leap), twoYears, 366},
+		"from a leap day":           {after(t, 4, annual, leap), twoYears, 365},
+	} {
+		whole := time.Duration(c.days) * 24 * time.Hour
+		require.Equal(t, whole, c.s.PeriodEnd.Sub(c.s.PeriodStart), name)
+		difference := c.to.Price.Amount - c.s.Plan.Price.Amount
+		for part, want := range map[time.Duration]int64{0: difference, whole / 2: difference / 2, 3 * whole / 4: difference / 4} {
+			p, err := c.s.Prorate(c.to, c.s.PeriodStart.Add(part))
+			require.NoError(t, err, name)
+			require.True(t, p.Now, name)
+			require.InDelta(t, want, p.Due.Amount, 1, "%s, after %v", name, part)
+		}
+	}
+}
+
+// TestProration_NeverGivesBackMoreThanWasPaid asks at any moment of any period, before and after a pause: what is left of the present
+// plan is worth its price at most, and less the longer one waits.
+func TestProration_NeverGivesBackMoreThanWasPaid(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		interval := rapid.SampledFrom([]account.Interval{monthly, yearly, {Unit: account.IntervalMonth, Count: 3}}).Draw(t, "interval")
+		other := yearly
+		if interval == yearly {
+			other = account.Interval{Unit: account.IntervalYear, Count: 2}
+		}
+		present, dearer := starter, premium
+		present.Interval, dearer.Interval = interval, other
+		dearer.Price.Amount = 1_000_000
+		s := after(t, rapid.IntRange(0, 14).Draw(t, "renewals"), present, start.AddDate(0, 0, rapid.IntRange(-2, 40).Draw(t, "from")))
+		part := func(name string) time.Time {
+			return s.PeriodStart.Add(time.Duration(rapid.Int64Range(0, int64(s.PeriodEnd.Sub(s.PeriodStart))-1).Draw(t, name)))
+		}
+		unused := func(at time.Time) int64 {
+			p, err := s.Prorate(dearer, at)
+			require.NoError(t, err)
+			return dearer.Price.Amount - p.Due.Amount
+		}
+		first, second := part("one moment"), part("another")
+		if second.Before(first) {
+			first, second = second, first
+		}
+		require.LessOrEqual(t, unused(first), present.Price.Amount)
+		require.GreaterOrEqual(t, unused(second), int64(0))
+		require.LessOrEqual(t, unused(second), unused(first))
+
+		c, err := s.Pause(account.PausedByOwner, nil, terms, first)
+		require.NoError(t, err)
+		away := time.Duration(rapid.IntRange(0, 300).Draw(t, "away")) * 24 * time.Hour
+		before := unused(first)
+		c, err = c.After.Resume(first.Add(away))
+		require.NoError(t, err)
+		s = c.After
+		require.LessOrEqual(t, unused(first.Add(away)), present.Price.Amount)
+		require.InDelta(t, before, unused(first.Add(away)), float64(present.Price.Amount)/9, "a pause neither costs nor pays")
+	})
+}
