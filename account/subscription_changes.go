@@ -196,7 +196,8 @@ func (s Subscription) Resume(now time.Time) (SubscriptionChange, error) {
 	return s.became("resumed"), nil
 }
 
-// Cancel ends the subscription with its period. One whose present is not paid, or that is paused, ends at once.
+// Cancel ends the subscription with its period. One whose present is not paid, or that is paused, ends at once. The plan that was to
+// come stays: it is what an undoing goes on with.
 func (s Subscription) Cancel(now time.Time) (SubscriptionChange, error) {
 	switch {
 	case s.Status.Ended():
@@ -206,7 +207,7 @@ func (s Subscription) Cancel(now time.Time) (SubscriptionChange, error) {
 	case s.Status != SubscriptionActive && s.Status != SubscriptionTrialing:
 		return s.CancelNow(now)
 	}
-	s.CancelAtPeriodEnd, s.CanceledAt, s.NextPlan = true, &now, nil
+	s.CancelAtPeriodEnd, s.CanceledAt = true, &now
 	return s.became("cancellation_scheduled"), nil
 }
 

@@ -55,7 +55,7 @@ func (s Subscription) ChangePlan(plan Plan, at, now time.Time) (SubscriptionChan
 	switch {
 	case s.Status.Ended():
 		return SubscriptionChange{}, s.refuse("has ended")
-	case s.Upgrade != nil && s.Upgrade.ID == plan.ID, s.NextPlan != nil && s.NextPlan.ID == plan.ID,
+	case s.Upgrade != nil && s.Upgrade.ID == plan.ID, s.NextPlan != nil && s.NextPlan.ID == plan.ID && !s.CancelAtPeriodEnd,
 		s.NextPlan == nil && s.Upgrade == nil && s.Plan.ID == plan.ID:
 		return SubscriptionChange{After: s}, nil
 	case s.Plan.ID == plan.ID && s.Upgrade == nil:

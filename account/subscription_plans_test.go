@@ -94,3 +94,33 @@ func TestProration_NeverGivesBackMoreThanWasPaid(t *testing.T) {
 		require.InDelta(t, before, unused(first.Add(away)), float64(present.Price.Amount)/9, "a pause neither costs nor pays")
 	})
 }
+
+func TestAPlanToComeOutlivesACancellationThatIsUndone(t *testing.T) {
+	t.Parallel()
+	s := after(t, 0, premium, start)
+	c, err := s.ChangePlan(starter, start, start)
+	require.NoError(t, err)
+	c, err = c.After.Cancel(start.Add(time.Hour))
+	require.NoError(t, err)
+	ended, err := c.After.Renew(s.PeriodEnd)
+	require.NoError(t, err)
+	require.Equal(t, account.SubscriptionCanceled, ended.After.Status)
+	require.Nil(t, ended.After.NextPlan)
+	require.Nil(t, ended.Opened)
+	for _, to := range []account.Plan{starter, annual, trial} {
+		_, err = c.After.ChangePlan(to, start, start.Add(time.Hour))
+		require.ErrorIs(t, err, account.ErrSubscriptionState)
+	}
+
+	kept, err := c.After.UndoCancel()
+	require.NoError(t, err)
+	renewed, err := kept.After.Renew(s.PeriodEnd)
+	require.NoError(t, err)
+	require.Equal(t, starter, renewed.After.Plan)
+	require.Equal(t, starter.Price, renewed.Opened.Amount)
+
+	stays, err := c.After.ChangePlan(premium, start, start.Add(time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, "plan_change_undone", stays.Event)
+	require.True(t, stays.After.CancelAtPeriodEnd, "the present plan, until it ends")
+}
