@@ -80,7 +80,8 @@ func (s Subscription) Paid(invoice string, now time.Time) (SubscriptionChange, e
 	return c.became(event), nil
 }
 
-// Declined notes that the charge of the open invoice was refused, and says when it is tried again.
+// Declined notes that the charge of the open invoice was refused, and says when it is tried again. What was cancelled while it was
+// charged is over: its period is not paid.
 func (s Subscription) Declined(invoice string, attempt int, d Decline, rules BillingRules, now time.Time) (SubscriptionChange, error) {
 	switch {
 	case s.Invoice == nil || s.Invoice.ID != invoice:
@@ -92,6 +93,8 @@ func (s Subscription) Declined(invoice string, attempt int, d Decline, rules Bil
 		return s.settle(InvoiceVoid, now).became("plan_change_declined"), nil
 	case s.Status == SubscriptionUnpaid:
 		return s.settle(InvoiceVoid, now).became("payment_declined"), nil
+	case s.CancelAtPeriodEnd:
+		return s.end(SubscriptionCanceled, InvoiceVoid, now).became("canceled"), nil
 	}
 	invoiced := *s.Invoice
 	invoiced.Attempt++
@@ -202,10 +205,10 @@ func (s Subscription) Cancel(now time.Time) (SubscriptionChange, error) {
 	switch {
 	case s.Status.Ended():
 		return SubscriptionChange{}, s.refuse("has ended")
-	case s.CancelAtPeriodEnd:
-		return SubscriptionChange{After: s}, nil
 	case s.Status != SubscriptionActive && s.Status != SubscriptionTrialing:
 		return s.CancelNow(now)
+	case s.CancelAtPeriodEnd:
+		return SubscriptionChange{After: s}, nil
 	}
 	s.CancelAtPeriodEnd, s.CanceledAt = true, &now
 	return s.became("cancellation_scheduled"), nil

@@ -124,3 +124,76 @@ func TestAPlanToComeOutlivesACancellationThatIsUndone(t *testing.T) {
 	require.Equal(t, "plan_change_undone", stays.Event)
 	require.True(t, stays.After.CancelAtPeriodEnd, "the present plan, until it ends")
 }
+
+// charging is a subscription whose renewal is being charged, cancelled meanwhile.
+func charging(t *testing.T, plan account.Plan, free bool) account.Subscription {
+	t.Helper()
+	s := opened(plan, free)
+	if !free {
+		s = paid(t, s, start).After
+	}
+	c, err := s.Renew(s.PeriodEnd)
+	require.NoError(t, err)
+	c, err = c.After.Cancel(c.After.PeriodStart.Add(time.Minute))
+	require.NoError(t, err)
+	require.Equal(t, "cancellation_scheduled", c.Event)
+	return c.After
+}
+
+func TestWhatIsCancelledDuringItsChargeIsNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]account.Subscription{"paid before": charging(t, starter, false), "a trial before": charging(t, trial, true)} {
+		now := s.PeriodStart.Add(time.Hour)
+		c, err := s.Declined(s.Invoice.ID, 1, account.Decline{Code: "insufficient_funds"}, terms, now)
+		require.NoError(t, err, name)
+		require.Equal(t, "canceled", c.Event, name)
+		require.Equal(t, account.SubscriptionCanceled, c.After.Status, name)
+		require.Equal(t, account.InvoiceVoid, c.Settled.Status, name)
+		require.Equal(t, now, *c.After.EndedAt, name)
+		require.Equal(t, *s.CanceledAt, *c.After.CanceledAt, name)
+		require.Nil(t, c.After.RetryAt, name)
+		action, _ := c.After.Next(terms)
+		require.Equal(t, account.ActionNone, action, name)
+
+		kept := paid(t, s, now).After
+		require.Equal(t, account.SubscriptionActive, kept.Status, name)
+		require.True(t, kept.CancelAtPeriodEnd, "%s: what was paid is used up", name)
+		undone, err := s.UndoCancel()
+		require.NoError(t, err, name)
+		c, err = undone.After.Declined(s.Invoice.ID, 1, account.Decline{Code: "insufficient_funds"}, terms, now)
+		require.NoError(t, err, name)
+		require.Equal(t, account.SubscriptionPastDue, c.After.Status, name)
+	}
+}
+
+func TestAnUpgradeThatIsDeclinedLeavesWhatIsPaid(t *testing.T) {
+	t.Parallel()
+	s := after(t, 0, starter, start)
+	half := start.Add(10 * 24 * time.Hour)
+	c, err := s.ChangePlan(premium, half, half)
+	require.NoError(t, err)
+	c, err = c.After.Cancel(half)
+	require.NoError(t, err)
+	c, err = c.After.Declined(c.After.Invoice.ID, 1, account.Decline{Code: "x"}, terms, half)
+	require.NoError(t, err)
+	require.Equal(t, "plan_change_declined", c.Event)
+	require.Equal(t, account.SubscriptionActive, c.After.Status)
+	require.True(t, c.After.CancelAtPeriodEnd)
+}
+
+func TestWhatIsNotPaidEndsAtOnceHoweverOftenItIsCancelled(t *testing.T) {
+	t.Parallel()
+	for _, status := range []account.SubscriptionStatus{account.SubscriptionPastDue, account.SubscriptionUnpaid} {
+		s := after(t, 0, starter, start)
+		s.Status, s.CancelAtPeriodEnd, s.CanceledAt = status, true, &start
+		c, err := s.Cancel(start.Add(time.Hour))
+		require.NoError(t, err)
+		require.Equal(t, account.SubscriptionCanceled, c.After.Status, status)
+	}
+	s := after(t, 0, starter, start)
+	c, err := s.Cancel(start)
+	require.NoError(t, err)
+	c, err = c.After.Cancel(start)
+	require.NoError(t, err)
+	require.Empty(t, c.Event, "cancelled once, while it is paid")
+}
