@@ -49,8 +49,17 @@ func (s Subscription) Prorate(plan Plan, at time.Time) (Proration, error) {
 	return p, nil
 }
 
+// PriceHeld returns ErrInvalid for the moment of a price that is good no more: it was for the rest of a period that is over by now.
+func (s Subscription) PriceHeld(at time.Time) error {
+	// What a preview shows is rounded down to the second, so that its moment may lie before the period that it is of.
+	if at.Before(s.PeriodStart.Truncate(time.Second)) {
+		return ErrInvalid.On("proration_time", "must be a time of the present period, as the preview returned it")
+	}
+	return nil
+}
+
 // ChangePlan changes the plan: a dearer one once the difference is paid, any other when the period ends. Asking for the
-// present plan undoes a change that is to come. at is the moment that the price was shown for.
+// present plan undoes a change that is to come. at is the moment that the price was shown for; PriceHeld may refuse it.
 func (s Subscription) ChangePlan(plan Plan, at, now time.Time) (SubscriptionChange, error) {
 	switch {
 	case s.Status.Ended():
@@ -61,6 +70,9 @@ func (s Subscription) ChangePlan(plan Plan, at, now time.Time) (SubscriptionChan
 	case s.Plan.ID == plan.ID && s.Upgrade == nil:
 		s.NextPlan = nil
 		return s.became("plan_change_undone"), nil
+	}
+	if err := s.PriceHeld(at); err != nil {
+		return SubscriptionChange{}, err
 	}
 	p, err := s.Prorate(plan, at)
 	switch {

@@ -197,3 +197,29 @@ func TestWhatIsNotPaidEndsAtOnceHoweverOftenItIsCancelled(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, c.Event, "cancelled once, while it is paid")
 }
+
+// A price is good for the period that it was shown in: when the next has begun, the change costs something else.
+func TestAPriceHoldsWithinItsPeriod(t *testing.T) {
+	t.Parallel()
+	for _, from := range []time.Time{start, start.Add(700 * time.Millisecond)} {
+		s := after(t, 0, starter, from)
+		shown := s.PeriodEnd.Add(-2 * time.Second).Truncate(time.Second)
+		p, err := s.Prorate(premium, shown)
+		require.NoError(t, err)
+		require.LessOrEqual(t, p.Due.Amount, int64(1))
+
+		s = after(t, 1, starter, from)
+		for _, at := range []time.Time{shown, s.PeriodStart.Add(-time.Second - time.Nanosecond)} {
+			_, err = s.ChangePlan(premium, at, s.PeriodStart.Add(30*time.Second))
+			require.ErrorIs(t, err, account.ErrInvalid)
+			require.Equal(t, "proration_time", account.AsError(err).Fields[0].Name)
+		}
+		first := s.PeriodStart.Truncate(time.Second)
+		p, err = s.Prorate(premium, first)
+		require.NoError(t, err)
+		require.Equal(t, int64(2000), p.Due.Amount)
+		c, err := s.ChangePlan(premium, first, s.PeriodStart.Add(30*time.Second))
+		require.NoError(t, err, "shown in the period's first second")
+		require.Equal(t, p.Due, c.Opened.Amount)
+	}
+}

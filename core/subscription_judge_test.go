@@ -158,6 +158,7 @@ func TestChangeSubscription_Order(t *testing.T) {
 	s := newShop(t)
 	ann, bob := s.payer(t, "ann@example.com"), s.payer(t, "bob@example.com")
 	own := s.sold(t, ann, premium, true)
+	s.clock.ahead = 5 * time.Minute
 	text := func(v string) *string { return &v }
 	moment := func(ago time.Duration) *string { return text(s.clock.Now().Add(-ago).UTC().Format(time.RFC3339)) }
 	for name, c := range map[string]struct {
@@ -172,6 +173,7 @@ func TestChangeSubscription_Order(t *testing.T) {
 		"no moment":               {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text(starterPlan), ProrationTime: text("now")}, want: account.ErrInvalid},
 		"a moment to come":        {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text(starterPlan), ProrationTime: moment(-time.Hour)}, want: account.ErrInvalid},
 		"a moment long ago":       {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text(starterPlan), ProrationTime: moment(time.Hour)}, want: account.ErrInvalid},
+		"a moment of no period":   {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text(starterPlan), ProrationTime: moment(7 * time.Minute)}, want: account.ErrInvalid},
 		"a moment just now":       {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text(starterPlan), ProrationTime: moment(time.Minute)}, want: errReached},
 		"somebody else's":         {by: bob, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text("nonsense")}, want: account.ErrNotFound},
 		"none":                    {by: ann, in: ChangeSubscriptionInput{ID: "sub_none", PlanID: text(starterPlan)}, want: account.ErrNotFound},
