@@ -214,6 +214,53 @@ func TestCharge_DeclinesLeadWhereTheyShould(t *testing.T) {
 	}
 }
 
+// What the provider refuses to charge for good is a decline like any other: nothing waits for it, and another card is taken.
+func TestCharge_WhatIsRefusedForGoodIsDeclined(t *testing.T) {
+	t.Parallel()
+	for name, refuse := range map[string]func(*paymenttest.Server){
+		"the amount":          func(server *paymenttest.Server) { server.Next(paymenttest.Fault{Status: 400, Refusal: "amount_too_small", Param: "amount"}) },
+		"a customer who left": func(server *paymenttest.Server) { server.DeleteCustomer(server.Customers()[0]) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			vendor, server := paymenttest.Stripe(t)
+			s := opened(t, newBench(t), vendor)
+			s.renewed(t)
+			invoice := s.due().InvoiceID
+			refuse(server)
+			require.NoError(t, s.charge())
+			require.Equal(t, account.SubscriptionPastDue, s.state.Subscription.Status)
+			require.Nil(t, s.state.Subscription.RetryAt)
+			require.Equal(t, account.ActionGiveUp, s.state.Action)
+
+			server.Advance(48 * time.Hour)
+			method, err := run[activities.AttachedMethod](s.bench, s.AttachMethod, activities.AttachMethodInput{AccountID: s.owner, MethodID: "pm_card_amex"})
+			require.NoError(t, err)
+			s.state, err = run[activities.SubscriptionState](s.bench, s.ChangeSubscription, activities.SubscriptionCommand{
+				SubscriptionID: "sub_1", Kind: activities.CommandChangeMethod, Key: "method", At: s.state.DueAt, MethodID: method.MethodID,
+			})
+			require.NoError(t, err)
+			require.NoError(t, s.charge())
+			require.Equal(t, account.SubscriptionActive, s.state.Subscription.Status)
+			require.Equal(t, 1, s.Charged()[invoice+"/2"])
+			require.Zero(t, s.Charged()[invoice+"/1"])
+		})
+	}
+}
+
+// A mistake of an operator, such as the key of another Stripe account, declines nobody.
+func TestCharge_WhatIsOursToMendHasNoOutcome(t *testing.T) {
+	t.Parallel()
+	vendor, server := paymenttest.Stripe(t)
+	s := opened(t, newBench(t), vendor)
+	for _, fault := range []paymenttest.Fault{{Status: 401}, {Status: 403}, {Status: 400, Refusal: "parameter_missing", Param: "confirm"}} {
+		server.Next(fault)
+		s.unknown(t, s.charge())
+	}
+	require.NoError(t, s.charge())
+	require.Equal(t, account.SubscriptionActive, s.state.Subscription.Status)
+}
+
 func TestCharge_AnOpenOutcomeIsAskedForLater(t *testing.T) {
 	t.Parallel()
 	everyProvider(t, func(t *testing.T, s *till) {
