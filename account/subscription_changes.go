@@ -80,7 +80,8 @@ func (s Subscription) Paid(invoice string, now time.Time) (SubscriptionChange, e
 	return c.became(event), nil
 }
 
-// Declined notes that the charge of the open invoice was refused, and says when it is tried again.
+// Declined notes that the charge of the open invoice was refused, and says when it is tried again. What was cancelled while it was
+// charged is over: its period is not paid.
 func (s Subscription) Declined(invoice string, attempt int, d Decline, rules BillingRules, now time.Time) (SubscriptionChange, error) {
 	switch {
 	case s.Invoice == nil || s.Invoice.ID != invoice:
@@ -92,6 +93,8 @@ func (s Subscription) Declined(invoice string, attempt int, d Decline, rules Bil
 		return s.settle(InvoiceVoid, now).became("plan_change_declined"), nil
 	case s.Status == SubscriptionUnpaid:
 		return s.settle(InvoiceVoid, now).became("payment_declined"), nil
+	case s.CancelAtPeriodEnd:
+		return s.end(SubscriptionCanceled, InvoiceVoid, now).became("canceled"), nil
 	}
 	invoiced := *s.Invoice
 	invoiced.Attempt++
@@ -205,17 +208,18 @@ func (s Subscription) Resume(now time.Time) (SubscriptionChange, error) {
 	return s.became("resumed"), nil
 }
 
-// Cancel ends the subscription with its period. One whose present is not paid, or that is paused, ends at once.
+// Cancel ends the subscription with its period. One whose present is not paid, or that is paused, ends at once. The plan that was to
+// come stays: it is what an undoing goes on with.
 func (s Subscription) Cancel(now time.Time) (SubscriptionChange, error) {
 	switch {
 	case s.Status.Ended():
 		return SubscriptionChange{}, s.refuse("has ended")
-	case s.CancelAtPeriodEnd:
-		return SubscriptionChange{After: s}, nil
 	case s.Status != SubscriptionActive && s.Status != SubscriptionTrialing:
 		return s.CancelNow(now)
+	case s.CancelAtPeriodEnd:
+		return SubscriptionChange{After: s}, nil
 	}
-	s.CancelAtPeriodEnd, s.CanceledAt, s.NextPlan = true, &now, nil
+	s.CancelAtPeriodEnd, s.CanceledAt = true, &now
 	return s.became("cancellation_scheduled"), nil
 }
 

@@ -16,10 +16,10 @@ type Proration struct {
 	PeriodEnd   time.Time
 }
 
-// Prorate returns what a change to plan at a moment costs. Within a trial every change is free and comes at once. It returns
-// ErrSubscriptionState when the subscription cannot change its plan now, and ErrInvalid for a plan of another family or
-// currency.
-func (s Subscription) Prorate(plan Plan, at time.Time) (Proration, error) {
+// Prorate returns what a change to plan at a moment costs. Within a trial every change is free and comes at once; so does a dearer
+// plan for less than BillingRules.MinCharge. It returns ErrSubscriptionState when the subscription cannot change its plan now, and
+// ErrInvalid for a plan of another family or currency.
+func (s Subscription) Prorate(plan Plan, rules BillingRules, at time.Time) (Proration, error) {
 	// A moment that was rounded down to the second may lie before the period that has just begun.
 	at = later(at, s.PeriodStart)
 	switch {
@@ -40,29 +40,49 @@ func (s Subscription) Prorate(plan Plan, at time.Time) (Proration, error) {
 	}
 	unused := s.share(s.Plan.Price.Amount, at)
 	if plan.Interval == s.Plan.Interval {
-		p.Now, p.Due.Amount, p.PeriodStart = true, s.share(plan.Price.Amount, at)-unused, at
+		p.Now, p.Due.Amount, p.PeriodStart = true, rules.chargeable(s.share(plan.Price.Amount, at)-unused), at
 		return p, nil
 	}
 	if due := plan.Price.Amount - unused; due > 0 {
-		p.Now, p.Due.Amount, p.PeriodStart, p.PeriodEnd = true, due, at, plan.Interval.After(at, at)
+		p.Now, p.Due.Amount, p.PeriodStart, p.PeriodEnd = true, rules.chargeable(due), at, plan.Interval.After(at, at)
 	}
 	return p, nil
 }
 
+// chargeable is what is charged of an amount that is due: nothing where it is too little.
+func (r BillingRules) chargeable(due int64) int64 {
+	if due < r.MinCharge {
+		return 0
+	}
+	return due
+}
+
+// PriceHeld returns ErrInvalid for the moment of a price that is good no more: it was for the rest of a period that is over by now.
+func (s Subscription) PriceHeld(at time.Time) error {
+	// What a preview shows is rounded down to the second, so that its moment may lie before the period that it is of.
+	if at.Before(s.PeriodStart.Truncate(time.Second)) {
+		return ErrInvalid.On("proration_time", "must be a time of the present period, as the preview returned it")
+	}
+	return nil
+}
+
 // ChangePlan changes the plan: a dearer one once the difference is paid, any other when the period ends. Asking for the
-// present plan undoes a change that is to come. at is the moment that the price was shown for.
-func (s Subscription) ChangePlan(plan Plan, at, now time.Time) (SubscriptionChange, error) {
+// present plan undoes a change that is to come. at is the moment that the price was shown for; PriceHeld may refuse it.
+func (s Subscription) ChangePlan(plan Plan, at time.Time, rules BillingRules, now time.Time) (SubscriptionChange, error) {
 	switch {
 	case s.Status.Ended():
 		return SubscriptionChange{}, s.refuse("has ended")
-	case s.Upgrade != nil && s.Upgrade.ID == plan.ID, s.NextPlan != nil && s.NextPlan.ID == plan.ID,
+	case s.Upgrade != nil && s.Upgrade.ID == plan.ID, s.NextPlan != nil && s.NextPlan.ID == plan.ID && !s.CancelAtPeriodEnd,
 		s.NextPlan == nil && s.Upgrade == nil && s.Plan.ID == plan.ID:
 		return SubscriptionChange{After: s}, nil
 	case s.Plan.ID == plan.ID && s.Upgrade == nil:
 		s.NextPlan = nil
 		return s.became("plan_change_undone"), nil
 	}
-	p, err := s.Prorate(plan, at)
+	if err := s.PriceHeld(at); err != nil {
+		return SubscriptionChange{}, err
+	}
+	p, err := s.Prorate(plan, rules, at)
 	switch {
 	case err != nil:
 		return SubscriptionChange{}, err
@@ -77,10 +97,15 @@ func (s Subscription) ChangePlan(plan Plan, at, now time.Time) (SubscriptionChan
 	return s.bill(InvoiceUpdate, plan, p.Due, p.PeriodStart, p.PeriodEnd, now).became("plan_change_started"), nil
 }
 
-// share is the part of a period's amount that falls on the time from at to the period's end, rounded down. After a pause a
-// period ends later, and is paid for its own length all the same.
+// share is the part of a period's amount that falls on the time from at to the period's end, rounded down. A period is as long as
+// its anchor makes it: from February to the 31st of March it has 31 days. After a pause it ends later, with its anchor, and is paid
+// for its own length all the same.
 func (s Subscription) share(amount int64, at time.Time) int64 {
-	whole := s.Plan.Interval.After(s.PeriodStart, s.PeriodStart).Sub(s.PeriodStart)
+	anchor := s.Anchor
+	if anchor.After(s.PeriodStart) {
+		anchor = s.PeriodStart
+	}
+	whole := s.Plan.Interval.After(anchor, s.PeriodStart).Sub(s.PeriodStart)
 	left := min(max(0, s.PeriodEnd.Sub(at)), whole)
 	product := new(big.Int).Mul(big.NewInt(amount), big.NewInt(int64(left)))
 	return product.Div(product, big.NewInt(int64(whole))).Int64()

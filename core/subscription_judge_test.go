@@ -190,6 +190,7 @@ func TestChangeSubscription_Order(t *testing.T) {
 	s := newShop(t)
 	ann, bob := s.payer(t, "ann@example.com"), s.payer(t, "bob@example.com")
 	own := s.sold(t, ann, premium, true)
+	s.clock.ahead = 5 * time.Minute
 	text := func(v string) *string { return &v }
 	moment := func(ago time.Duration) *string { return text(s.clock.Now().Add(-ago).UTC().Format(time.RFC3339)) }
 	for name, c := range map[string]struct {
@@ -204,6 +205,7 @@ func TestChangeSubscription_Order(t *testing.T) {
 		"no moment":               {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text(starterPlan), ProrationTime: text("now")}, want: account.ErrInvalid},
 		"a moment to come":        {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text(starterPlan), ProrationTime: moment(-time.Hour)}, want: account.ErrInvalid},
 		"a moment long ago":       {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text(starterPlan), ProrationTime: moment(time.Hour)}, want: account.ErrInvalid},
+		"a moment of no period":   {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text(starterPlan), ProrationTime: moment(7 * time.Minute)}, want: account.ErrInvalid},
 		"a moment just now":       {by: ann, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text(starterPlan), ProrationTime: moment(time.Minute)}, want: errReached},
 		"somebody else's":         {by: bob, in: ChangeSubscriptionInput{ID: own.ID, PlanID: text("nonsense")}, want: account.ErrNotFound},
 		"none":                    {by: ann, in: ChangeSubscriptionInput{ID: "sub_none", PlanID: text(starterPlan)}, want: account.ErrNotFound},
@@ -253,6 +255,14 @@ func TestSubscription_OthersSeeNothing(t *testing.T) {
 	shown, err := s.PreviewChange(t.Context(), ann, PreviewInput{ID: own.ID, PlanID: starterPlan})
 	require.NoError(t, err)
 	require.False(t, shown.Now, "the cheaper plan comes with the next period")
+	bob = s.payer(t, "bobby@example.com")
+	cheap := s.sold(t, bob, starterPlan, true)
+	s.Billing.MinCharge, s.clock.ahead = 50, cheap.PeriodEnd.Sub(cheap.PeriodStart)-15*time.Minute
+	shown, err = s.PreviewChange(t.Context(), bob, PreviewInput{ID: cheap.ID, PlanID: premium})
+	require.NoError(t, err)
+	require.True(t, shown.Now)
+	require.Zero(t, shown.Due.Amount, "what cannot be charged is not shown as due")
+	s.clock.ahead = 0
 	yesterday := "yesterday"
 	_, err = s.PauseSubscription(t.Context(), ann, PauseSubscriptionInput{ID: own.ID, ResumesAt: &yesterday})
 	require.ErrorIs(t, err, account.ErrInvalid)

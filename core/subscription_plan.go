@@ -62,10 +62,15 @@ func (c *Core) ChangeSubscription(ctx context.Context, by account.Caller, in Cha
 	if err != nil {
 		return s, err
 	}
-	if in.PlanID != nil && !begun {
+	if in.PlanID != nil && s.Plan.ID != *in.PlanID && !begun {
 		// Before the method is changed: nothing is done by halves.
-		if _, err := c.prorated(ctx, s, *in.PlanID, c.Clock.Now()); err != nil && s.Plan.ID != *in.PlanID {
+		if _, err := c.prorated(ctx, s, *in.PlanID, c.Clock.Now()); err != nil {
 			return s, err
+		}
+		if in.ProrationTime != nil {
+			if err := s.PriceHeld(at); err != nil {
+				return s, err
+			}
 		}
 	}
 	if in.MethodID != nil {
@@ -98,7 +103,7 @@ func (c *Core) prorated(ctx context.Context, s account.Subscription, planID stri
 	if err != nil {
 		return account.Proration{}, err
 	}
-	return s.Prorate(plan, at)
+	return s.Prorate(plan, c.Billing, at)
 }
 
 // PreviewInput asks what a change to another plan would cost now.

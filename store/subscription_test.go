@@ -140,6 +140,36 @@ func TestDeclinesAreCounted(t *testing.T) {
 	w.requireBillingInvariants(t)
 }
 
+// What is cancelled while its renewal is charged ends with the charge that is declined, in one transaction.
+func TestADeclineEndsWhatWasCancelledMeanwhile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.subscribed(t, "ann@example.com")
+	change, err := w.settled(t.Context(), s, nil, noon)
+	require.NoError(t, err)
+	renewal := change.After.PeriodEnd
+	change, err = w.ChangeSubscription(t.Context(), s.ID, "renew", renewal, func(s account.Subscription) (account.SubscriptionChange, error) {
+		return s.Renew(renewal)
+	})
+	require.NoError(t, err)
+	renewed := change.After
+	_, err = w.BeginAttempt(t.Context(), "sandbox", renewed.Invoice.ID, 1)
+	require.NoError(t, err)
+	_, err = w.ChangeSubscription(t.Context(), s.ID, "cancel", renewal, func(s account.Subscription) (account.SubscriptionChange, error) {
+		return s.Cancel(renewal)
+	})
+	require.NoError(t, err, "it touches nothing that is charged")
+	change, err = w.settled(t.Context(), renewed, &account.Decline{Code: "insufficient_funds"}, renewal.Add(time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, "canceled", change.Event)
+	require.Equal(t, []string{"void", "declined", "canceled"}, []string{
+		one[string](t, w, `SELECT status FROM invoices WHERE id = $1`, renewed.Invoice.ID),
+		one[string](t, w, `SELECT state FROM payment_attempts WHERE invoice_id = $1`, renewed.Invoice.ID),
+		one[string](t, w, `SELECT event FROM subscription_events ORDER BY version DESC LIMIT 1`),
+	})
+	w.requireBillingInvariants(t)
+}
+
 func TestAttemptsKeepWhatTheyBeganWith(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -119,3 +119,47 @@ func TestSubscription_CanceledWhileIncomplete(t *testing.T) {
 	require.Equal(t, account.SubscriptionCanceled, l.Sub.Status)
 	require.Empty(t, l.Ledger)
 }
+
+// A renewal has no outcome yet when its owner cancels, and then it is declined: nothing is tried again.
+func TestSubscription_CanceledDuringACharge(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		decline *account.Decline
+		paid    int
+		events  []string
+		mail    string
+	}{
+		"declined": {&account.Decline{Code: "insufficient_funds"}, 1, []string{"created", "paid", "renewed", "cancellation_scheduled", "canceled"}, "subscription_ended"},
+		"paid":     {nil, 2, []string{"created", "paid", "renewed", "cancellation_scheduled", "paid"}, "subscription_paid"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLife(t)
+			away := true
+			l.Refuse = func(i account.Invoice) (*account.Decline, error) {
+				if i.Reason != account.InvoiceCycle {
+					return nil, nil
+				}
+				if away {
+					return nil, errors.New("away")
+				}
+				return c.decline, nil
+			}
+			renewal := midnight.AddDate(0, 1, 0).Sub(midnight)
+			canceled := l.change(renewal+time.Hour, activities.CommandCancel, workflows.SubscriptionRequest{})
+			l.at(renewal+2*time.Hour, func(*testsuite.TestWorkflowEnvironment) { away = false })
+			again := l.change(renewal+days(2), activities.CommandCancel, workflows.SubscriptionRequest{})
+			ended, err := l.until(renewal+days(10), "starter")
+			require.NoError(t, err)
+			require.NoError(t, canceled.err)
+			require.True(t, canceled.state.Subscription.CancelAtPeriodEnd)
+			require.Equal(t, c.decline != nil, ended)
+			require.Equal(t, c.decline == nil, again.answered && again.err == nil)
+			require.Equal(t, c.events, l.Events)
+			require.Equal(t, c.mail, l.Mails[len(l.Mails)-1])
+			require.NotContains(t, l.Mails, "subscription_declined", "nobody is asked for another card")
+			require.Len(t, l.Paid, c.paid)
+			require.Len(t, l.Ledger, c.paid)
+		})
+	}
+}

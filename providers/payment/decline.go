@@ -13,6 +13,8 @@ const (
 const (
 	codeAuthentication = "authentication_required"
 	codeGeneric        = "generic_decline"
+	// codeAmount declines a charge of what cannot be charged.
+	codeAmount = "invalid_charge_amount"
 )
 
 // hardDeclines cannot succeed with the same method: those that Stripe never retries by itself, and those for which its list of
@@ -28,6 +30,9 @@ var hardDeclines = map[string]bool{
 	"testmode_decline": true,
 
 	CodeNoSuchMethod: true,
+
+	// Not the method is at fault, but what it is to be charged: no other try of this invoice would fare better.
+	"amount_too_small": true, "amount_too_large": true, codeAmount: true,
 }
 
 // actionDeclines wait for the owner, who authenticates by showing the method anew.

@@ -13,9 +13,8 @@ import (
 )
 
 // The errors of a Provider that are no outcome of a charge. Whatever else goes wrong leaves the outcome unknown: it may be
-// tried again with the same key while the provider remembers that, and must be looked up after (see Provider.Find). An error
-// that providers.IsPermanent reports cannot be mended by trying again; nothing was charged then. No error names a person or a
-// secret.
+// tried again with the same key while the provider remembers that, and must be looked up after (see Provider.Find). No error names
+// a person or a secret.
 var (
 	// ErrNoSuchMethod means that the payment method does not exist or cannot be used by this payer.
 	ErrNoSuchMethod = errors.New("payment: no such method")
@@ -35,7 +34,9 @@ type Provider interface {
 	// ErrNoSuchMethod or ErrMethodDeclined for a method that cannot be charged.
 	Attach(ctx context.Context, payer Payer, method string) (Method, error)
 	// Charge asks for money once per key: repeating a charge with its key returns what became of the first one, for as long
-	// as the provider remembers keys (Stripe: 24 hours). A method that is gone, or is somebody else's, is declined.
+	// as the provider remembers keys (Stripe: 24 hours). A method that is gone, or is somebody else's, is declined, and so is
+	// what the provider refuses to charge for good: an amount that is too small, a payer whom it has deleted. What it refuses to
+	// everybody, for a mistake of ours, is not.
 	Charge(ctx context.Context, c Charge) (Outcome, error)
 	// Find returns the outcome of an earlier charge of a customer by its key, however long ago, or ErrNotFound. What was charged
 	// a moment ago is found as well.

@@ -1,6 +1,7 @@
 package payment
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -61,7 +62,7 @@ func openStripe(settings Settings, clock account.Clock) (Provider, error) {
 // Name returns "stripe".
 func (*stripeAPI) Name() string { return "stripe" }
 
-// Attach makes the payer a customer, unless it is one, and attaches the method to it.
+// Attach makes the payer a customer, unless it is one, and attaches the method to it. A customer that was deleted at Stripe is made anew.
 func (s *stripeAPI) Attach(ctx context.Context, payer Payer, method string) (Method, error) {
 	shown, err := s.client.V1PaymentMethods.Retrieve(ctx, method, nil)
 	if err != nil {
@@ -76,10 +77,17 @@ func (s *stripeAPI) Attach(ctx context.Context, payer Payer, method string) (Met
 			return Method{}, err
 		}
 	}
-	params := &stripe.PaymentMethodAttachParams{Customer: &customer}
-	// A test id is a new method each time it is attached; the key makes it one. It also repeats a refusal for a day.
-	params.SetIdempotencyKey("attach/" + customer + "/" + method)
-	kept, err := s.client.V1PaymentMethods.Attach(ctx, method, params)
+	kept, err := s.attachTo(ctx, customer, method)
+	if failed, said := errors.AsType[*stripe.Error](err); said && badRequest(failed) && failed.Param == "customer" {
+		deleted, unknown := s.deleted(ctx, customer)
+		if unknown != nil || !deleted {
+			return Method{}, cmp.Or(unknown, attachFailure(ctx, err))
+		}
+		if customer, err = s.createCustomer(ctx, payer); err != nil {
+			return Method{}, err
+		}
+		kept, err = s.attachTo(ctx, customer, method)
+	}
 	if err != nil {
 		return Method{}, attachFailure(ctx, err)
 	}
@@ -87,6 +95,13 @@ func (s *stripeAPI) Attach(ctx context.Context, payer Payer, method string) (Met
 		return Method{}, errOtherAnswer
 	}
 	return methodOf(kept), nil
+}
+
+func (s *stripeAPI) attachTo(ctx context.Context, customer, method string) (*stripe.PaymentMethod, error) {
+	params := &stripe.PaymentMethodAttachParams{Customer: &customer}
+	// A test id is a new method each time it is attached; the key makes it one. It also repeats a refusal for a day.
+	params.SetIdempotencyKey("attach/" + customer + "/" + method)
+	return s.client.V1PaymentMethods.Attach(ctx, method, params)
 }
 
 // attached judges a method that is a customer's already: one of this payer's, perhaps from an attempt whose answer was lost, or

@@ -39,8 +39,8 @@ func (s *stripeAPI) chargeFailure(ctx context.Context, c Charge, err error) (Out
 			out.ID, out.At = intent.ID, time.Unix(intent.Created, 0).UTC()
 		}
 		return out, nil
-	case failed.Type == stripe.ErrorTypeInvalidRequest && failed.Param == "payment_method" && failed.HTTPStatusCode < 409:
-		return s.refused(c, CodeNoSuchMethod), nil
+	case badRequest(failed):
+		return s.chargeRefused(ctx, c, failed)
 	case failed.HTTPStatusCode >= http.StatusInternalServerError:
 		// Stripe repeats such an answer for as long as it remembers the key, whatever became of the charge.
 		if out, err := s.Find(ctx, c.Customer, c.Key); err == nil {
@@ -48,6 +48,56 @@ func (s *stripeAPI) chargeFailure(ctx context.Context, c Charge, err error) (Out
 		}
 	}
 	return Outcome{}, stripeFailure(ctx, err)
+}
+
+// badRequest reports whether Stripe refuses a request for what it says, and not for whose key it comes with or how often.
+func badRequest(e *stripe.Error) bool {
+	return e.Type == stripe.ErrorTypeInvalidRequest && (e.HTTPStatusCode == http.StatusBadRequest || e.HTTPStatusCode == http.StatusNotFound)
+}
+
+// chargeRefused judges a refusal to make a charge. Amount, customer and method are what one charge has of its own: a refusal of these
+// is for good, and nothing was charged. Anything else is refused to every charge alike, so it is ours to mend: were it a decline, a
+// mistake of ours would cost everybody the subscription.
+func (s *stripeAPI) chargeRefused(ctx context.Context, c Charge, failed *stripe.Error) (Outcome, error) {
+	code := ""
+	switch {
+	case failed.Code == stripe.ErrorCodeResourceMissing:
+		// A key of another Stripe account knows none of our customers, nor that one was deleted.
+		deleted, err := s.deleted(ctx, c.Customer)
+		switch {
+		case err != nil:
+			return Outcome{}, err
+		case deleted:
+			return s.refused(c, CodeNoSuchMethod), nil
+		case failed.Param == "payment_method":
+			code = CodeNoSuchMethod
+		}
+	case failed.Code == stripe.ErrorCodeAmountTooSmall, failed.Code == stripe.ErrorCodeAmountTooLarge:
+		code = string(failed.Code)
+	case failed.Param == "amount":
+		code = codeAmount
+	case failed.Code == stripe.ErrorCodePaymentMethodUnactivated: // in our account
+	case failed.Param == "payment_method", failed.Code == stripe.ErrorCodePaymentIntentIncompatiblePaymentMethod:
+		code = CodeNoSuchMethod
+	}
+	if code == "" {
+		return Outcome{}, stripeFailure(ctx, failed)
+	}
+	// A refusal does not say which charge it is of: see ours.
+	out, err := s.Find(ctx, c.Customer, c.Key)
+	if errors.Is(err, ErrNotFound) {
+		return s.refused(c, code), nil
+	}
+	return out, err
+}
+
+// deleted reports whether a customer of ours was deleted at Stripe, which goes on showing it.
+func (s *stripeAPI) deleted(ctx context.Context, customer string) (bool, error) {
+	shown, err := s.client.V1Customers.Retrieve(ctx, customer, nil)
+	if err != nil {
+		return false, stripeFailure(ctx, err)
+	}
+	return shown.Deleted, nil
 }
 
 func (s *stripeAPI) refused(c Charge, code string) Outcome {
@@ -63,8 +113,7 @@ func attachFailure(ctx context.Context, err error) error {
 	switch {
 	case said && (failed.HTTPStatusCode == http.StatusPaymentRequired || failed.Type == stripe.ErrorTypeCard):
 		return ErrMethodDeclined
-	case said && failed.Type == stripe.ErrorTypeInvalidRequest && failed.Param != "customer" && failed.HTTPStatusCode < http.StatusConflict &&
-		failed.HTTPStatusCode != http.StatusUnauthorized && failed.HTTPStatusCode != http.StatusForbidden:
+	case said && badRequest(failed) && failed.Param != "customer":
 		return ErrNoSuchMethod
 	default:
 		return stripeFailure(ctx, err)
@@ -81,16 +130,11 @@ func stripeFailure(ctx context.Context, err error) error {
 	if failed.RequestID != "" {
 		words = append(words, failed.RequestID)
 	}
-	told := errors.New(strings.Join(words, " "))
-	switch status := failed.HTTPStatusCode; {
-	case failed.Type == stripe.ErrorTypeIdempotency && status == http.StatusBadRequest:
+	if failed.Type == stripe.ErrorTypeIdempotency && failed.HTTPStatusCode == http.StatusBadRequest {
 		return ErrKeyUsed
-	case status == http.StatusBadRequest || status == http.StatusNotFound:
-		return providers.Permanent(told)
-	default:
-		// Also a refused key of ours: that is for an operator to mend, and the charge is still good.
-		return providers.Temporary(told, retryAfter(failed))
 	}
+	// Also a refused key or question of ours: that is for an operator to mend, and the charge is still good.
+	return providers.Temporary(errors.New(strings.Join(words, " ")), retryAfter(failed))
 }
 
 func retryAfter(failed *stripe.Error) time.Duration {

@@ -128,6 +128,22 @@ func TestStripe_AnotherChargesAnswerIsNotBelieved(t *testing.T) {
 	}
 }
 
+func TestStripe_AnotherChargesRefusalIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	provider, server := openStripe(t)
+	m := attach(t, provider, "pm_card_visa")
+	tiny, c := charge(m), charge(m)
+	tiny.Amount.Amount = 49
+	out, err := provider.Charge(t.Context(), tiny)
+	require.NoError(t, err)
+	require.Equal(t, payment.Declined, out.State)
+	server.Next(paymenttest.Fault{Stale: true})
+	out, err = provider.Charge(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, payment.Succeeded, out.State)
+	require.Equal(t, map[string]int{c.Key: 1}, server.Charged())
+}
+
 // Stripe repeats a failure for as long as it remembers the key; what was charged all the same is found.
 func TestStripe_AFailureThatChargedIsFound(t *testing.T) {
 	t.Parallel()
@@ -203,10 +219,6 @@ func TestStripe_FailuresAreToldWithoutTheirWords(t *testing.T) {
 		require.Equal(t, want.after, providers.RetryAfter(err), name)
 		require.NotContains(t, errors.Unwrap(err).Error(), "canary", name)
 	}
-	tiny := charge(m)
-	tiny.Amount.Amount = 3
-	_, err := provider.Charge(t.Context(), tiny)
-	require.True(t, providers.IsPermanent(err), "%v", err)
 	require.Empty(t, server.Charged())
 
 	settings := server.Settings()
@@ -224,6 +236,113 @@ func TestStripe_FailuresAreToldWithoutTheirWords(t *testing.T) {
 	require.NoError(t, err)
 	_, err = nobody.Find(t.Context(), m.Customer, "in_1/1")
 	require.EqualError(t, err, "stripe: the exchange failed")
+}
+
+// What Stripe refuses because of what this charge is, it refuses for ever: nothing was charged, and nothing will be.
+func TestStripe_ARefusedChargeIsDeclinedForGood(t *testing.T) {
+	t.Parallel()
+	provider, server := openStripe(t)
+	m := attach(t, provider, "pm_card_visa")
+	tiny := charge(m)
+	tiny.Amount.Amount = 49
+	for range 2 {
+		out, err := provider.Charge(t.Context(), tiny)
+		require.NoError(t, err)
+		require.Equal(t, payment.Declined, out.State)
+		require.Equal(t, account.Decline{Code: "amount_too_small", Hard: true}, out.Decline)
+		require.Equal(t, tiny.Key, out.Key)
+		require.Equal(t, tiny.Amount, out.Amount)
+	}
+	for want, faults := range map[string][]paymenttest.Fault{
+		"amount_too_large":       {{Status: 400, Refusal: "amount_too_large"}},
+		"invalid_charge_amount":  {{Status: 400, Param: "amount"}, {Status: 400, Refusal: "parameter_invalid_integer", Param: "amount"}},
+		payment.CodeNoSuchMethod: {{Status: 400, Param: "payment_method"}, {Status: 400, Refusal: "payment_intent_incompatible_payment_method"}},
+	} {
+		for _, fault := range faults {
+			server.Next(fault)
+			out, err := provider.Charge(t.Context(), charge(m))
+			require.NoError(t, err, want)
+			require.Equal(t, account.Decline{Code: want, Hard: true}, out.Decline)
+		}
+	}
+	server.DeleteCustomer(m.Customer)
+	out, err := provider.Charge(t.Context(), charge(m))
+	require.NoError(t, err)
+	require.Equal(t, account.Decline{Code: payment.CodeNoSuchMethod, Hard: true}, out.Decline)
+	require.Empty(t, server.Charged())
+}
+
+// What is refused to every charge is a mistake of ours: nobody's card is declined for it.
+func TestStripe_WhatIsRefusedToAllIsNoDecline(t *testing.T) {
+	t.Parallel()
+	provider, server := openStripe(t)
+	m := attach(t, provider, "pm_card_visa")
+	for _, fault := range []paymenttest.Fault{
+		{Status: 400, Refusal: "parameter_unknown", Param: "automatic_payment_methods"},
+		{Status: 400, Param: "currency"},
+		{Status: 400, Refusal: "testmode_charges_only"},
+		{Status: 400, Refusal: "payment_method_unactivated", Param: "payment_method"},
+		{Status: 401, Refusal: "api_key_expired"},
+		{Status: 401, Refusal: "resource_missing", Param: "payment_method"},
+		{Status: 403, Refusal: "secret_key_required", Param: "amount"},
+		{Status: 400, Refusal: "resource_missing", Param: "customer"},
+		{Status: 409, Refusal: "lock_timeout", Param: "payment_method"},
+		{Status: 429, Refusal: "rate_limit", Param: "amount"},
+		{Status: 404},
+	} {
+		server.Next(fault)
+		c := charge(m)
+		_, err := provider.Charge(t.Context(), c)
+		require.Error(t, err, "%+v", fault)
+		require.False(t, providers.IsPermanent(err), "%+v", fault)
+		_, err = provider.Charge(t.Context(), c)
+		require.NoError(t, err, "%+v: as soon as it is mended", fault)
+	}
+	// A key of another account, or of the other mode, knows nobody: neither the customer nor that it was deleted.
+	stranger := charge(m)
+	stranger.Customer = "cus_of_another_account"
+	_, err := provider.Charge(t.Context(), stranger)
+	require.EqualError(t, err, "stripe: 404 resource_missing req_test")
+	server.Next(paymenttest.Fault{Status: 400, Refusal: "resource_missing", Param: "payment_method"})
+	_, err = provider.Charge(t.Context(), stranger)
+	require.EqualError(t, err, "stripe: 404 resource_missing req_test")
+}
+
+// An outcome that cannot be looked up is unknown, whatever the look-up is refused with.
+func TestStripe_ARefusedLookUpIsNoDecline(t *testing.T) {
+	t.Parallel()
+	provider, server := openStripe(t)
+	c := charge(attach(t, provider, "pm_card_visa"))
+	for _, fault := range []paymenttest.Fault{{Status: 400, Refusal: "amount_too_small", Param: "amount"}, {Status: 404, Refusal: "resource_missing"}} {
+		server.Always(&fault)
+		_, err := provider.Find(t.Context(), c.Customer, c.Key)
+		require.Error(t, err)
+		require.NotErrorIs(t, err, payment.ErrNotFound)
+	}
+}
+
+// Whose customer was deleted at Stripe can show another card, and is another customer there.
+func TestStripe_APayerWhoseCustomerIsDeletedBeginsAnew(t *testing.T) {
+	t.Parallel()
+	provider, server := openStripe(t)
+	payer := payment.Payer{AccountID: uuid.New(), Email: "ada@example.com"}
+	first, err := provider.Attach(t.Context(), payer, "pm_card_visa")
+	require.NoError(t, err)
+	payer.Customer = first.Customer
+	server.DeleteCustomer(first.Customer)
+	server.Advance(48 * time.Hour)
+	second, err := provider.Attach(t.Context(), payer, "pm_card_mastercard")
+	require.NoError(t, err)
+	require.NotEqual(t, first.Customer, second.Customer)
+	out, err := provider.Charge(t.Context(), charge(second))
+	require.NoError(t, err)
+	require.Equal(t, payment.Succeeded, out.State)
+
+	payer.Customer = "cus_of_another_account"
+	_, err = provider.Attach(t.Context(), payer, "pm_card_amex")
+	require.Error(t, err)
+	require.NotErrorIs(t, err, payment.ErrNoSuchMethod, "our key may be wrong")
+	require.Len(t, server.Customers(), 2)
 }
 
 func TestStripe_ListsPagesInOrder(t *testing.T) {

@@ -20,6 +20,7 @@ type customer struct {
 	id       string
 	email    string
 	metadata map[string]string
+	deleted  bool
 }
 
 type method struct {
@@ -101,11 +102,24 @@ func (s *Server) makeCustomer(form url.Values) answer {
 	return answer{http.StatusOK, c.body()}
 }
 
+// showCustomer shows a deleted one, too.
 func (s *Server) showCustomer(id string) answer {
-	if c := s.customers[id]; c != nil {
-		return answer{http.StatusOK, c.body()}
+	c := s.customers[id]
+	switch {
+	case c == nil:
+		return missing(http.StatusNotFound, "id", id)
+	case c.deleted:
+		return answer{http.StatusOK, map[string]any{"id": c.id, "object": "customer", "deleted": true}}
 	}
-	return missing(http.StatusNotFound, "id", id)
+	return answer{http.StatusOK, c.body()}
+}
+
+// customer returns one that is there.
+func (s *Server) customer(id string) *customer {
+	if c := s.customers[id]; c != nil && !c.deleted {
+		return c
+	}
+	return nil
 }
 
 // method returns a method; a test id is a new one each time.
@@ -128,7 +142,7 @@ func (s *Server) attach(id string, form url.Values) answer {
 	switch {
 	case m == nil:
 		return missing(http.StatusNotFound, "payment_method", id)
-	case s.customers[to] == nil:
+	case s.customer(to) == nil:
 		return missing(http.StatusBadRequest, "customer", to)
 	case s.cards[m.testID].KeepDeclined:
 		return answer{http.StatusPaymentRequired, map[string]any{"error": declineBody(s.cards[m.testID].DeclineCode)}}
@@ -143,7 +157,7 @@ func (s *Server) attach(id string, form url.Values) answer {
 // charge makes and confirms a PaymentIntent.
 func (s *Server) charge(form url.Values, fault Fault) answer {
 	amount, err := strconv.ParseInt(form.Get("amount"), 10, 64)
-	m, payer := s.methods[form.Get("payment_method")], s.customers[form.Get("customer")]
+	m, payer := s.methods[form.Get("payment_method")], s.customer(form.Get("customer"))
 	switch {
 	case err != nil || amount < 50 || len(form.Get("currency")) != 3:
 		return refusal(http.StatusBadRequest, "invalid_request_error", "amount_too_small", "amount", "Amount must be at least 50 cents")

@@ -176,10 +176,10 @@ func fail(w http.ResponseWriter, f Fault) {
 		return
 	}
 	kind := "api_error"
-	if f.Status == http.StatusTooManyRequests {
+	if f.Status == http.StatusTooManyRequests || f.Refusal != "" || f.Param != "" {
 		kind = "invalid_request_error"
 	}
-	write(w, refusal(f.Status, kind, "", "", "An unknown error occurred with "+SecretKey))
+	write(w, refusal(f.Status, kind, f.Refusal, f.Param, "An unknown error occurred with "+SecretKey))
 }
 
 func write(w http.ResponseWriter, a answer) {

@@ -70,6 +70,9 @@ type Fault struct {
 	Done bool
 	// Decline is the code with which a charge is declined.
 	Decline string
+	// Refusal is the code, Param the parameter with which Status refuses a charge, both empty for a failure of the server.
+	Refusal string
+	Param   string
 	// Processing leaves the outcome of a charge open for so long.
 	Processing time.Duration
 	// Stale does what was asked for, and answers what the charge before was answered.
@@ -192,4 +195,12 @@ func (s *Server) Customers() []string {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	return slices.Sorted(maps.Keys(s.customers))
+}
+
+// DeleteCustomer deletes a customer with its methods, as somebody may in Stripe's dashboard.
+func (s *Server) DeleteCustomer(id string) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.customers[id].deleted = true
+	maps.DeleteFunc(s.methods, func(_ string, m *method) bool { return m.customer == id })
 }
