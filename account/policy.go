@@ -136,6 +136,9 @@ type BillingRules struct {
 	Dunning []time.Duration `env:"DUNNING" envDefault:"24h,72h,120h,168h"`
 	// DunningEnd is "canceled" or "unpaid": what a subscription becomes when the last try was declined.
 	DunningEnd SubscriptionStatus `env:"DUNNING_END" envDefault:"canceled"`
+	// MinCharge is the least that a change of plan is charged, in the minor unit of its currency (50 cents); less is waived, and
+	// the change comes at once all the same. Providers refuse charges of less: Stripe those under 50 US cents.
+	MinCharge int64 `env:"MIN_CHARGE" envDefault:"50"`
 	// PauseMax is how long a subscription may be paused; then it ends.
 	PauseMax time.Duration `env:"PAUSE_MAX" envDefault:"8760h"`
 	// JoinWindow is how long after its creation the same request for a subscription is answered with it, instead of refused.

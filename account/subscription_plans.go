@@ -16,10 +16,10 @@ type Proration struct {
 	PeriodEnd   time.Time
 }
 
-// Prorate returns what a change to plan at a moment costs. Within a trial every change is free and comes at once. It returns
-// ErrSubscriptionState when the subscription cannot change its plan now, and ErrInvalid for a plan of another family or
-// currency.
-func (s Subscription) Prorate(plan Plan, at time.Time) (Proration, error) {
+// Prorate returns what a change to plan at a moment costs. Within a trial every change is free and comes at once; so does a dearer
+// plan for less than BillingRules.MinCharge. It returns ErrSubscriptionState when the subscription cannot change its plan now, and
+// ErrInvalid for a plan of another family or currency.
+func (s Subscription) Prorate(plan Plan, rules BillingRules, at time.Time) (Proration, error) {
 	// A moment that was rounded down to the second may lie before the period that has just begun.
 	at = later(at, s.PeriodStart)
 	switch {
@@ -40,13 +40,21 @@ func (s Subscription) Prorate(plan Plan, at time.Time) (Proration, error) {
 	}
 	unused := s.share(s.Plan.Price.Amount, at)
 	if plan.Interval == s.Plan.Interval {
-		p.Now, p.Due.Amount, p.PeriodStart = true, s.share(plan.Price.Amount, at)-unused, at
+		p.Now, p.Due.Amount, p.PeriodStart = true, rules.chargeable(s.share(plan.Price.Amount, at)-unused), at
 		return p, nil
 	}
 	if due := plan.Price.Amount - unused; due > 0 {
-		p.Now, p.Due.Amount, p.PeriodStart, p.PeriodEnd = true, due, at, plan.Interval.After(at, at)
+		p.Now, p.Due.Amount, p.PeriodStart, p.PeriodEnd = true, rules.chargeable(due), at, plan.Interval.After(at, at)
 	}
 	return p, nil
+}
+
+// chargeable is what is charged of an amount that is due: nothing where it is too little.
+func (r BillingRules) chargeable(due int64) int64 {
+	if due < r.MinCharge {
+		return 0
+	}
+	return due
 }
 
 // PriceHeld returns ErrInvalid for the moment of a price that is good no more: it was for the rest of a period that is over by now.
@@ -60,7 +68,7 @@ func (s Subscription) PriceHeld(at time.Time) error {
 
 // ChangePlan changes the plan: a dearer one once the difference is paid, any other when the period ends. Asking for the
 // present plan undoes a change that is to come. at is the moment that the price was shown for; PriceHeld may refuse it.
-func (s Subscription) ChangePlan(plan Plan, at, now time.Time) (SubscriptionChange, error) {
+func (s Subscription) ChangePlan(plan Plan, at time.Time, rules BillingRules, now time.Time) (SubscriptionChange, error) {
 	switch {
 	case s.Status.Ended():
 		return SubscriptionChange{}, s.refuse("has ended")
@@ -74,7 +82,7 @@ func (s Subscription) ChangePlan(plan Plan, at, now time.Time) (SubscriptionChan
 	if err := s.PriceHeld(at); err != nil {
 		return SubscriptionChange{}, err
 	}
-	p, err := s.Prorate(plan, at)
+	p, err := s.Prorate(plan, rules, at)
 	switch {
 	case err != nil:
 		return SubscriptionChange{}, err

@@ -45,7 +45,7 @@ func TestProration_OfPeriodsAtTheEndsOfMonths(t *testing.T) {
 		require.Equal(t, whole, c.s.PeriodEnd.Sub(c.s.PeriodStart), name)
 		difference := c.to.Price.Amount - c.s.Plan.Price.Amount
 		for part, want := range map[time.Duration]int64{0: difference, whole / 2: difference / 2, 3 * whole / 4: difference / 4} {
-			p, err := c.s.Prorate(c.to, c.s.PeriodStart.Add(part))
+			p, err := c.s.Prorate(c.to, terms, c.s.PeriodStart.Add(part))
 			require.NoError(t, err, name)
 			require.True(t, p.Now, name)
 			require.InDelta(t, want, p.Due.Amount, 1, "%s, after %v", name, part)
@@ -71,7 +71,7 @@ func TestProration_NeverGivesBackMoreThanWasPaid(t *testing.T) {
 			return s.PeriodStart.Add(time.Duration(rapid.Int64Range(0, int64(s.PeriodEnd.Sub(s.PeriodStart))-1).Draw(t, name)))
 		}
 		unused := func(at time.Time) int64 {
-			p, err := s.Prorate(dearer, at)
+			p, err := s.Prorate(dearer, terms, at)
 			require.NoError(t, err)
 			return dearer.Price.Amount - p.Due.Amount
 		}
@@ -95,10 +95,46 @@ func TestProration_NeverGivesBackMoreThanWasPaid(t *testing.T) {
 	})
 }
 
+// On the last day of a period a dearer plan costs cents, which no provider charges.
+func TestProration_OfLessThanCanBeChargedIsWaived(t *testing.T) {
+	t.Parallel()
+	rules := terms
+	rules.MinCharge = 50
+	s := after(t, 0, starter, start)
+	cents := func(n int64) time.Time {
+		return s.PeriodEnd.Add(-s.PeriodEnd.Sub(s.PeriodStart) * time.Duration(n) / 2000)
+	}
+	for due, want := range map[int64]int64{1: 0, 30: 0, 48: 0, 52: 52, 1000: 1000, 2000: 2000} {
+		p, err := s.Prorate(premium, rules, cents(due))
+		require.NoError(t, err)
+		require.True(t, p.Now, "waived or paid, it comes at once")
+		require.InDelta(t, want, p.Due.Amount, 1)
+		c, err := s.ChangePlan(premium, cents(due), rules, cents(due))
+		require.NoError(t, err)
+		require.Equal(t, p.Due, c.Opened.Amount, "as it was shown")
+		up := paid(t, c.After, cents(due)).After
+		require.Equal(t, premium, up.Plan)
+		require.Equal(t, s.PeriodEnd, up.PeriodEnd)
+		renewed, err := up.Renew(up.PeriodEnd)
+		require.NoError(t, err)
+		require.Equal(t, premium.Price, renewed.Opened.Amount, "the next period is paid in full")
+	}
+	longer := annual
+	longer.Price.Amount = 930
+	longer.Interval = account.Interval{Unit: account.IntervalDay, Count: 20}
+	p, err := s.Prorate(longer, rules, s.PeriodStart)
+	require.NoError(t, err)
+	require.True(t, p.Now)
+	require.Zero(t, p.Due.Amount)
+	p, err = s.Prorate(longer, terms, s.PeriodStart)
+	require.NoError(t, err)
+	require.Equal(t, int64(30), p.Due.Amount, "where no minimum is set")
+}
+
 func TestAPlanToComeOutlivesACancellationThatIsUndone(t *testing.T) {
 	t.Parallel()
 	s := after(t, 0, premium, start)
-	c, err := s.ChangePlan(starter, start, start)
+	c, err := s.ChangePlan(starter, start, terms, start)
 	require.NoError(t, err)
 	c, err = c.After.Cancel(start.Add(time.Hour))
 	require.NoError(t, err)
@@ -108,7 +144,7 @@ func TestAPlanToComeOutlivesACancellationThatIsUndone(t *testing.T) {
 	require.Nil(t, ended.After.NextPlan)
 	require.Nil(t, ended.Opened)
 	for _, to := range []account.Plan{starter, annual, trial} {
-		_, err = c.After.ChangePlan(to, start, start.Add(time.Hour))
+		_, err = c.After.ChangePlan(to, start, terms, start.Add(time.Hour))
 		require.ErrorIs(t, err, account.ErrSubscriptionState)
 	}
 
@@ -119,7 +155,7 @@ func TestAPlanToComeOutlivesACancellationThatIsUndone(t *testing.T) {
 	require.Equal(t, starter, renewed.After.Plan)
 	require.Equal(t, starter.Price, renewed.Opened.Amount)
 
-	stays, err := c.After.ChangePlan(premium, start, start.Add(time.Hour))
+	stays, err := c.After.ChangePlan(premium, start, terms, start.Add(time.Hour))
 	require.NoError(t, err)
 	require.Equal(t, "plan_change_undone", stays.Event)
 	require.True(t, stays.After.CancelAtPeriodEnd, "the present plan, until it ends")
@@ -170,7 +206,7 @@ func TestAnUpgradeThatIsDeclinedLeavesWhatIsPaid(t *testing.T) {
 	t.Parallel()
 	s := after(t, 0, starter, start)
 	half := start.Add(10 * 24 * time.Hour)
-	c, err := s.ChangePlan(premium, half, half)
+	c, err := s.ChangePlan(premium, half, terms, half)
 	require.NoError(t, err)
 	c, err = c.After.Cancel(half)
 	require.NoError(t, err)
@@ -204,21 +240,21 @@ func TestAPriceHoldsWithinItsPeriod(t *testing.T) {
 	for _, from := range []time.Time{start, start.Add(700 * time.Millisecond)} {
 		s := after(t, 0, starter, from)
 		shown := s.PeriodEnd.Add(-2 * time.Second).Truncate(time.Second)
-		p, err := s.Prorate(premium, shown)
+		p, err := s.Prorate(premium, terms, shown)
 		require.NoError(t, err)
 		require.LessOrEqual(t, p.Due.Amount, int64(1))
 
 		s = after(t, 1, starter, from)
 		for _, at := range []time.Time{shown, s.PeriodStart.Add(-time.Second - time.Nanosecond)} {
-			_, err = s.ChangePlan(premium, at, s.PeriodStart.Add(30*time.Second))
+			_, err = s.ChangePlan(premium, at, terms, s.PeriodStart.Add(30*time.Second))
 			require.ErrorIs(t, err, account.ErrInvalid)
 			require.Equal(t, "proration_time", account.AsError(err).Fields[0].Name)
 		}
 		first := s.PeriodStart.Truncate(time.Second)
-		p, err = s.Prorate(premium, first)
+		p, err = s.Prorate(premium, terms, first)
 		require.NoError(t, err)
 		require.Equal(t, int64(2000), p.Due.Amount)
-		c, err := s.ChangePlan(premium, first, s.PeriodStart.Add(30*time.Second))
+		c, err := s.ChangePlan(premium, first, terms, s.PeriodStart.Add(30*time.Second))
 		require.NoError(t, err, "shown in the period's first second")
 		require.Equal(t, p.Due, c.Opened.Amount)
 	}

@@ -195,11 +195,11 @@ func TestPlanChanges(t *testing.T) {
 	t.Parallel()
 	s := paid(t, opened(starter, false), start).After
 	half := s.PeriodStart.Add(s.PeriodEnd.Sub(s.PeriodStart) / 2)
-	p, err := s.Prorate(premium, half)
+	p, err := s.Prorate(premium, terms, half)
 	require.NoError(t, err)
 	require.True(t, p.Now)
 	require.Equal(t, int64(1000), p.Due.Amount, "half of the difference")
-	c, err := s.ChangePlan(premium, half, half)
+	c, err := s.ChangePlan(premium, half, terms, half)
 	require.NoError(t, err)
 	require.Equal(t, starter, c.After.Plan, "not before it is paid")
 	up := paid(t, c.After, half)
@@ -207,7 +207,7 @@ func TestPlanChanges(t *testing.T) {
 	require.Equal(t, s.PeriodEnd, up.After.PeriodEnd)
 	require.Equal(t, int64(4000), up.Credits)
 
-	down, err := up.After.ChangePlan(starter, half, half)
+	down, err := up.After.ChangePlan(starter, half, terms, half)
 	require.NoError(t, err)
 	require.Equal(t, premium, down.After.Plan)
 	renewed, err := down.After.Renew(s.PeriodEnd)
@@ -215,7 +215,7 @@ func TestPlanChanges(t *testing.T) {
 	require.Equal(t, starter, renewed.After.Plan)
 	require.Equal(t, int64(900), renewed.Opened.Amount.Amount)
 
-	longer, err := s.ChangePlan(annual, half, half)
+	longer, err := s.ChangePlan(annual, half, terms, half)
 	require.NoError(t, err)
 	require.Equal(t, int64(30000-450), longer.Opened.Amount.Amount)
 	onward := paid(t, longer.After, half).After
@@ -228,7 +228,7 @@ func TestPlanChanges(t *testing.T) {
 	require.Nil(t, refused.After.Upgrade)
 	euro := premium
 	euro.Price.Currency = "eur"
-	_, err = s.ChangePlan(euro, half, half)
+	_, err = s.ChangePlan(euro, half, terms, half)
 	require.ErrorIs(t, err, account.ErrInvalid)
 }
 
@@ -380,7 +380,7 @@ func request(t *rapid.T, s account.Subscription, plans []account.Plan, now time.
 	case 3:
 		c, err = s.Resume(now)
 	case 4:
-		c, err = s.ChangePlan(rapid.SampledFrom(plans).Draw(t, "to"), now, now)
+		c, err = s.ChangePlan(rapid.SampledFrom(plans).Draw(t, "to"), now, terms, now)
 	case 5:
 		c, err = s.ChangeMethod(rapid.SampledFrom([]string{"pm", "pm_2"}).Draw(t, "method"), now)
 	default:

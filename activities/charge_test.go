@@ -81,9 +81,14 @@ func (s *till) unknown(t *testing.T, err error) {
 func (s *till) renewed(t *testing.T) {
 	t.Helper()
 	require.NoError(t, s.charge())
-	state, err := run[activities.SubscriptionState](s.bench, s.ChangeSubscription, activities.SubscriptionCommand{
-		SubscriptionID: "sub_1", Kind: activities.CommandRenew, Key: "renew", At: s.state.Subscription.PeriodEnd,
-	})
+	s.change(t, activities.SubscriptionCommand{Kind: activities.CommandRenew, Key: "renew", At: s.state.Subscription.PeriodEnd})
+}
+
+// change asks for a change, and keeps what that has left.
+func (s *till) change(t *testing.T, command activities.SubscriptionCommand) {
+	t.Helper()
+	command.SubscriptionID = "sub_1"
+	state, err := run[activities.SubscriptionState](s.bench, s.ChangeSubscription, command)
 	require.NoError(t, err)
 	s.state = state
 }
@@ -214,11 +219,48 @@ func TestCharge_DeclinesLeadWhereTheyShould(t *testing.T) {
 	}
 }
 
+// A change of plan that costs less than can be charged is given, without a word to the provider; where the rule says nothing, the
+// provider's refusal leaves the plan as it was.
+func TestCharge_AChangeOfPlanForCents(t *testing.T) {
+	t.Parallel()
+	everyProvider(t, func(t *testing.T, s *till) {
+		t.Helper()
+		require.NoError(t, s.charge())
+		paid := s.Charged()
+		s.Billing.MinCharge = 50
+		eve := s.state.Subscription.PeriodEnd.Add(-15 * time.Minute)
+		s.change(t, activities.SubscriptionCommand{Kind: activities.CommandChangePlan, PlanID: "premium_monthly", Key: "up", At: eve})
+		require.Zero(t, s.state.Subscription.Invoice.Amount.Amount)
+		require.NoError(t, s.charge())
+		require.Equal(t, "plan_changed", s.state.Event)
+		require.Equal(t, "premium_monthly", s.state.Subscription.Plan.ID)
+		require.Equal(t, paid, s.Charged())
+	})
+}
+
+func TestCharge_AChangeOfPlanThatIsRefusedHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	vendor, _ := paymenttest.Stripe(t)
+	s := opened(t, newBench(t), vendor)
+	require.NoError(t, s.charge())
+	end := s.state.Subscription.PeriodEnd
+	s.change(t, activities.SubscriptionCommand{Kind: activities.CommandChangePlan, PlanID: "premium_monthly", Key: "up", At: end.Add(-time.Hour)})
+	require.Less(t, s.state.Subscription.Invoice.Amount.Amount, int64(50))
+	require.NoError(t, s.charge())
+	require.Equal(t, "plan_change_declined", s.state.Event)
+	require.Equal(t, account.SubscriptionActive, s.state.Subscription.Status)
+	s.change(t, activities.SubscriptionCommand{Kind: activities.CommandRenew, Key: "renew", At: end})
+	require.NoError(t, s.charge())
+	require.Equal(t, "paid", s.state.Event)
+}
+
 // What the provider refuses to charge for good is a decline like any other: nothing waits for it, and another card is taken.
 func TestCharge_WhatIsRefusedForGoodIsDeclined(t *testing.T) {
 	t.Parallel()
 	for name, refuse := range map[string]func(*paymenttest.Server){
-		"the amount":          func(server *paymenttest.Server) { server.Next(paymenttest.Fault{Status: 400, Refusal: "amount_too_small", Param: "amount"}) },
+		"the amount": func(server *paymenttest.Server) {
+			server.Next(paymenttest.Fault{Status: 400, Refusal: "amount_too_small", Param: "amount"})
+		},
 		"a customer who left": func(server *paymenttest.Server) { server.DeleteCustomer(server.Customers()[0]) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -236,10 +278,7 @@ func TestCharge_WhatIsRefusedForGoodIsDeclined(t *testing.T) {
 			server.Advance(48 * time.Hour)
 			method, err := run[activities.AttachedMethod](s.bench, s.AttachMethod, activities.AttachMethodInput{AccountID: s.owner, MethodID: "pm_card_amex"})
 			require.NoError(t, err)
-			s.state, err = run[activities.SubscriptionState](s.bench, s.ChangeSubscription, activities.SubscriptionCommand{
-				SubscriptionID: "sub_1", Kind: activities.CommandChangeMethod, Key: "method", At: s.state.DueAt, MethodID: method.MethodID,
-			})
-			require.NoError(t, err)
+			s.change(t, activities.SubscriptionCommand{Kind: activities.CommandChangeMethod, Key: "method", At: s.state.DueAt, MethodID: method.MethodID})
 			require.NoError(t, s.charge())
 			require.Equal(t, account.SubscriptionActive, s.state.Subscription.Status)
 			require.Equal(t, 1, s.Charged()[invoice+"/2"])

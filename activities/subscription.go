@@ -228,7 +228,7 @@ func (in SubscriptionCommand) Apply(s account.Subscription, plan account.Plan, r
 		if at.IsZero() {
 			at = in.At
 		}
-		return s.ChangePlan(plan, at, in.At)
+		return s.ChangePlan(plan, at, rules, in.At)
 	case CommandChangeMethod:
 		return s.ChangeMethod(in.MethodID, in.At)
 	case CommandPause:

@@ -24,7 +24,7 @@ func TestChangeSubscription_AskedAgain(t *testing.T) {
 	again.IdempotencyKey = "key"
 	started, err := s.Store.ChangeSubscription(t.Context(), own.ID, commandKey(again, activities.CommandChangePlan), now,
 		func(sub account.Subscription) (account.SubscriptionChange, error) {
-			return sub.ChangePlan(plan, now, now)
+			return sub.ChangePlan(plan, now, s.Billing, now)
 		})
 	require.NoError(t, err)
 	require.NotNil(t, started.Opened)

@@ -223,6 +223,14 @@ func TestSubscription_OthersSeeNothing(t *testing.T) {
 	shown, err := s.PreviewChange(t.Context(), ann, PreviewInput{ID: own.ID, PlanID: starterPlan})
 	require.NoError(t, err)
 	require.False(t, shown.Now, "the cheaper plan comes with the next period")
+	bob = s.payer(t, "bobby@example.com")
+	cheap := s.sold(t, bob, starterPlan, true)
+	s.Billing.MinCharge, s.clock.ahead = 50, cheap.PeriodEnd.Sub(cheap.PeriodStart)-15*time.Minute
+	shown, err = s.PreviewChange(t.Context(), bob, PreviewInput{ID: cheap.ID, PlanID: premium})
+	require.NoError(t, err)
+	require.True(t, shown.Now)
+	require.Zero(t, shown.Due.Amount, "what cannot be charged is not shown as due")
+	s.clock.ahead = 0
 	yesterday := "yesterday"
 	_, err = s.PauseSubscription(t.Context(), ann, PauseSubscriptionInput{ID: own.ID, ResumesAt: &yesterday})
 	require.ErrorIs(t, err, account.ErrInvalid)

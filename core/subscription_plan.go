@@ -103,7 +103,7 @@ func (c *Core) prorated(ctx context.Context, s account.Subscription, planID stri
 	if err != nil {
 		return account.Proration{}, err
 	}
-	return s.Prorate(plan, at)
+	return s.Prorate(plan, c.Billing, at)
 }
 
 // PreviewInput asks what a change to another plan would cost now.
