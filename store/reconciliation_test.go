@@ -186,9 +186,9 @@ func TestOverdueSubscriptions(t *testing.T) {
 		"paused for too long": {`status = 'paused', resumes_at = now() - interval '2 hours'`, true},
 		"over":                {`period_end = now() - interval '2 hours', status = 'canceled'`, false},
 	} {
-		w.exec(t, `UPDATE subscriptions SET period_end = now() + interval '1 day', status = 'active', resumes_at = NULL WHERE id = $1`, paid.ID)
 		w.exec(t, `UPDATE subscriptions SET `+c.row+` WHERE id = $1`, paid.ID)
 		require.Equal(t, c.want, len(overdue()) == 1, name)
+		w.exec(t, `UPDATE subscriptions SET period_end = now() + interval '1 day', status = 'active', resumes_at = NULL WHERE id = $1`, paid.ID)
 	}
 
 	w.exec(t, `UPDATE invoices SET created_at = now() - interval '2 hours' WHERE id = $1`, owing.Invoice.ID)
