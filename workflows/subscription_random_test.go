@@ -134,7 +134,7 @@ func (l *life) asked(t *rapid.T) *reply {
 }
 
 // TestSubscription_AnyTwoYears plays two years of random requests at the edges of periods, with a bank and a provider in any
-// mood: whatever comes, the books are in order after every change, and whoever asked has an answer.
+// mood, and a database whose answers are lost at times: whatever comes, the books are in order after every change, and whoever asked has an answer.
 func TestSubscription_AnyTwoYears(t *testing.T) {
 	t.Parallel()
 	keys := testKeys(t)
@@ -151,6 +151,16 @@ func TestSubscription_AnyTwoYears(t *testing.T) {
 				mood, left = left[0], left[1:]
 			}
 			return outcomes[mood]()
+		}
+		silent := rapid.SliceOfN(rapid.Custom(edge), 0, 6).Draw(t, "silent")
+		l.dim = len(silent) > 0
+		l.Changed = func(activities.SubscriptionCommandKind) error {
+			for _, from := range silent {
+				if since := l.Now().Sub(midnight.Add(from)); since >= 0 && since < time.Minute {
+					return account.ErrUnavailable
+				}
+			}
+			return nil
 		}
 		var replies []*reply
 		for range rapid.IntRange(0, 40).Draw(t, "requests") {

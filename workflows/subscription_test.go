@@ -50,6 +50,8 @@ type life struct {
 	prefer worker.PreferredVersionProvider
 	// watch sees what ops could not.
 	watch blind
+	// dim is set where a request may be tried again after the end, when the details say nothing of what comes next.
+	dim bool
 	// ends are the moments at which a run ended: who asks at one of them meets nobody, and has to ask again.
 	ends []time.Time
 }
@@ -126,7 +128,7 @@ func (l *life) until(horizon time.Duration, planID string) (ended bool, err erro
 		env.RegisterDelayedCallback(func() { stopped = true; env.CancelWorkflow() }, max(0, midnight.Add(horizon).Sub(from)))
 		env.ExecuteWorkflow(workflows.SubscriptionWorkflow, input)
 		require.True(l.t, env.IsWorkflowCompleted())
-		require.Empty(l.t, l.watch.all(), "ops cannot see it")
+		require.True(l.t, l.dim || len(l.watch.all()) == 0, "ops cannot see it: %v", l.watch.all())
 		from, l.end = env.Now(), env.Now()
 		l.ends = append(l.ends, l.end)
 		err := env.GetWorkflowError()
