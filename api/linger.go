@@ -78,6 +78,11 @@ func (c *lingeringConn) Close() error {
 // server takes an error for a bug and panics. The reading or writing fails soon enough.
 func (c *lingeringConn) SetReadDeadline(t time.Time) error {
 	c.reads.wanted = t
+	// What is written before there is an answer, such as 100 Continue or a refusal, must not meet the deadline of the last answer: the
+	// server sets the next one after the handler.
+	if late := t.Add(writeMargin); c.writes.wanted.Before(late) && !t.IsZero() {
+		c.writes.wanted = late
+	}
 	return nil
 }
 

@@ -3,11 +3,13 @@ package api
 import (
 	"errors"
 	"net"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"gatehouse/account"
 	"gatehouse/internal/testkit"
 )
 
@@ -30,4 +32,30 @@ func TestLingeringConn_DeadlinesOfAClosedConnectionAreNoErrors(t *testing.T) {
 
 	require.NoError(t, conn.SetReadDeadline(time.Time{}))
 	require.NoError(t, conn.SetWriteDeadline(time.Time{}))
+}
+
+// The server writes before it has an answer, too: 100 Continue, and why it refuses what it cannot read.
+func TestLingeringConn_TheDeadlineOfTheLastAnswerIsNotThatOfTheNextRequest(t *testing.T) {
+	t.Parallel()
+	inner, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	listener := lingering{inner}
+	t.Cleanup(func() { require.NoError(t, listener.Close()) })
+	peer, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", inner.Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, peer.Close()) })
+	conn, err := listener.Accept()
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	now := account.SystemClock{}.Now()
+
+	require.NoError(t, conn.SetWriteDeadline(now.Add(-time.Second)))
+	_, err = conn.Write([]byte("x"))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.NoError(t, conn.SetReadDeadline(now.Add(time.Minute)))
+	_, err = conn.Write([]byte("x"))
+	require.NoError(t, err)
+	require.NoError(t, conn.SetReadDeadline(now.Add(-time.Second)))
+	_, err = conn.Read(make([]byte, 1))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 }

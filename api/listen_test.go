@@ -3,9 +3,11 @@ package api_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -114,6 +116,32 @@ func TestWhatIsNoHTTP(t *testing.T) {
 		require.NoError(t, response.Body.Close())
 		require.NoError(t, conn.Close())
 	}
+}
+
+// A trailer stands behind all that a proxy has written: were it believed, a client would have a new address for each request.
+func TestChunkedBodies_TrailersNameNoClientAndNothingFollows(t *testing.T) {
+	t.Parallel()
+	app := newApp(t, func(c *config.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
+	address, _ := serve(t, app)
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"+
+		"X-Forwarded-For: 203.0.113.9\r\n\r\n%x\r\n%s\r\n0\r\nX-Forwarded-For: 198.51.100.1\r\n\r\n"+
+		"GET /api/v1/auth/me HTTP/1.1\r\nHost: x\r\n\r\n", login, len(loginBody), loginBody)
+	require.NoError(t, err)
+	in := bufio.NewReader(conn)
+	response, err := http.ReadResponse(in, nil)
+	require.NoError(t, err)
+	_, err = io.Copy(io.Discard, response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, 200, response.StatusCode)
+	require.True(t, response.Close)
+	require.Equal(t, "203.0.113.9", app.core.called()[0].by.IP.String())
+	_, err = in.ReadByte()
+	require.ErrorIs(t, err, io.EOF, "a proxy may have seen the end of the body elsewhere")
+	require.Len(t, app.core.called(), 1)
 }
 
 func TestListenNamesTheSettingOfATakenAddress(t *testing.T) {

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"bytes"
 	"net/netip"
 	"strings"
 
@@ -14,12 +15,28 @@ func clientAddress(c *fiber.Ctx, proxies []netip.Prefix) netip.Addr {
 	if !trusted(peer, proxies) {
 		return peer
 	}
-	var forwarded []string
-	for _, line := range c.Request().Header.PeekAll(fiber.HeaderXForwardedFor) {
-		forwarded = append(forwarded, strings.Split(string(line), ",")...)
-	}
-	return rightmostUntrusted(peer, forwarded, proxies)
+	return rightmostUntrusted(peer, forwardedFor(c.Request().Header.RawHeaders()), proxies)
 }
+
+// forwardedFor are the hops in the head of a request. Trailers come after all that a proxy has written, and the server takes them for
+// headers: a client would name itself by them. The rest of a line that was folded is nonsense, as any.
+func forwardedFor(head []byte) []string {
+	var hops []string
+	ours := false
+	for line := range bytes.Lines(head) {
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		if folded := line[0] == ' ' || line[0] == '\t'; folded && ours {
+			hops = append(hops, "")
+			continue
+		}
+		if ours = bytes.EqualFold(name, xForwardedFor); ours {
+			hops = append(hops, strings.Split(string(value), ",")...)
+		}
+	}
+	return hops
+}
+
+var xForwardedFor = []byte(fiber.HeaderXForwardedFor)
 
 // rightmostUntrusted walks the hops from the nearest outwards. A hop that is no address ends the walk at the proxy that
 // reported it: nonsense never escapes a limit.
