@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"time"
@@ -11,6 +12,8 @@ import (
 
 	"gatehouse/account"
 	"gatehouse/internal/durable"
+	"gatehouse/providers/templates"
+	"gatehouse/store"
 	"gatehouse/workflows"
 )
 
@@ -50,7 +53,20 @@ func (c *Core) CloseAccount(ctx context.Context, by account.Caller, in CloseAcco
 		},
 		ExecutionTimeout: c.Policy.ClosureGrace + closureGuard,
 	}, nil)
+	if err == nil {
+		err = c.requireClosed(ctx, a.ID)
+	}
 	return None{}, pending(err, id.String())
+}
+
+// requireClosed returns account.ErrUnavailable for an account that is open after all: its flow may know of a former closure alone,
+// which was undone without its knowing.
+func (c *Core) requireClosed(ctx context.Context, id uuid.UUID) error {
+	closed, err := c.Store.AccountClosed(ctx, id)
+	if err == nil && !closed {
+		err = account.ErrUnavailable.Because(errors.New("the flow answers for a former closure"))
+	}
+	return err
 }
 
 // mayClose judges the proof. A key with account:security was given in a fresh session.
@@ -107,8 +123,11 @@ func (c *Core) UndoClosure(ctx context.Context, by account.Caller, in UndoClosur
 			undo.UpdateID = "undo/" + hex.EncodeToString(undoneBy)
 		}
 		err = c.Flows.Tell(ctx, undo, nil)
+		if errors.Is(err, durable.ErrNoFlow) {
+			err = c.reopen(ctx, closed, undoneBy)
+		}
 	}
-	if errors.Is(err, account.ErrNotFound) || errors.Is(err, durable.ErrNoFlow) {
+	if errors.Is(err, account.ErrNotFound) {
 		err = account.ErrInvalidToken.Because(err)
 	}
 	if undoneBy != nil && errors.Is(err, account.ErrInvalidToken) {
@@ -119,4 +138,23 @@ func (c *Core) UndoClosure(ctx context.Context, by account.Caller, in UndoClosur
 		}
 	}
 	return None{}, err
+}
+
+// reopen undoes a closure that has no flow: it has just ended, or was lost with Temporal's database, or ours was put back to before an
+// undo. The link that was mailed is good for its term all the same. It returns account.ErrNotFound unless it was this call that did it.
+func (c *Core) reopen(ctx context.Context, closed store.Closure, by []byte) error {
+	if by == nil {
+		by = []byte(rand.Text())
+	}
+	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
+		return told{c.notice(closed.AccountID, templates.AccountReopened, closed.ID.String())}, tx.ReopenAccount(ctx, closed.ID, by)
+	})
+	if err != nil {
+		return err
+	}
+	ours, err := c.Store.ClosureUndoneBy(ctx, by)
+	if err == nil && !ours {
+		err = account.ErrNotFound
+	}
+	return err
 }

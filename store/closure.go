@@ -114,6 +114,12 @@ func (s *Store) ClosureUndoneBy(ctx context.Context, by []byte) (undone bool, er
 	return undone, translate(err)
 }
 
+// AccountClosed reports whether an account is closed, erased ones among them, or returns account.ErrNotFound.
+func (s *Store) AccountClosed(ctx context.Context, id uuid.UUID) (closed bool, err error) {
+	err = s.db.NewRaw(`SELECT deleted_at IS NOT NULL FROM accounts WHERE id = ?`, id).Scan(ctx, &closed)
+	return closed, translate(err)
+}
+
 // ReopenAccount undoes a closure in one transaction: the account has its email, username, password and outside accounts
 // back, and no session. An unverified account of the address dies: the link that undoes it went to the mailbox (design D5). A
 // username that somebody else has by now, or that is kept for them, and an outside account that opens another one stay there.

@@ -86,7 +86,7 @@ func TestPlanChange_AKeyIsUsedAgain(t *testing.T) {
 	require.NoError(t, err)
 	const key = store.RequestKeyPrefix + "up/change_plan"
 	started, err := w.ChangeSubscription(t.Context(), s.ID, key, noon, func(s account.Subscription) (account.SubscriptionChange, error) {
-		return s.ChangePlan(dearer, noon, rules, noon)
+		return s.ChangePlan(dearer, s.PeriodStart, rules, noon)
 	})
 	require.NoError(t, err)
 	_, err = w.settled(t.Context(), started.After, &account.Decline{Code: "card_declined"}, noon)

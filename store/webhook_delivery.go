@@ -172,10 +172,11 @@ func (s *Store) DropWebhook(ctx context.Context, delivery uuid.UUID) error {
 
 // reviveWebhooks has deliveries owed again whose flow is gone: it was terminated, or lost with Temporal's database.
 func (s *Store) reviveWebhooks(ctx context.Context) error {
+	// The condition once more outside: what is begun or ends while the statement waits for its row is left alone.
+	const lost = `state IN ('sending', 'waiting') AND coalesce(next_try_at, updated_at) < now() - ` + webhookLost
 	_, err := s.db.NewRaw(`
 		UPDATE webhook_deliveries SET state = 'owed', leased_until = '-infinity', next_try_at = NULL, updated_at = now()
-		WHERE id IN (SELECT id FROM webhook_deliveries
-			WHERE state IN ('sending', 'waiting') AND coalesce(next_try_at, updated_at) < now() - `+webhookLost+` LIMIT ?)`, sweepBatch).Exec(ctx)
+		WHERE id IN (SELECT id FROM webhook_deliveries WHERE `+lost+` LIMIT ?) AND `+lost, sweepBatch).Exec(ctx)
 	return translate(err)
 }
 
@@ -201,11 +202,11 @@ func (s *Store) ReplayWebhooks(ctx context.Context, r Replay) (int, error) {
 	total := 0
 	for {
 		query := s.db.NewRaw(again+`state IN ('delivered', 'dead', 'waiting') AND (id = ?0 OR event_id = ?0)
-			AND (?1 = '00000000-0000-0000-0000-000000000000'::uuid OR endpoint_id = ?1) AND updated_at <= ?3 LIMIT ?2)`,
+			AND (?1 = '00000000-0000-0000-0000-000000000000'::uuid OR endpoint_id = ?1) AND updated_at <= ?3 LIMIT ?2) AND updated_at <= ?3`,
 			r.ID, r.Endpoint, sweepBatch, began)
 		if r.ID == uuid.Nil {
 			query = s.db.NewRaw(again+`endpoint_id = ? AND created_at >= ? AND (state IN ('dead', 'waiting') OR ? AND state = 'delivered')
-				AND updated_at <= ? LIMIT ?)`, r.Endpoint, r.Since, r.All, began, sweepBatch)
+				AND updated_at <= ? LIMIT ?) AND updated_at <= ?`, r.Endpoint, r.Since, r.All, began, sweepBatch, began)
 		}
 		res, err := query.Exec(ctx)
 		if err != nil {

@@ -4,10 +4,13 @@ package e2e_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
 
 	"gatehouse/internal/testkit"
 )
@@ -30,6 +33,8 @@ func TestClosure(t *testing.T) {
 		"C01_UndoAgainstSquatters":              undoAgainstSquatters,
 		"C01_SES05_OldCredentialsReachNothing":  oldCredentials,
 		"C01_UnverifiedAccountsCloseThemselves": closeUnverified,
+		"C01_UndoWithoutItsFlow":                undoWithoutItsFlow,
+		"C01_FlowOfAFormerClosure":              closeByTheFlowOfAFormerClosure,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -81,6 +86,52 @@ func undoAgainstSquatters(t *testing.T, s *system) {
 	require.Equal(t, email, s.want(t, http.StatusOK, call{Path: pathMe, Token: again}).text(t, "email"))
 	require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM accounts WHERE email = $1 AND username IS NULL AND deleted_at IS NULL`, email))
 	s.want(t, http.StatusOK, changeUsername(again, newUsername()))
+}
+
+// The mailed link is good for its term, also when Temporal's database is lost. Of many callers one is told that it worked.
+func undoWithoutItsFlow(t *testing.T, s *system) {
+	email := newEmail()
+	token := s.signUp(t, email)
+	s.want(t, http.StatusOK, closeWith(token, fields{"password": password}))
+	undo := call{Path: pathUndo, Body: fields{"token": tokenOf(t, s.awaitClosureMail(t, email, "Your Gatehouse account is closed"))}}
+	s.terminateFlow(t, "closure", s.db.texts(t, `SELECT id FROM accounts WHERE email = $1`, email)[0])
+	answers := burst(t, s.client, slices.Repeat([]call{undo}, 10))
+	require.Len(t, successes(answers), 1, "%v", tally(answers))
+	again := s.want(t, http.StatusOK, call{Path: pathLogin, Body: fields{"email": email, "password": password}}).text(t, "session_token")
+	require.Equal(t, email, s.want(t, http.StatusOK, call{Path: pathMe, Token: again}).text(t, "email"))
+	s.awaitClosureMail(t, email, "Your Gatehouse account is open again")
+	s.want(t, http.StatusOK, closeWith(again, fields{"password": password}))
+}
+
+// A closure was undone without its flow: by one whose answer from the database was lost, or by a database that was put back. The flow
+// does not close the account again, so nobody is told that it has.
+func closeByTheFlowOfAFormerClosure(t *testing.T, s *system) {
+	email := newEmail()
+	token := s.signUp(t, email)
+	s.want(t, http.StatusOK, closeWith(token, fields{"password": password}))
+	s.awaitClosureMail(t, email, "Your Gatehouse account is closed")
+	owner := s.db.texts(t, `SELECT id FROM accounts WHERE email = $1`, email)[0]
+	s.db.change(t, `UPDATE closures SET undone_at = now(), token_hash = NULL, providers = NULL WHERE account_id = $1`, owner)
+	s.db.change(t, `UPDATE accounts SET deleted_at = NULL WHERE id = $1`, owner)
+	login := call{Path: pathLogin, Body: fields{"email": email, "password": password}}
+	again := s.want(t, http.StatusOK, login).text(t, "session_token")
+	s.tolerant(t).refused(t, http.StatusServiceUnavailable, "unavailable", closeWith(again, fields{"password": password}))
+	s.want(t, http.StatusOK, call{Path: pathMe, Token: again})
+}
+
+// terminateFlow ends the running flow of a kind that an account has, as an operator or a lost database does.
+func (s *system) terminateFlow(t *testing.T, kind, owner string) {
+	t.Helper()
+	temporal := readTemporal(t, s.stack)
+	query := "FlowKind = '" + kind + "' AND AccountID = '" + owner + "' AND ExecutionStatus = 'Running'"
+	var flows []*workflow.WorkflowExecutionInfo
+	testkit.Eventually(t, patience, func() bool {
+		list, err := temporal.ListWorkflow(t.Context(), &workflowservice.ListWorkflowExecutionsRequest{Query: query})
+		require.NoError(t, err)
+		flows = list.GetExecutions()
+		return len(flows) == 1
+	}, "the flow to be listed")
+	require.NoError(t, temporal.TerminateWorkflow(t.Context(), flows[0].GetExecution().GetWorkflowId(), "", "a test lost it"))
 }
 
 // awaitClosureMail waits for a mail and returns it.
