@@ -96,7 +96,7 @@ type Session struct {
 	FactorAt  *time.Time
 	ExpiresAt time.Time
 	// ReadAt is when it was read. Like all its times it is the database's, whose clock alone tells how old something of it is: those of
-	// the machines that ask may be off (security.md F-17).
+	// the machines that ask may be off (reliability.md F-17).
 	ReadAt time.Time
 }
 

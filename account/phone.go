@@ -93,7 +93,7 @@ func PhoneCountry(number string) string {
 func KnownCountry(code string) bool { return phonenumbers.GetSupportedRegions()[code] }
 
 // MostUnansweredTexts bounds how often a text is handed to a vendor that does not say what became of it: each time may have to be
-// paid for, and may have arrived (security.md F-23).
+// paid for, and may have arrived (reliability.md F-23).
 const MostUnansweredTexts = 3
 
 // Paid reports whether each message of a channel costs money.

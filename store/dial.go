@@ -11,10 +11,10 @@ import (
 
 const (
 	// unanswered is how long a server may leave what we sent unacknowledged, or a quiet connection's probes, before the connection
-	// counts as lost: nobody tells when a machine or the network in between is gone (security.md F-29).
+	// counts as lost: nobody tells when a machine or the network in between is gone (reliability.md F-29).
 	unanswered = 10 * time.Second
 	// farewell bounds what is done for a connection that a request has given up: to ask the server to stop, and to hear it close.
-	// Its place in the pool is taken until then, and the driver itself would wait for 15 seconds (security.md F-29).
+	// Its place in the pool is taken until then, and the driver itself would wait for 15 seconds (reliability.md F-29).
 	farewell = 2 * time.Second
 )
 

@@ -59,7 +59,7 @@ type Options struct {
 const (
 	connectTimeout = 3 * time.Second
 	// pingTimeout bounds the look at a connection that has been idle for a second before it is used: one whose other end is gone
-	// without a word costs a request so much, not all its time (security.md F-29).
+	// without a word costs a request so much, not all its time (reliability.md F-29).
 	pingTimeout = time.Second
 	// idleTransaction is how long the server waits within a transaction for whoever has gone: until then its locks hold up others.
 	idleTransaction  = 10 * time.Second

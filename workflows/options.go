@@ -46,6 +46,14 @@ func Register(r worker.Registry) {
 	moving(WebhookDelivery, WebhookDeliveryWorkflow)
 }
 
+// Changes are the ids of the changes of flows that GATEHOUSE_HELD_CHANGES may name, all that workflow.GetVersion is asked for.
+func Changes() []string {
+	return []string{
+		"end-subscriptions", "push", "stages", "tell-declined-changes",
+		ChangeSharedRuns, ChangeRecheckDue, ChangeDoubtReloads, ChangeLookReloads,
+	}
+}
+
 // stagesVersion is 1 for flows whose search attributes follow every stage. Those that began before show in them, until their
 // end, the stage of their wait.
 func stagesVersion(ctx workflow.Context) workflow.Version {

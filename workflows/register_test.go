@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -112,4 +113,24 @@ func payloads(m protoreflect.Message) []*common.Payload {
 		}
 	}
 	return found
+}
+
+var asked = regexp.MustCompile(`(?:GetVersion\(ctx, |\tChange\w+ = )"([^"]+)"`)
+
+func TestChanges_AreAllThatIsAskedFor(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	var ids []string
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, found := range asked.FindAllSubmatch(text, -1) {
+			ids = append(ids, string(found[1]))
+		}
+	}
+	require.ElementsMatch(t, ids, workflows.Changes())
 }

@@ -5,13 +5,17 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"gatehouse/account"
 	"gatehouse/internal/config"
+	"gatehouse/internal/durable"
 	"gatehouse/internal/secret"
+	"gatehouse/workflows"
 )
 
 func configCommand() *cobra.Command {
@@ -36,7 +40,19 @@ func usable(cfg config.Config) error {
 	_, key := secret.NewKeys(cfg.SecretKey)
 	_, signing := secret.NewAccessTokens(cfg.SigningKey, cfg.BaseURL, account.SystemClock{})
 	_, codec := newKeyring(cfg)
-	return errors.Join(level, key, signing, codec)
+	return errors.Join(level, key, signing, codec, heldChanges(cfg))
+}
+
+// heldChanges refuses what is no change of this build: the one that was meant would not be held, which ends flows. A process that
+// starts warns instead: in a deploy the setting may name what only the build to come knows.
+func heldChanges(cfg config.Config) error {
+	known := append(workflows.Changes(), durable.ChangeBarePayloads)
+	for _, change := range cfg.HeldChanges {
+		if !slices.Contains(known, change) {
+			return fmt.Errorf("GATEHOUSE_HELD_CHANGES: there is no change %q; there are %s", change, strings.Join(known, ", "))
+		}
+	}
+	return nil
 }
 
 const healthTimeout = 3 * time.Second

@@ -7,8 +7,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"gatehouse/internal/config"
 	"gatehouse/internal/durable"
 	"gatehouse/internal/secret"
+	"gatehouse/workflows"
 )
 
 // A group that takes a mistyped word for a success would have a job that gates the removal of a key on `prune-check` pass for ever.
@@ -66,4 +68,10 @@ func TestMigrateDownWantsToBeMeant(t *testing.T) {
 	cmd := command()
 	cmd.SetArgs([]string{"migrate", "--down"})
 	require.ErrorContains(t, cmd.ExecuteContext(t.Context()), "say --yes")
+}
+
+func TestHeldChangesAreKnown(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, heldChanges(config.Config{HeldChanges: []string{durable.ChangeBarePayloads, workflows.ChangeSharedRuns}}))
+	require.ErrorContains(t, heldChanges(config.Config{HeldChanges: []string{"bare-payload"}}), `no change "bare-payload"`)
 }

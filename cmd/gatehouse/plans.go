@@ -46,9 +46,9 @@ func listPlansCommand() *cobra.Command {
 
 func applyPlansCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "apply FILE", Short: "Make the catalogue what a YAML file says; plans that it leaves out retire", Args: cobra.ExactArgs(1),
+		Use: "apply FILE", Short: "Make the catalogue what a YAML file (- for standard input) says; plans that it leaves out retire", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			file, err := os.Open(args[0])
+			file, err := opened(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -69,6 +69,14 @@ func applyPlansCommand() *cobra.Command {
 			return err
 		},
 	}
+}
+
+// opened is a file, or standard input for "-": an image may have no place for files.
+func opened(cmd *cobra.Command, name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(cmd.InOrStdin()), nil
+	}
+	return os.Open(name) //nolint:gosec // the operator names it
 }
 
 // catalogueFile is the file of `gatehouse plans apply`; deploy/plans.yaml is one.

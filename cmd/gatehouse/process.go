@@ -48,6 +48,9 @@ func newProcess(role string) (*process, error) {
 		return nil, err
 	}
 	p.log = slog.New(telemetry.LogTraces(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))).With("process", role)
+	if err := heldChanges(cfg); err != nil {
+		p.log.WarnContext(context.Background(), "a change that is to be held is not known", "error", err)
+	}
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if p.keys, err = secret.NewKeys(cfg.SecretKey); err != nil {
 		return nil, err

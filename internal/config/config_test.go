@@ -78,8 +78,9 @@ func TestSettingsAreRead(t *testing.T) {
 	c, err := load(t, minimum, "GATEHOUSE_TRUSTED_PROXIES=10.0.0.0/8,2001:db8::/32", "GATEHOUSE_ALLOWED_ORIGINS=https://a.example,https://b.example",
 		"GATEHOUSE_BASE_URL=https://accounts.example/", "GATEHOUSE_CODE_TTL=90s", "GATEHOUSE_ENUMERATION=hidden", "GATEHOUSE_LIMIT_SCALE=2.5",
 		"GATEHOUSE_SMTP_HOST=smtp.example", "GATEHOUSE_SMTP_PORT=2525", "GATEHOUSE_SMTP_TLS=none", "GATEHOUSE_TWILIO_ACCOUNT_SID=AC1",
-		"GATEHOUSE_FCM_CREDENTIALS=/etc/fcm.json")
+		"GATEHOUSE_FCM_CREDENTIALS=/etc/fcm.json", "GATEHOUSE_HELD_CHANGES=a, b", "GATEHOUSE_PAYMENT_METHODS_PER_DAY=0")
 	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b"}, c.HeldChanges)
 	require.Equal(t, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}, c.TrustedProxies)
 	require.Equal(t, []string{"https://a.example", "https://b.example"}, c.AllowedOrigins)
 	require.Equal(t, "https://accounts.example/confirm-email", c.ConfirmURL, "no double slash")
@@ -96,11 +97,13 @@ func TestSettingsAreRead(t *testing.T) {
 
 func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 	_, err := load(t, nil, "GATEHOUSE_ENVIRONMENT=staging", "GATEHOUSE_ENUMERATION=maybe", "GATEHOUSE_SMTP_TLS=ssl", "GATEHOUSE_BASE_URL=accounts.example",
-		"GATEHOUSE_CONFIRM_URL=/confirm", "GATEHOUSE_TEMPORAL_TLS_CERT_FILE=/tls.crt", "GATEHOUSE_TEMPORAL_API_KEY=a b", "GATEHOUSE_TEMPORAL_UI_URL=ftp://localhost", "GATEHOUSE_LIMIT_SCALE=-1", "GATEHOUSE_PHONE_COUNTRIES=DE,ZZ")
+		"GATEHOUSE_CONFIRM_URL=/confirm", "GATEHOUSE_TEMPORAL_TLS_CERT_FILE=/tls.crt", "GATEHOUSE_TEMPORAL_API_KEY=a b", "GATEHOUSE_TEMPORAL_UI_URL=ftp://localhost", "GATEHOUSE_LIMIT_SCALE=-1", "GATEHOUSE_PHONE_COUNTRIES=DE,ZZ",
+		"GATEHOUSE_SUBSCRIPTION_DUNNING_END=Unpaid")
 	require.Error(t, err)
 	for _, setting := range []string{
 		"GATEHOUSE_ENVIRONMENT", "DATABASE_URL", "GATEHOUSE_ENUMERATION", "GATEHOUSE_SMTP_TLS", "GATEHOUSE_BASE_URL", "GATEHOUSE_CONFIRM_URL",
 		"GATEHOUSE_TEMPORAL_TLS_KEY_FILE", "GATEHOUSE_TEMPORAL_API_KEY", "GATEHOUSE_TEMPORAL_UI_URL", "GATEHOUSE_SECRET_KEY", "GATEHOUSE_SIGNING_KEY", "GATEHOUSE_CODEC_KEYS", "GATEHOUSE_LIMIT_SCALE", "GATEHOUSE_PHONE_COUNTRIES",
+		"GATEHOUSE_SUBSCRIPTION_DUNNING_END",
 	} {
 		require.Equal(t, 1, strings.Count("\n"+err.Error(), "\n"+setting+" "), "%s in %s", setting, err)
 	}

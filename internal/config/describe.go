@@ -38,7 +38,8 @@ func settingsOf(t reflect.Type, prefix string) []Setting {
 // mayBeZero are the numbers of which none is a choice.
 var mayBeZero = map[string]bool{
 	"GATEHOUSE_HASH_SLOTS": true, "GATEHOUSE_WELCOME_BONUS": true, "GATEHOUSE_WELCOME_BONUS_REDUCED": true,
-	"GATEHOUSE_RECONCILE_AT": true, "GATEHOUSE_SUBSCRIPTION_MIN_CHARGE": true, "GATEHOUSE_DRAIN_DELAY": true, "GATEHOUSE_WORKER_POLLERS": true, clockOffset: true,
+	"GATEHOUSE_RECONCILE_AT": true, "GATEHOUSE_SUBSCRIPTION_MIN_CHARGE": true, "GATEHOUSE_DRAIN_DELAY": true,
+	"GATEHOUSE_WORKER_POLLERS": true, "GATEHOUSE_PAYMENT_METHODS_PER_DAY": true, clockOffset: true,
 }
 
 // clockOffset is the one number that may be less than 0.

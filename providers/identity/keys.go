@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// keyLife is how long keys are used while their issuer cannot be asked (security.md F-28), keyRefresh from when on it is
+	// keyLife is how long keys are used while their issuer cannot be asked (reliability.md F-28), keyRefresh from when on it is
 	// asked again beside the requests: a key that it has withdrawn opens nothing any more soon after.
 	keyLife, keyRefresh = 24 * time.Hour, time.Hour
 	// askGap is the least time between two questions for the keys: tokens that name keys nobody knows cost the issuer no more.

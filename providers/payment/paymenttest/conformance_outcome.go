@@ -72,7 +72,7 @@ func noAnswer(t *testing.T, v Vendor) {
 	v.paid(t, c, found)
 }
 
-// forgottenKey is why an attempt of unknown outcome is looked up before it is made again (security.md F-26).
+// forgottenKey is why an attempt of unknown outcome is looked up before it is made again (reliability.md F-26).
 func forgottenKey(t *testing.T, v Vendor) {
 	t.Helper()
 	c := bill(v.payer(t))
