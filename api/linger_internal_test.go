@@ -13,16 +13,23 @@ import (
 	"gatehouse/internal/testkit"
 )
 
-func TestLingeringConn_DeadlinesOfAClosedConnectionAreNoErrors(t *testing.T) {
-	t.Parallel()
+// accepted is a connection as the server gets it, and its other end.
+func accepted(t *testing.T) (conn, peer net.Conn) {
+	t.Helper()
 	inner, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	listener := lingering{inner}
 	t.Cleanup(func() { require.NoError(t, listener.Close()) })
-	peer, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", inner.Addr().String())
+	peer, err = (&net.Dialer{}).DialContext(t.Context(), "tcp", inner.Addr().String())
 	require.NoError(t, err)
-	conn, err := listener.Accept()
+	conn, err = listener.Accept()
 	require.NoError(t, err)
+	return conn, peer
+}
+
+func TestLingeringConn_DeadlinesOfAClosedConnectionAreNoErrors(t *testing.T) {
+	t.Parallel()
+	conn, peer := accepted(t)
 	require.NoError(t, peer.Close()) // ends the lingering
 	require.NoError(t, conn.Close())
 	testkit.Eventually(t, 5*time.Second, func() bool {
@@ -37,20 +44,13 @@ func TestLingeringConn_DeadlinesOfAClosedConnectionAreNoErrors(t *testing.T) {
 // The server writes before it has an answer, too: 100 Continue, and why it refuses what it cannot read.
 func TestLingeringConn_TheDeadlineOfTheLastAnswerIsNotThatOfTheNextRequest(t *testing.T) {
 	t.Parallel()
-	inner, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	listener := lingering{inner}
-	t.Cleanup(func() { require.NoError(t, listener.Close()) })
-	peer, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", inner.Addr().String())
-	require.NoError(t, err)
+	conn, peer := accepted(t)
 	t.Cleanup(func() { require.NoError(t, peer.Close()) })
-	conn, err := listener.Accept()
-	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	now := account.SystemClock{}.Now()
 
 	require.NoError(t, conn.SetWriteDeadline(now.Add(-time.Second)))
-	_, err = conn.Write([]byte("x"))
+	_, err := conn.Write([]byte("x"))
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	require.NoError(t, conn.SetReadDeadline(now.Add(time.Minute)))
 	_, err = conn.Write([]byte("x"))
