@@ -31,7 +31,7 @@ func PasswordFault(password string, own ...string) string {
 	case strings.ContainsRune(p, 0):
 		return "must not contain NUL"
 	case n < MinPasswordLength:
-		return "must be at least 8 characters"
+		return "Password must be at least 8 characters"
 	case n > MaxPasswordLength:
 		return "must be at most 256 characters"
 	case commonPassword(p):

@@ -17,10 +17,10 @@ func TestPasswordPolicy(t *testing.T) {
 		"":                              "is required",
 		"          ":                    "must not be blank",
 		"\u00a0\u2003\u3000       ":     "must not be blank",
-		"short7!":                       "must be at least 8 characters",
-		"passw\u00f6r":                  "must be at least 8 characters", // 8 bytes
-		"\U0001F511\U0001F511":          "must be at least 8 characters", // 8 bytes
-		"pa\u0308sswo\u0308":            "must be at least 8 characters", // 8 runes before, 6 after normalisation
+		"short7!":                       "Password must be at least 8 characters",
+		"passw\u00f6r":                  "Password must be at least 8 characters", // 8 bytes
+		"\U0001F511\U0001F511":          "Password must be at least 8 characters", // 8 bytes
+		"pa\u0308sswo\u0308":            "Password must be at least 8 characters", // 8 runes before, 6 after normalisation
 		strings.Repeat("ab", 128) + "c": "must be at most 256 characters",
 		"with\x00nul inside":            "must not contain NUL",
 		"password":                      "is too common",

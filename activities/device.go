@@ -76,6 +76,7 @@ func (a *Activities) VerifyDevice(ctx context.Context, in ChallengeInput) (Verif
 	r, err := a.Store.VerifyDevice(ctx, in.ChallengeID, store.VerifiedDevice{
 		DeviceID: id, TokenHash: a.Keys.DeviceHash(a.Keys.DeviceToken(id)), DeviceTTL: a.Policy.DeviceTTL, Most: a.Policy.TrustedDevices,
 		RefreshHash: a.Keys.RefreshHash(a.Keys.FirstToken(in.ChallengeID)), RefreshIdle: a.Policy.RefreshIdle, SessionTTL: a.Policy.SessionTTL,
+		Told: DeviceNotice(uuid.Nil, in.ChallengeID),
 	})
 	return VerifiedDevice{DeviceID: r.DeviceID}, err
 }

@@ -63,7 +63,7 @@ type EmailChanged struct {
 // ChangeEmail gives an account the address that a proven challenge proves. It returns account.ErrInvalidCode, also when
 // somebody else got the address first.
 func (a *Activities) ChangeEmail(ctx context.Context, in ChallengeInput) (EmailChanged, error) {
-	r, err := a.Store.ChangeEmail(ctx, in.ChallengeID)
+	r, err := a.Store.ChangeEmail(ctx, in.ChallengeID, EmailChangeNotice(uuid.Nil, in.ChallengeID))
 	if errors.Is(err, account.ErrEmailExists) {
 		err = account.ErrInvalidCode.Because(err)
 	}
@@ -101,6 +101,9 @@ func (a *Activities) SendEmailChangeMail(ctx context.Context, in EmailChangeMail
 	}
 	if in.Old {
 		out.to, out.step = e.OldEmail, in.Template+"/old/"+e.ID.String()
+		if in.Template == templates.EmailChanged {
+			out.notice = EmailChangeNotice(e.AccountID, e.ID).ID
+		}
 	}
 	if out.to == "" {
 		return Delivered{State: DeliveryExpired}, nil // the account had no address

@@ -98,6 +98,8 @@ type SendMailInput struct {
 	Template  string
 	// Challenge is the reset whose disabled API keys the mail names; the zero id names none.
 	Challenge uuid.UUID `json:",omitzero"`
+	// Notice is the id of the owed notice that the mail is, if that is not its flow's.
+	Notice string `json:",omitempty"`
 }
 
 // SendMail sends a mail about an account to its address. An account that is gone gets none.
@@ -117,7 +119,7 @@ func (a *Activities) SendMail(ctx context.Context, in SendMailInput) (Delivered,
 	}
 	state, err := a.send(ctx, outgoing{
 		channel: account.ChannelEmail, flow: flowOf(ctx), step: in.Step, template: in.Template, to: to.Email,
-		data: data, account: in.AccountID, recipe: recipe{sendsMail, in},
+		data: data, account: in.AccountID, recipe: recipe{sendsMail, in}, notice: in.Notice,
 	})
 	return Delivered{State: state}, err
 }
@@ -147,6 +149,8 @@ type outgoing struct {
 	account uuid.UUID
 	// recipe is how it is sent once more.
 	recipe recipe
+	// notice is the id of the owed notice that it is, if that is not its flow's.
+	notice string
 	// gone, where there is something to do then, is called for a recipient that does not exist any more.
 	gone func(context.Context) error
 }
@@ -155,6 +159,7 @@ type outgoing struct {
 func (o outgoing) begun(again store.Recipe) store.NewMessage {
 	m := store.NewMessage{
 		Flow: o.flow, Step: o.step, Template: o.template, Channel: o.channel, Destination: o.to, AccountID: o.account, Recipe: again,
+		Notice: o.notice,
 	}
 	if o.channel.Paid() {
 		m.MostUnanswered = account.MostUnansweredTexts

@@ -80,6 +80,6 @@ func (a *Activities) SendResetLink(ctx context.Context, in ChallengeInput) (Deli
 // ResetPassword sets the password that was parked with a proven challenge, in one transaction with everything that ends
 // with the old one. It returns account.ErrInvalidCode.
 func (a *Activities) ResetPassword(ctx context.Context, in ChallengeInput) (Confirmed, error) {
-	r, err := a.Store.ResetPassword(ctx, in.ChallengeID, a.bonus())
+	r, err := a.Store.ResetPassword(ctx, in.ChallengeID, a.bonus(), PasswordResetNotice(uuid.Nil, in.ChallengeID))
 	return Confirmed{AccountID: r.AccountID, CreditsAwarded: r.CreditsAwarded}, err
 }

@@ -46,19 +46,27 @@ type Spent struct {
 // SpendPasswordCode makes the change that a proven code allows, in one transaction (contract X15). It returns
 // account.ErrInvalidCode.
 func (a *Activities) SpendPasswordCode(ctx context.Context, in ChallengeInput) (Spent, error) {
-	var r store.ChallengeResult
-	err := a.Store.InTx(ctx, func(ctx context.Context, tx *store.Store) (err error) {
-		if r, err = tx.SpendPasswordCode(ctx, in.ChallengeID); err != nil || r.SessionsEnded == 0 {
+	var spent Spent
+	err := a.Store.InTx(ctx, func(ctx context.Context, tx *store.Store) error {
+		r, err := tx.SpendPasswordCode(ctx, in.ChallengeID)
+		if err != nil {
 			return err
 		}
-		return a.owe(ctx, tx, r.AccountID, templates.SessionsEnded, in.ChallengeID.String())
+		_, err = tx.VerifiedPhone(ctx, r.AccountID)
+		if err != nil && !errors.Is(err, account.ErrNotFound) {
+			return err
+		}
+		spent = Spent{PasswordSet: r.PasswordSet, HadPassword: r.HadPassword, Phone: err == nil}
+		owed := PasswordChangeNotices(r.AccountID, in.ChallengeID, spent)
+		if r.SessionsEnded > 0 {
+			owed = append(owed, Notice(a.Keys, r.AccountID, templates.SessionsEnded, in.ChallengeID.String()))
+		}
+		for _, n := range owed {
+			if err := tx.OweNotice(ctx, n); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
-	if err != nil {
-		return Spent{}, err
-	}
-	_, err = a.Store.VerifiedPhone(ctx, r.AccountID)
-	if err != nil && !errors.Is(err, account.ErrNotFound) {
-		return Spent{}, err
-	}
-	return Spent{PasswordSet: r.PasswordSet, HadPassword: r.HadPassword, Phone: err == nil}, nil
+	return spent, err
 }

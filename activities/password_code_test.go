@@ -98,7 +98,7 @@ func TestSendSMS(t *testing.T) {
 	require.NoError(t, err)
 	guess := store.Guess{Purpose: account.PurposePhone, Lease: time.Minute}
 	require.NoError(t, b.Store.Prove(t.Context(), challenge, guess, store.Proof{}))
-	_, err = b.Store.BindPhone(t.Context(), challenge)
+	_, err = b.Store.BindPhone(t.Context(), challenge, activities.PhoneNotice(uuid.Nil, challenge))
 	require.NoError(t, err)
 	require.Equal(t, activities.DeliverySent, twice[activities.Delivered](t, b, b.SendSMS, in).State)
 	sent := phones.messages()

@@ -37,6 +37,6 @@ func (a *Activities) IssuePhoneCode(ctx context.Context, in IssuePhoneCodeInput)
 
 // BindPhone gives the number of a proven challenge to its account, verified (A04). It returns account.ErrInvalidCode.
 func (a *Activities) BindPhone(ctx context.Context, in ChallengeInput) (AccountInput, error) {
-	owner, err := a.Store.BindPhone(ctx, in.ChallengeID)
+	owner, err := a.Store.BindPhone(ctx, in.ChallengeID, PhoneNotice(uuid.Nil, in.ChallengeID))
 	return AccountInput{AccountID: owner}, err
 }

@@ -45,7 +45,7 @@ type ProviderLinkInput struct {
 // FinishProviderLink links what the callback of a link has named. It returns account.ErrProviderConnected and
 // account.ErrInvalidState, and then the link is over.
 func (a *Activities) FinishProviderLink(ctx context.Context, in ProviderLinkInput) error {
-	err := a.Store.FinishProviderLink(ctx, in.LinkID)
+	err := a.Store.FinishProviderLink(ctx, in.LinkID, ProviderLinkNotice(uuid.Nil, in.LinkID))
 	if errors.Is(err, account.ErrProviderConnected) {
 		if dropped := a.Store.DropProviderLink(ctx, in.LinkID); dropped != nil {
 			return dropped

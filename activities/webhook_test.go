@@ -172,6 +172,7 @@ func TestSendWebhook_WrongKey(t *testing.T) {
 	tried, err := run[activities.WebhookTried](b, b.SendWebhook, owed)
 	require.NoError(t, err)
 	require.Equal(t, account.WebhookDelivered, tried.State)
+	require.Equal(t, 1, tried.Try, "our fault uses up no try")
 }
 
 func TestDropWebhook(t *testing.T) {

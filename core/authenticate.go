@@ -69,6 +69,9 @@ func (c *Core) Authenticate(ctx context.Context, cred Credential) (account.Princ
 
 func (c *Core) byToken(ctx context.Context, cred Credential) (account.Principal, error) {
 	session, err := c.Tokens.Session(cred.Bearer)
+	if errors.Is(err, secret.ErrTokenExpired) {
+		return account.Principal{}, account.ErrUnauthorized.Saying("Token has expired").Because(err) // as document D says it
+	}
 	if err != nil {
 		return account.Principal{}, account.ErrUnauthorized.Because(err)
 	}

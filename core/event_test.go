@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/account"
+	"gatehouse/activities"
 	"gatehouse/providers/templates"
 	"gatehouse/store"
 )
@@ -221,6 +222,6 @@ func (w world) verifiedPhone(t *testing.T, owner uuid.UUID, number string) {
 	})
 	require.NoError(t, err)
 	require.NoError(t, w.Store.Prove(t.Context(), ch.ID, guess, store.Proof{}))
-	_, err = w.Store.BindPhone(t.Context(), ch.ID)
+	_, err = w.Store.BindPhone(t.Context(), ch.ID, activities.PhoneNotice(uuid.Nil, ch.ID))
 	require.NoError(t, err)
 }

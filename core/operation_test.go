@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/account"
+	"gatehouse/activities"
 	"gatehouse/store"
 )
 
@@ -120,7 +121,7 @@ func TestOperation_PhoneBeforeAndAfter(t *testing.T) {
 	o.requireHidden(t, id.String(), o.bob, client)
 	guess := o.challenge(t, id, account.PurposePhone, "+4915112345678")
 	require.NoError(t, o.Store.Prove(t.Context(), id, guess, store.Proof{}))
-	_, err := o.Store.BindPhone(t.Context(), id)
+	_, err := o.Store.BindPhone(t.Context(), id, activities.PhoneNotice(uuid.Nil, id))
 	require.NoError(t, err)
 	got := o.look(t, o.ann, id.String())
 	require.Equal(t, account.StageCompleted, got.Stage)
@@ -157,7 +158,7 @@ func TestOperation_EmailChanges(t *testing.T) {
 		require.Len(t, got.Deliveries, 1)
 
 		require.NoError(t, o.Store.Prove(t.Context(), id, guess, store.Proof{}))
-		_, err := o.Store.ChangeEmail(t.Context(), id)
+		_, err := o.Store.ChangeEmail(t.Context(), id, activities.EmailChangeNotice(uuid.Nil, id))
 		require.NoError(t, err)
 		require.Equal(t, account.StageCompleted, o.look(t, o.ann, id.String()).Stage)
 		o.message(t, c.flow, "email_changed/new/"+id.String(), "email_changed", account.ChannelEmail)
@@ -251,7 +252,7 @@ func TestOperation_Links(t *testing.T) {
 		StateHash: []byte("state"), Lease: time.Minute, Link: account.LinkedProvider{Provider: account.ProviderGitHub, Subject: "17"},
 	})
 	require.NoError(t, err)
-	require.NoError(t, o.Store.FinishProviderLink(t.Context(), id))
+	require.NoError(t, o.Store.FinishProviderLink(t.Context(), id, activities.ProviderLinkNotice(uuid.Nil, id)))
 	o.message(t, o.linkFlow(id), "linked", "provider_linked", account.ChannelEmail)
 	got = o.look(t, o.ann, id.String())
 	require.Equal(t, account.StageCompleted, got.Stage)

@@ -91,7 +91,7 @@ func TestNewPasswordsAreJudgedBeforeAnySecret(t *testing.T) {
 
 	_, err = w.ReplacePassword(t.Context(), by, ReplacePasswordInput{OTP: "12345", NewPassword: NewPassword{New: "short", Confirm: " "}})
 	requireFields(t, err, map[string]string{
-		"otp": "must be exactly 6 characters", "new_password": "must be at least 8 characters", "confirm_password": "must not be blank",
+		"otp": "must be exactly 6 characters", "new_password": "Password must be at least 8 characters", "confirm_password": "must not be blank",
 	})
 	_, err = w.ChangePasswordByCode(t.Context(), by, ChangePasswordByCodeInput{})
 	requireFields(t, err, map[string]string{

@@ -111,7 +111,7 @@ func TestRace_DeactivateAccount(t *testing.T) {
 			case 1:
 				return w.storeKey(t, account.APIKey{ID: uuid.New(), AccountID: &signed.AccountID, Name: "ci"}, []byte(uuid.NewString()))
 			case 2:
-				_, err := w.ResetPassword(t.Context(), ch.ID, bonus)
+				_, err := w.ResetPassword(t.Context(), ch.ID, bonus, toldOf(ch.ID))
 				return err
 			default:
 				deactivations[i] = w.DeactivateAccount(t.Context(), signed.AccountID, "")

@@ -42,6 +42,8 @@ type VerifiedDevice struct {
 	RefreshHash []byte
 	RefreshIdle time.Duration
 	SessionTTL  time.Duration
+	// Told is the notice to the owner, owed with the change; its account is the login's.
+	Told account.Notice
 }
 
 var errNoLogin = errors.New("the login is not pending any more")
@@ -83,7 +85,7 @@ func (s *Store) VerifyDevice(ctx context.Context, challenge uuid.UUID, v Verifie
 		if err != nil {
 			return err
 		}
-		steps := slices.Concat([]*step{lift.step()}, v.tokens(out.SessionID, proof.Device), trust.steps(), []*step{kept, trusted.step})
+		steps := slices.Concat([]*step{lift.step()}, v.tokens(out.SessionID, proof.Device), trust.steps(), []*step{kept, trusted.step, oweStep(out.AccountID, v.Told)})
 		if err := tx.atOnce(ctx, steps...); err != nil {
 			return err
 		}

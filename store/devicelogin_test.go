@@ -41,6 +41,7 @@ func verified() store.VerifiedDevice {
 	return store.VerifiedDevice{
 		DeviceID: id, TokenHash: tokenOf(id), DeviceTTL: deviceTTL, Most: 20,
 		RefreshHash: []byte("refresh/" + id.String()), RefreshIdle: refreshIdle, SessionTTL: sessionTTL,
+		Told: toldOf(id),
 	}
 }
 
@@ -63,6 +64,7 @@ func TestVerifyDevice(t *testing.T) {
 	again, err := w.VerifyDevice(t.Context(), id, verified())
 	require.NoError(t, err)
 	require.Equal(t, done, again)
+	w.requireTold(t, ada.AccountID, v.DeviceID)
 	p, err := w.PrincipalBySession(t.Context(), id)
 	require.NoError(t, err)
 	require.Equal(t, account.SessionActive, p.Session.State)

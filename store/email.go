@@ -83,11 +83,11 @@ func (s *Store) HasChallenge(ctx context.Context, purpose account.Purpose, subje
 	return has, translate(err)
 }
 
-// ChangeEmail consumes a proven challenge and gives its account the address that it proves, in one transaction. An
-// unverified account of that address dies; codes that were sent to the former one prove nothing any more. Repeating it
+// ChangeEmail consumes a proven challenge and gives its account the address that it proves, and owes the former address
+// the notice told, in one transaction. An unverified account of that address dies; codes that were sent to the former one prove nothing any more. Repeating it
 // returns the same result. It returns account.ErrInvalidCode when the challenge is not proven or the change is not open
 // any more, and account.ErrEmailExists when the address was taken meanwhile.
-func (s *Store) ChangeEmail(ctx context.Context, challenge uuid.UUID) (ChallengeResult, error) {
+func (s *Store) ChangeEmail(ctx context.Context, challenge uuid.UUID, told account.Notice) (ChallengeResult, error) {
 	var out ChallengeResult
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		if err := tx.lockChallenges(ctx, challenge); err != nil {
@@ -129,6 +129,11 @@ func (s *Store) ChangeEmail(ctx context.Context, challenge uuid.UUID) (Challenge
 		}
 		if err := tx.record(ctx, e.AccountID, account.EventEmailChanged, nil); err != nil {
 			return err
+		}
+		if e.OldEmail != "" {
+			if err := tx.owe(ctx, e.AccountID, told); err != nil {
+				return err
+			}
 		}
 		out = ChallengeResult{AccountID: e.AccountID}
 		return tx.keepResult(ctx, challenge, out)

@@ -33,8 +33,8 @@ type Entry struct {
 // waits for a lock sees of the other tables what was there before.
 const accountHeld = `SELECT a.id FROM accounts a WHERE a.id = $1 AND a.deleted_at IS NULL FOR SHARE`
 
-// A second step is due when two-factor is on, the account has a trusted device, or the client names its device, and no trusted
-// device shows its token. An account whose address is unproven has nothing to guard, and owes none. A trusted device lends the
+// A second step is due when two-factor is on, the account has a trusted device, or the client names its device or shows the token
+// of one that is trusted no more, and no trusted device shows its token. An account whose address is unproven has nothing to guard, and owes none. A trusted device lends the
 // session its name. Wrong passwords are forgotten in the order in which LoginFailed locks them.
 const sessionOpened = `
 	WITH facts AS (
@@ -49,7 +49,7 @@ const sessionOpened = `
 		RETURNING d.device_id, d.device_name, d.platform),
 	due AS (
 		SELECT CASE WHEN shown.device_id IS NOT NULL THEN '' WHEN two_factor AND app THEN 'factor'
-				WHEN two_factor OR reachable AND (guarded OR $8::text IS NOT NULL) THEN 'device' ELSE '' END AS step,
+				WHEN two_factor OR reachable AND (guarded OR $8::text IS NOT NULL OR $12::bytea IS NOT NULL) THEN 'device' ELSE '' END AS step,
 			CASE WHEN shown.device_id IS NOT NULL THEN shown.device_id ELSE $8::text END AS device_id,
 			CASE WHEN shown.device_id IS NOT NULL THEN shown.device_name ELSE $9::text END AS device_name,
 			CASE WHEN shown.device_id IS NOT NULL THEN shown.platform ELSE $10::text END AS platform

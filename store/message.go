@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,8 @@ type NewMessage struct {
 	AccountID uuid.UUID
 	// Recipe is how it is sent once more: ids alone.
 	Recipe Recipe
+	// Notice is the id of the owed notice that it is, if that is not its flow's: from now on its flow sends it.
+	Notice string
 	// MostUnanswered is how often it is handed to a provider that does not say what became of it; 0 means as often as one likes.
 	MostUnanswered int
 }
@@ -46,17 +49,18 @@ func (s *Store) BeginMessage(ctx context.Context, m NewMessage) (id uuid.UUID, s
 	}
 	var dead bool
 	err = s.only(ctx, `
+		WITH owed AS (DELETE FROM owed_notices WHERE id = $11)
 		INSERT INTO messages AS m (id, flow, step, template, channel, masked_destination, account_id, recipe, attempts, unanswered)
 		VALUES ($2, $3, $4, $5, $6, $7, nullif($8::uuid, $9::uuid), $10::text::jsonb, 1, 1)
 		ON CONFLICT (flow, step) DO UPDATE SET
 			attempts = m.attempts + CASE WHEN m.state = 'sent' OR `+exhausted+` THEN 0 ELSE 1 END,
-			unanswered = CASE WHEN m.state IN ('dead', 'expired') THEN 1 WHEN `+exhausted+` THEN m.unanswered ELSE m.unanswered + 1 END,
+			unanswered = CASE WHEN m.state = 'dead' THEN 1 WHEN `+exhausted+` THEN m.unanswered ELSE m.unanswered + 1 END,
 			state = CASE WHEN m.state = 'sent' THEN m.state WHEN `+exhausted+` THEN 'dead' ELSE 'queued' END,
 			last_error = CASE WHEN `+exhausted+` THEN 'no answer, too often: each attempt may have arrived' ELSE m.last_error END,
 			next_retry_at = NULL, account_id = EXCLUDED.account_id, recipe = EXCLUDED.recipe, updated_at = now()
 		RETURNING id, state = 'sent', state = 'dead'`, []any{
 		m.MostUnanswered, uuid.New(), m.Flow, m.Step, m.Template, string(m.Channel), account.Mask(m.Channel, m.Destination), m.AccountID, uuid.Nil,
-		string(recipe),
+		string(recipe), cmp.Or(m.Notice, m.Flow),
 	}, &id, &sent, &dead)
 	if err == nil && dead {
 		return id, false, ErrUnanswered

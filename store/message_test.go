@@ -52,6 +52,27 @@ func TestStepOfAFlowHasOneMessage(t *testing.T) {
 	require.ErrorIs(t, w.MessageSent(t.Context(), uuid.New(), "smtp", ""), account.ErrNotFound)
 }
 
+// A notice that its flow has begun to send is owed no more: no worker starts it once more.
+func TestBeginMessage_TakesOverTheOwedNotice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	owner := w.member(t, ada).AccountID
+	child, mailed, other := toldOf(uuid.New()), toldOf(uuid.New()), toldOf(uuid.New())
+	for _, n := range []account.Notice{child, mailed, other} {
+		n.AccountID = owner
+		require.NoError(t, w.OweNotice(t.Context(), n))
+	}
+	notice := welcome
+	notice.Flow = child.ID
+	of := welcome
+	of.Notice = mailed.ID
+	for _, m := range []store.NewMessage{notice, of} {
+		_, _, err := w.BeginMessage(t.Context(), m)
+		require.NoError(t, err)
+	}
+	require.Equal(t, other.ID, one[string](t, w, "SELECT string_agg(id, ' ') FROM owed_notices"))
+}
+
 // F-23: what is paid for is handed over so often without an answer, and no more; an answer, whatever it says, costs nothing.
 func TestBeginMessage_F23_UnansweredMessagesAreGivenUp(t *testing.T) {
 	t.Parallel()
@@ -78,8 +99,20 @@ func TestBeginMessage_F23_UnansweredMessagesAreGivenUp(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrUnanswered)
 	require.Equal(t, "dead 13 3", one[string](t, w, "SELECT state || ' ' || attempts || ' ' || unanswered FROM messages"))
 
-	_, err = begin()
+	id, err := begin()
 	require.NoError(t, err, "an operator may have it sent again")
+	for range 2 {
+		require.NoError(t, w.MessageUnanswered(t.Context(), id, "no answer", 0))
+		_, err = begin()
+		require.NoError(t, err)
+	}
+	// Its worker was away for so long that the sweep took it for abandoned.
+	require.NoError(t, w.MessageFailed(t.Context(), text.Flow, text.Step, store.MessageExpired, "abandoned"))
+	_, err = begin()
+	require.NoError(t, err)
+	_, err = begin()
+	require.ErrorIs(t, err, store.ErrUnanswered, "what had no answer before it expired still counts")
+
 	text.Flow, text.MostUnanswered = "signup/1", 0
 	for range 20 {
 		_, err = begin()

@@ -12,14 +12,21 @@ import (
 // OweNotice records that a notice must be sent. In the transaction of the change that it tells of, the two happen together or
 // not at all. Owing it again changes nothing.
 func (s *Store) OweNotice(ctx context.Context, n account.Notice) error {
-	var change *uuid.UUID
-	if n.EmailChange != uuid.Nil {
-		change = &n.EmailChange
+	return s.owe(ctx, n.AccountID, n)
+}
+
+// owe records the notice of a change to an account that the transaction has found.
+func (s *Store) owe(ctx context.Context, owner uuid.UUID, n account.Notice) error {
+	return s.atOnce(ctx, oweStep(owner, n))
+}
+
+// oweStep is owe among other steps.
+func oweStep(owner uuid.UUID, n account.Notice) *step {
+	return &step{
+		query: `INSERT INTO owed_notices (id, account_id, template, email_change, challenge, channel)
+			VALUES ($1, $2, $3, nullif($4::uuid, $6::uuid), nullif($5::uuid, $6::uuid), $7) ON CONFLICT (id) DO NOTHING`,
+		args: []any{n.ID, owner, n.Template, n.EmailChange, n.Challenge, uuid.Nil, nullable(string(n.Channel))},
 	}
-	_, err := s.db.NewRaw(`
-		INSERT INTO owed_notices (id, account_id, template, email_change) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
-		n.ID, n.AccountID, n.Template, change).Exec(ctx)
-	return translate(err)
 }
 
 // NoticeStarted forgets a notice whose flow has been started.
@@ -35,15 +42,23 @@ func (s *Store) OwedNotices(ctx context.Context, since time.Duration, atMost int
 		AccountID   uuid.UUID
 		Template    string
 		EmailChange *uuid.UUID
+		Challenge   *uuid.UUID
+		Channel     *account.Channel
 	}
 	err := s.db.NewRaw(`
-		SELECT id, account_id, template, email_change FROM owed_notices WHERE created_at <= now() - ? * interval '1 second'
+		SELECT id, account_id, template, email_change, challenge, channel FROM owed_notices WHERE created_at <= now() - ? * interval '1 second'
 		ORDER BY created_at LIMIT ?`, seconds(since), atMost).Scan(ctx, &rows)
 	notices := make([]account.Notice, len(rows))
 	for i, r := range rows {
 		notices[i] = account.Notice{ID: r.ID, AccountID: r.AccountID, Template: r.Template}
 		if r.EmailChange != nil {
 			notices[i].EmailChange = *r.EmailChange
+		}
+		if r.Challenge != nil {
+			notices[i].Challenge = *r.Challenge
+		}
+		if r.Channel != nil {
+			notices[i].Channel = *r.Channel
 		}
 	}
 	return notices, translate(err)

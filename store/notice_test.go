@@ -24,7 +24,9 @@ func TestOwedNotices(t *testing.T) {
 		require.NoError(t, err)
 		return notices
 	}
-	first := account.Notice{ID: "notice/1", AccountID: owner, Template: "password_changed"}
+	first := account.Notice{
+		ID: "notice/1", AccountID: owner, Template: "password_changed_sms", Challenge: uuid.New(), Channel: account.ChannelSMS,
+	}
 	second := account.Notice{ID: "notice/2", AccountID: owner, Template: "email_unlinked", EmailChange: uuid.New()}
 	for _, n := range []account.Notice{first, second, first} {
 		require.NoError(t, w.OweNotice(t.Context(), n))
@@ -47,6 +49,21 @@ func TestOwedNotices(t *testing.T) {
 	require.Equal(t, []account.Notice{second}, owed(0, 10), "what did not happen is not told")
 	w.exec(t, `DELETE FROM accounts WHERE id = $1`, owner)
 	require.Empty(t, owed(0, 10))
+}
+
+// toldOf is the notice of a change.
+func toldOf(change uuid.UUID) account.Notice {
+	return account.Notice{ID: "notice/" + change.String(), Template: "password_changed"}
+}
+
+// requireTold requires that the notice of a change is owed to the owner, and nothing else is.
+func (w world) requireTold(t *testing.T, owner, change uuid.UUID) {
+	t.Helper()
+	owed, err := w.OwedNotices(t.Context(), 0, 10)
+	require.NoError(t, err)
+	n := toldOf(change)
+	n.AccountID = owner
+	require.Equal(t, []account.Notice{n}, owed)
 }
 
 func TestOwedNoticeRace(t *testing.T) {

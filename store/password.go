@@ -156,12 +156,12 @@ func (s *Store) RecoverableAccount(ctx context.Context, email string, age time.D
 	return id, translate(err)
 }
 
-// ResetPassword consumes a proven challenge and sets the password that was parked with its proof, in one transaction. All
-// sessions, API keys and other challenges of the account die with the old password. An account whose address was never
+// ResetPassword consumes a proven challenge and sets the password that was parked with its proof, and owes the owner the
+// notice told, in one transaction. All sessions, API keys and other challenges of the account die with the old password. An account whose address was never
 // proven before is verified now, gets its bonus, and loses everything that whoever made it has put there: only id and
 // username stay (design D5). Repeating it returns the same result. It returns account.ErrInvalidCode when the challenge is
 // not proven, or the account is gone or has another address.
-func (s *Store) ResetPassword(ctx context.Context, challenge uuid.UUID, bonus Bonus) (ChallengeResult, error) {
+func (s *Store) ResetPassword(ctx context.Context, challenge uuid.UUID, bonus Bonus, told account.Notice) (ChallengeResult, error) {
 	var out ChallengeResult
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		if err := tx.lockChallenges(ctx, challenge); err != nil {
@@ -180,6 +180,9 @@ func (s *Store) ResetPassword(ctx context.Context, challenge uuid.UUID, bonus Bo
 			return err
 		}
 		if _, err := tx.db.NewRaw(`UPDATE challenges SET proof = NULL WHERE id = ?`, challenge).Exec(ctx); err != nil {
+			return err
+		}
+		if err := tx.owe(ctx, out.AccountID, told); err != nil {
 			return err
 		}
 		return tx.keepResult(ctx, challenge, out)

@@ -57,7 +57,7 @@ func (w world) resetLink(t *testing.T, email string, accountID uuid.UUID) accoun
 }
 
 func (w world) reset(ctx context.Context, challenge uuid.UUID) error {
-	_, err := w.ResetPassword(ctx, challenge, bonus)
+	_, err := w.ResetPassword(ctx, challenge, bonus, toldOf(challenge))
 	return err
 }
 
@@ -216,6 +216,7 @@ func TestRST03_ResetEndsEverything(t *testing.T) {
 
 	require.NoError(t, w.reset(t.Context(), link.ID))
 	require.NoError(t, w.reset(t.Context(), link.ID), "once more: the same answer")
+	w.requireTold(t, me.AccountID, link.ID)
 	require.Equal(t, "reset", w.passwordOf(t, me.AccountID))
 	for _, s := range sessions {
 		require.False(t, w.live(t, s))
@@ -243,7 +244,7 @@ func TestPRE01_ResetOfAnUnverifiedAccountLeavesNothingOfItsMaker(t *testing.T) {
 	link := w.resetLink(t, ada, squatter.AccountID)
 	w.prove(t, link, store.Proof{PasswordHash: "owner's"})
 
-	result, err := w.ResetPassword(t.Context(), link.ID, bonus)
+	result, err := w.ResetPassword(t.Context(), link.ID, bonus, toldOf(link.ID))
 	require.NoError(t, err)
 	require.Equal(t, store.ChallengeResult{AccountID: squatter.AccountID, CreditsAwarded: bonus.Full}, result)
 	require.False(t, w.live(t, squatter.SessionID))

@@ -96,10 +96,10 @@ func (s *Store) NewestPhoneAttempt(ctx context.Context, accountID uuid.UUID, num
 	return a, translate(err)
 }
 
-// BindPhone consumes a proven challenge and gives its account the number, verified, in one transaction. Repeating it
-// returns the same account. It returns account.ErrInvalidCode when the challenge is not proven, or the account is gone or
+// BindPhone consumes a proven challenge and gives its account the number, verified, and owes the owner the notice told, in
+// one transaction. Repeating it returns the same account. It returns account.ErrInvalidCode when the challenge is not proven, or the account is gone or
 // its address unproven.
-func (s *Store) BindPhone(ctx context.Context, challenge uuid.UUID) (uuid.UUID, error) {
+func (s *Store) BindPhone(ctx context.Context, challenge uuid.UUID, told account.Notice) (uuid.UUID, error) {
 	var owner uuid.UUID
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		row, done, err := tx.consume(ctx, challenge)
@@ -121,6 +121,9 @@ func (s *Store) BindPhone(ctx context.Context, challenge uuid.UUID) (uuid.UUID, 
 			return err
 		}
 		if err := tx.keepResult(ctx, challenge, ChallengeResult{AccountID: owner}); err != nil {
+			return err
+		}
+		if err := tx.owe(ctx, owner, told); err != nil {
 			return err
 		}
 		return tx.record(ctx, owner, account.EventPhoneVerified, nil)

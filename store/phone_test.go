@@ -98,20 +98,21 @@ func TestBindPhone(t *testing.T) {
 	owner := w.member(t, ada).AccountID
 	challenge := w.provenPhone(t, owner)
 	for range 2 {
-		got, err := w.BindPhone(t.Context(), challenge)
+		got, err := w.BindPhone(t.Context(), challenge, toldOf(challenge))
 		require.NoError(t, err)
 		require.Equal(t, owner, got)
 	}
+	w.requireTold(t, owner, challenge)
 	require.Equal(t, number+" DE", one[string](t, w,
 		"SELECT phone_number || ' ' || country_code FROM accounts WHERE id = $1 AND phone_verified_at IS NOT NULL", owner))
-	_, err := w.BindPhone(t.Context(), uuid.New())
+	_, err := w.BindPhone(t.Context(), uuid.New(), toldOf(uuid.New()))
 	require.ErrorIs(t, err, account.ErrInvalidCode)
 
 	unproven := w.newcomer(t, "eve@example.com").AccountID
-	_, err = w.BindPhone(t.Context(), w.provenPhone(t, unproven))
+	_, err = w.BindPhone(t.Context(), w.provenPhone(t, unproven), toldOf(uuid.New()))
 	require.ErrorIs(t, err, account.ErrInvalidCode, "PRE-03")
 	_, other := w.proven(t, "bob@example.com")
-	_, err = w.BindPhone(t.Context(), other.ID)
+	_, err = w.BindPhone(t.Context(), other.ID, toldOf(other.ID))
 	require.ErrorIs(t, err, account.ErrInvalidCode, "a code of another purpose")
 	require.Equal(t, 1, w.count(t, "accounts WHERE phone_number IS NOT NULL"))
 	w.requireInvariants(t)
@@ -123,7 +124,7 @@ func TestBindPhoneRaceBindsOnce(t *testing.T) {
 	owner := w.member(t, ada).AccountID
 	challenge := w.provenPhone(t, owner)
 	errs := race(crowd, func(int) error {
-		_, err := w.BindPhone(t.Context(), challenge)
+		_, err := w.BindPhone(t.Context(), challenge, toldOf(challenge))
 		return err
 	})
 	require.Equal(t, crowd, winners(t, errs), "a repeated step says the same")

@@ -71,10 +71,10 @@ func (s *Store) ClaimProviderLink(ctx context.Context, c ProviderClaim) (uuid.UU
 	return id, err
 }
 
-// FinishProviderLink links the outside account that a claimed link names, in one transaction, and forgets what the callback
-// said of its owner. Repeating it changes nothing. It returns account.ErrProviderConnected, and account.ErrInvalidState when
+// FinishProviderLink links the outside account that a claimed link names, forgets what the callback said of its owner, and
+// owes the owner of the account the notice told, in one transaction. Repeating it changes nothing. It returns account.ErrProviderConnected, and account.ErrInvalidState when
 // the link is gone, unclaimed or expired, or the session or key that began it has ended.
-func (s *Store) FinishProviderLink(ctx context.Context, id uuid.UUID) error {
+func (s *Store) FinishProviderLink(ctx context.Context, id uuid.UUID, told account.Notice) error {
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		var owner, starter uuid.UUID
 		var linked *time.Time
@@ -101,7 +101,10 @@ func (s *Store) FinishProviderLink(ctx context.Context, id uuid.UUID) error {
 		_, err = tx.db.NewRaw(`
 			UPDATE provider_links SET linked_at = now(), provider_email = NULL, display_name = NULL, avatar_url = NULL
 			WHERE id = ?`, id).Exec(ctx)
-		return err
+		if err != nil {
+			return err
+		}
+		return tx.owe(ctx, owner, told)
 	})
 	if errors.Is(err, account.ErrNotFound) {
 		return account.ErrInvalidState.Because(err)

@@ -35,8 +35,9 @@ func TestProviderLink_FromStateToLink(t *testing.T) {
 	id, err := w.ClaimProviderLink(t.Context(), claim)
 	require.NoError(t, err)
 	for range 2 {
-		require.NoError(t, w.FinishProviderLink(t.Context(), id))
+		require.NoError(t, w.FinishProviderLink(t.Context(), id, toldOf(id)))
 	}
+	w.requireTold(t, who.AccountID, id)
 	links := w.links(t, who.AccountID)
 	require.Len(t, links, 1)
 	require.Equal(t, claim.Link.Subject, links[0].Subject)
@@ -82,7 +83,7 @@ func TestProviderLink_StatesThatAreNotGood(t *testing.T) {
 	_, err := w.ClaimProviderLink(t.Context(), claim)
 	require.ErrorIs(t, err, account.ErrInvalidState)
 	require.Empty(t, w.links(t, who.AccountID))
-	require.ErrorIs(t, w.FinishProviderLink(t.Context(), uuid.New()), account.ErrInvalidState)
+	require.ErrorIs(t, w.FinishProviderLink(t.Context(), uuid.New(), toldOf(uuid.New())), account.ErrInvalidState)
 }
 
 func (w world) mustClaim(t *testing.T, c store.ProviderClaim) uuid.UUID {
@@ -109,7 +110,7 @@ func TestProviderLink_ClaimsAgain(t *testing.T) {
 
 	taken := w.member(t, "bob@example.com")
 	w.link(t, taken.AccountID, claim.Link)
-	require.ErrorIs(t, w.FinishProviderLink(t.Context(), id), account.ErrProviderConnected)
+	require.ErrorIs(t, w.FinishProviderLink(t.Context(), id, toldOf(id)), account.ErrProviderConnected)
 	require.NoError(t, w.DropProviderLink(t.Context(), id))
 	require.Zero(t, w.count(t, "provider_links"))
 	_, err = w.OpenProviderLink(t.Context(), store.NewProviderLink{
@@ -135,7 +136,7 @@ func TestRace_ProviderLink_OneCallbackWins(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return w.FinishProviderLink(t.Context(), id)
+			return w.FinishProviderLink(t.Context(), id, toldOf(id))
 		})
 		require.Equal(t, 1, winners(t, errs, account.ErrInvalidState))
 		require.Len(t, w.links(t, who.AccountID), 1)
@@ -150,7 +151,7 @@ func TestProviderLink_OfASessionThatEndsBeforeItIsDone(t *testing.T) {
 	id, err := w.ClaimProviderLink(t.Context(), w.begun(t, who))
 	require.NoError(t, err)
 	require.NoError(t, w.RevokeSession(t.Context(), who.AccountID, who.SessionID, "password_reset"))
-	require.ErrorIs(t, w.FinishProviderLink(t.Context(), id), account.ErrInvalidState)
+	require.ErrorIs(t, w.FinishProviderLink(t.Context(), id, toldOf(id)), account.ErrInvalidState)
 	require.Empty(t, w.links(t, who.AccountID))
 }
 
@@ -162,7 +163,7 @@ func TestProviderLink_AskedAgainWhenItIsDone(t *testing.T) {
 	claim := w.begun(t, who)
 	claim.Key, claim.Link.Email = "key", new("ada@gmail.example")
 	id := w.mustClaim(t, claim)
-	require.NoError(t, w.FinishProviderLink(t.Context(), id))
+	require.NoError(t, w.FinishProviderLink(t.Context(), id, toldOf(id)))
 	w.exec(t, `UPDATE provider_links SET expires_at = now()`)
 	require.NoError(t, w.RevokeSession(t.Context(), who.AccountID, who.SessionID, "logout"))
 	require.Equal(t, id, w.mustClaim(t, claim))

@@ -62,19 +62,20 @@ type WebhookAttempt struct {
 	Type           string
 	Data           json.RawMessage
 	At             time.Time
-	// Try counts the attempts since the delivery was owed, from 1 on.
+	// Try counts the attempts since the delivery was owed that the receiver failed, this one included: from 1 on.
 	Try int
 }
 
-// BeginWebhook counts an attempt before it is made. It returns account.ErrNotFound when there is none to make: the delivery
-// has ended, or its receiver is disabled or gone.
+// BeginWebhook notes an attempt before it is made. It is one of the schedule's tries once WebhookFailed has recorded its
+// failure: what we could not finish ourselves uses none up. It returns account.ErrNotFound when there is none to make: the
+// delivery has ended, or its receiver is disabled or gone.
 func (s *Store) BeginWebhook(ctx context.Context, delivery uuid.UUID) (WebhookAttempt, error) {
 	t := WebhookAttempt{DeliveryID: delivery}
 	err := s.db.NewRaw(`
-		UPDATE webhook_deliveries d SET state = 'sending', attempts = attempts + 1, tries = tries + 1, next_try_at = NULL, updated_at = now()
+		UPDATE webhook_deliveries d SET state = 'sending', attempts = attempts + 1, next_try_at = NULL, updated_at = now()
 		FROM webhook_endpoints e, webhook_events v
 		WHERE d.id = ? AND d.state IN ('owed', 'sending', 'waiting') AND e.id = d.endpoint_id AND e.disabled_at IS NULL AND v.id = d.event_id
-		RETURNING e.id, e.url, e.secret, CASE WHEN e.former_until > now() THEN e.former_secret END, v.id, v.type, v.data, v.occurred_at, d.tries`,
+		RETURNING e.id, e.url, e.secret, CASE WHEN e.former_until > now() THEN e.former_secret END, v.id, v.type, v.data, v.occurred_at, d.tries + 1`,
 		delivery).Scan(ctx, &t.EndpointID, &t.URL, &t.Secret, &t.Former, &t.EventID, &t.Type, &t.Data, &t.At, &t.Try)
 	return t, translate(err)
 }
@@ -137,7 +138,7 @@ func (s *Store) WebhookFailed(ctx context.Context, t WebhookAttempt, f WebhookFa
 			state = account.WebhookOwed
 		}
 		res, err := tx.db.NewRaw(`
-			UPDATE webhook_deliveries SET state = ?0, last_status = nullif(?1, 0), last_error = ?2, updated_at = now(),
+			UPDATE webhook_deliveries SET state = ?0, tries = tries + 1, last_status = nullif(?1, 0), last_error = ?2, updated_at = now(),
 				leased_until = '-infinity', next_try_at = CASE WHEN ?0 = 'waiting' THEN now() + ?3 * interval '1 second' END
 			WHERE id = ?4 AND state = 'sending'`, state, f.Status, f.Reason, seconds(f.Wait), t.DeliveryID).Exec(ctx)
 		return touched(res, err)

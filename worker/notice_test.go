@@ -49,7 +49,9 @@ func TestStartNotices(t *testing.T) {
 	notices := []account.Notice{
 		{ID: "notice/1", AccountID: uuid.New(), Template: "password_changed"},
 		{ID: "notice/2", AccountID: uuid.New(), Template: "email_unlinked", EmailChange: uuid.New()},
-		{ID: "notice/3", AccountID: uuid.New(), Template: "password_added"},
+		{
+			ID: "notice/3", AccountID: uuid.New(), Template: "password_changed_sms", Challenge: uuid.New(), Channel: account.ChannelSMS,
+		},
 	}
 	d := &desk{owed: notices, away: true}
 	require.ErrorIs(t, worker.StartNotices(t.Context(), d, d), account.ErrUnavailable)
@@ -63,6 +65,7 @@ func TestStartNotices(t *testing.T) {
 		require.Equal(t, workflows.SecurityNoticeWorkflow, s.Workflow)
 		require.Equal(t, workflows.SecurityNoticeInput{
 			AccountID: notices[i].AccountID, Template: notices[i].Template, EmailChange: notices[i].EmailChange,
+			Challenge: notices[i].Challenge, Channel: notices[i].Channel,
 		}, s.Input)
 	}
 }

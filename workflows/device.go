@@ -212,17 +212,9 @@ func (d *deviceLogin) proceed(ctx workflow.Context, proof DeviceProof) (DeviceVe
 
 // notice has the owner told of the new device by a flow of its own.
 func (d *deviceLogin) notice(ctx workflow.Context) error {
-	child := workflow.WithChildOptions(ctx, noticeOptions("notice/device/"+d.login.SessionID.String(), d.login.AccountID, deviceNotice))
-	input := SecurityNoticeInput{AccountID: d.login.AccountID, Template: deviceNotice}
-	err := workflow.ExecuteChildWorkflow(child, SecurityNotice, input).GetChildWorkflowExecution().Get(ctx, nil)
-	if err != nil && !temporal.IsCanceledError(err) {
-		d.log.Warn("the notice was not started", "error", durable.Describe(err))
-		return nil // the device is trusted all the same
-	}
+	_, err := notify(ctx, activities.DeviceNotice(d.login.AccountID, d.login.SessionID))
 	return err
 }
-
-const deviceNotice = "device_added"
 
 // end closes the flow to whoever speaks to it from now on, and tells ops how it ended.
 func (d *deviceLogin) end(ctx workflow.Context, outcome string) {

@@ -157,14 +157,6 @@ func (r *passwordReset) reset(ctx workflow.Context, proof activities.ChallengeIn
 
 // notice has the owner told by a flow of its own, so that another reset can begin while the mail is on its way.
 func (r *passwordReset) notice(ctx workflow.Context) error {
-	child := workflow.WithChildOptions(ctx, noticeOptions("notice/"+r.proof.ChallengeID.String(), r.accountID, passwordResetNotice))
-	input := SecurityNoticeInput{AccountID: r.accountID, Template: passwordResetNotice, Challenge: r.proof.ChallengeID}
-	err := workflow.ExecuteChildWorkflow(child, SecurityNotice, input).GetChildWorkflowExecution().Get(ctx, nil)
-	if err != nil && !temporal.IsCanceledError(err) {
-		r.log.Warn("the notice was not started", "error", durable.Describe(err))
-		return nil // the password is set all the same
-	}
+	_, err := notify(ctx, activities.PasswordResetNotice(r.accountID, r.proof.ChallengeID))
 	return err
 }
-
-const passwordResetNotice = "password_reset"

@@ -178,31 +178,9 @@ func (p *passwordChange) send(ctx workflow.Context, code activities.IssuedCode, 
 
 // notice has the owner told of a new password by flows of their own, so that the next code can be asked for meanwhile.
 func (p *passwordChange) notice(ctx workflow.Context) error {
-	if !p.done.PasswordSet {
-		return nil
-	}
-	template := "password_changed"
-	if !p.done.HadPassword {
-		template = "password_added"
-	}
-	notices := []SecurityNoticeInput{{AccountID: p.owner, Template: template}}
-	if p.done.Phone {
-		notices = append(notices, SecurityNoticeInput{
-			AccountID: p.owner, Template: "password_changed_sms", Channel: account.ChannelSMS,
-		})
-	}
-	for _, n := range notices {
-		id := "notice/" + p.proof.ChallengeID.String()
-		if n.Channel != "" {
-			id += "/" + string(n.Channel)
-		}
-		child := workflow.WithChildOptions(ctx, noticeOptions(id, p.owner, n.Template))
-		err := workflow.ExecuteChildWorkflow(child, SecurityNotice, n).GetChildWorkflowExecution().Get(ctx, nil)
-		if temporal.IsCanceledError(err) {
+	for _, n := range activities.PasswordChangeNotices(p.owner, p.proof.ChallengeID, *p.done) {
+		if _, err := notify(ctx, n); err != nil {
 			return err
-		}
-		if err != nil {
-			p.log.Warn("a notice was not started", "template", n.Template, "error", durable.Describe(err))
 		}
 	}
 	return nil

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -299,21 +298,8 @@ func (p *phone) stopSending() {
 
 // tell has the owner told by mail, in a flow of its own: the next number need not wait for it.
 func (p *phone) tell(ctx workflow.Context) {
-	const template = "phone_verified"
-	child := workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-		WorkflowID:               "notice/phone/" + p.newest.String(),
-		ParentClosePolicy:        enums.PARENT_CLOSE_POLICY_ABANDON,
-		WorkflowIDReusePolicy:    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		WorkflowExecutionTimeout: courtesyMail + time.Hour,
-		StaticSummary:            "Notice to the owner: " + template,
-		TypedSearchAttributes: temporal.NewSearchAttributes(
-			durable.FlowKind.ValueSet("notice"), durable.FlowStage.ValueSet(stageSending), durable.AccountID.ValueSet(p.owner.String())),
-	})
-	started := workflow.ExecuteChildWorkflow(child, SecurityNoticeWorkflow,
-		SecurityNoticeInput{AccountID: p.owner, Template: template}).GetChildWorkflowExecution()
 	p.notice = "started"
-	if err := started.Get(ctx, nil); err != nil {
-		p.log.Warn("a notice was not started", "template", template, "error", durable.Describe(err))
+	if started, _ := notify(ctx, activities.PhoneNotice(p.owner, p.newest)); !started {
 		p.notice = "not started"
 	}
 }

@@ -164,7 +164,10 @@ func (l *providerLink) tell(ctx workflow.Context) {
 		l.note(ctx, outcomeCompleted)
 	}
 	var sent activities.Delivered
-	input := activities.SendMailInput{AccountID: l.in.AccountID, Step: "linked", Template: template}
+	input := activities.SendMailInput{
+		AccountID: l.in.AccountID, Step: "linked", Template: template,
+		Notice: activities.ProviderLinkNotice(l.in.AccountID, l.in.LinkID).ID,
+	}
 	err := workflow.ExecuteActivity(withMessage(ctx, mailing(template), courtesyMail), a.SendMail, input).Get(ctx, &sent)
 	l.mail = template + ": " + string(sent.State)
 	if err != nil {

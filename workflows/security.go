@@ -114,7 +114,7 @@ func (in SecurityNoticeInput) send(ctx workflow.Context) workflow.Future {
 func StartNotice(n account.Notice) durable.Start {
 	return durable.Start{
 		WorkflowID: n.ID, Workflow: SecurityNoticeWorkflow, Queue: durable.QueueFlows,
-		Input:   SecurityNoticeInput{AccountID: n.AccountID, Template: n.Template, EmailChange: n.EmailChange},
+		Input:   noticeInput(n),
 		Summary: NoticeSummary(n.Template),
 		Attributes: []temporal.SearchAttributeUpdate{
 			durable.FlowKind.ValueSet("notice"), durable.FlowStage.ValueSet(stageSending), durable.AccountID.ValueSet(n.AccountID.String()),
@@ -123,15 +123,32 @@ func StartNotice(n account.Notice) durable.Start {
 	}
 }
 
-// noticeOptions start a SecurityNotice from within a flow, which it outlives.
-func noticeOptions(id string, accountID uuid.UUID, template string) workflow.ChildWorkflowOptions {
-	return workflow.ChildWorkflowOptions{
-		WorkflowID: id, ParentClosePolicy: enums.PARENT_CLOSE_POLICY_ABANDON, WorkflowExecutionTimeout: noticeLife,
-		StaticSummary: NoticeSummary(template),
-		TypedSearchAttributes: temporal.NewSearchAttributes(
-			durable.FlowKind.ValueSet("notice"), durable.FlowStage.ValueSet(stageSending), durable.AccountID.ValueSet(accountID.String()),
-		),
+func noticeInput(n account.Notice) SecurityNoticeInput {
+	return SecurityNoticeInput{
+		AccountID: n.AccountID, Template: n.Template, Challenge: n.Challenge, EmailChange: n.EmailChange, Channel: n.Channel,
 	}
+}
+
+// notify starts the notice of a change from within the flow that has made it, which the notice outlives. A worker may have
+// started it already, and will where the flow cannot: it is owed. The error is that of a canceled flow.
+func notify(ctx workflow.Context, n account.Notice) (started bool, err error) {
+	child := workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID: n.ID, ParentClosePolicy: enums.PARENT_CLOSE_POLICY_ABANDON, WorkflowExecutionTimeout: noticeLife,
+		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		StaticSummary:         NoticeSummary(n.Template),
+		TypedSearchAttributes: temporal.NewSearchAttributes(
+			durable.FlowKind.ValueSet("notice"), durable.FlowStage.ValueSet(stageSending), durable.AccountID.ValueSet(n.AccountID.String()),
+		),
+	})
+	err = workflow.ExecuteChildWorkflow(child, SecurityNotice, noticeInput(n)).GetChildWorkflowExecution().Get(ctx, nil)
+	switch {
+	case err == nil, temporal.IsWorkflowExecutionAlreadyStartedError(err):
+		return true, nil
+	case temporal.IsCanceledError(err):
+		return false, err
+	}
+	workflow.GetLogger(ctx).Warn("a notice is left to the workers", "template", n.Template, "error", durable.Describe(err))
+	return false, nil
 }
 
 // noticeLife is longer than a mail is tried.

@@ -224,6 +224,9 @@ func listAndRevoke(t *testing.T, s *system) {
 	s.want(t, http.StatusUnauthorized, call{Path: pathDevices})
 	require.Equal(t, true, s.enter(t, email, "X-Device-Id", "device-a", "X-Device-Token", a["deviceToken"].(string)).object(t)["mfaRequired"],
 		"the next login from that device owes the step again")
+	for _, header := range []string{"X-Device-Id", "X-Device-Token"} {
+		require.Equal(t, true, s.enter(t, email, header, a["deviceToken"].(string)).object(t)["mfaRequired"], "also if it is known by its token alone")
+	}
 	require.NotContains(t, s.enter(t, email, "X-Device-Token", b["deviceToken"].(string)).object(t), "mfaRequired")
 }
 

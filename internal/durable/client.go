@@ -312,14 +312,12 @@ func arguments(arg any) []any {
 	return []any{arg}
 }
 
-// Healthy reports whether Temporal's frontend answers. It says nothing about workers.
+// Healthy reports whether Temporal's frontend answers. It says nothing about workers. Errors are those of FromTemporal.
 func (c *Client) Healthy(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	if _, err := c.temporal.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
-		return fmt.Errorf("temporal: %w", err)
-	}
-	return nil
+	_, err := c.temporal.CheckHealth(ctx, &client.CheckHealthRequest{})
+	return FromTemporal(err)
 }
 
 // Temporal returns the SDK's client, for workers and operators. It belongs to c and is closed with it.

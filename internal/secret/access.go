@@ -99,7 +99,11 @@ func (t *AccessTokens) Sign(session, subject uuid.UUID, issued, expires time.Tim
 
 var errNotOurs = errors.New("not an access token of ours")
 
-// Session returns the session that a token names. Any flaw gives an error that must not be shown.
+// ErrTokenExpired is the one flaw of an access token that may be shown: it is ours, and its time is over.
+var ErrTokenExpired = errors.New("the access token has expired")
+
+// Session returns the session that a token names. It returns ErrTokenExpired; any other flaw gives an error that must not be
+// shown.
 func (t *AccessTokens) Session(token string) (uuid.UUID, error) {
 	// Base64 skips line breaks even where it is strict: one token would have any number of spellings.
 	if len(token) > maxTokenLength || strings.ContainsAny(token, "\r\n") {
@@ -107,8 +111,8 @@ func (t *AccessTokens) Session(token string) (uuid.UUID, error) {
 	}
 	hash := hashOf(token)
 	if known, ok := t.verified.find(hash); ok {
-		if t.validator.Validate(&known.claims) != nil {
-			return uuid.Nil, errNotOurs
+		if err := t.validator.Validate(&known.claims); err != nil {
+			return uuid.Nil, flaw(err)
 		}
 		return known.session, nil
 	}
@@ -123,7 +127,7 @@ func (t *AccessTokens) Session(token string) (uuid.UUID, error) {
 		return public, nil
 	})
 	if err != nil {
-		return uuid.Nil, errNotOurs
+		return uuid.Nil, flaw(err)
 	}
 	session, err := uuid.Parse(claims.Session)
 	if err != nil {
@@ -131,6 +135,14 @@ func (t *AccessTokens) Session(token string) (uuid.UUID, error) {
 	}
 	t.verified.keep(hash, &verified{session: session, claims: claims.RegisteredClaims})
 	return session, nil
+}
+
+// flaw is why a token is refused. Its claims are judged once its signature is good.
+func flaw(err error) error {
+	if errors.Is(err, jwt.ErrTokenExpired) {
+		return ErrTokenExpired
+	}
+	return errNotOurs
 }
 
 // hashOf is the hash under which a token is remembered. It copies tokens of our length to the stack.

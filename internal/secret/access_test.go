@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"maps"
 	"strings"
 	"testing"
@@ -128,9 +129,18 @@ func TestF17_AccessTokensAndClocks(t *testing.T) {
 	} {
 		token, err := m.tokens.Sign(uuid.New(), uuid.New(), noon.Add(c.issued), noon.Add(c.expires))
 		require.NoError(t, err)
-		_, err = m.tokens.Session(token)
-		require.Equal(t, c.good, err == nil, name)
+		for range 2 {
+			_, err = m.tokens.Session(token)
+			require.Equal(t, c.good, err == nil, name)
+			require.Equal(t, !c.good, errors.Is(err, secret.ErrTokenExpired), name)
+		}
 	}
+	expired := with(m.claims(), "exp", noon.Add(-time.Hour).Unix())
+	_, err := m.tokens.Session(m.sign(m.header(), expired))
+	require.ErrorIs(t, err, secret.ErrTokenExpired)
+	_, err = newMint(t).tokens.Session(m.sign(m.header(), expired))
+	require.Error(t, err)
+	require.NotErrorIs(t, err, secret.ErrTokenExpired, "a stranger's token is told nothing")
 }
 
 func TestJWT01_NoAlgorithmAndWrongAlgorithms(t *testing.T) {

@@ -1,0 +1,3 @@
+ALTER TABLE owed_notices
+    DROP COLUMN challenge,
+    DROP COLUMN channel;
