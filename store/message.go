@@ -68,8 +68,9 @@ func (s *Store) BeginMessage(ctx context.Context, m NewMessage) (id uuid.UUID, s
 	return id, sent, err
 }
 
-// exhausted is true of a queued row m that was handed over $1 times, if that is any number, without an answer.
-const exhausted = `($1::int > 0 AND m.state = 'queued' AND m.unanswered >= $1::int)`
+// exhausted is true of a row m that was handed over $1 times, if that is any number, without an answer. That it has expired
+// meanwhile changes nothing: the sweep takes a message for abandoned that its flow leaves alone for a while.
+const exhausted = `($1::int > 0 AND m.state IN ('queued', 'expired') AND m.unanswered >= $1::int)`
 
 // MessageSent records that a provider accepted a message.
 func (s *Store) MessageSent(ctx context.Context, id uuid.UUID, provider, providerID string) error {
