@@ -43,7 +43,10 @@ type Subscription struct {
 	PeriodStart time.Time
 	PeriodEnd   time.Time
 	// Anchor is what period ends are counted from.
-	Anchor   time.Time
+	Anchor time.Time
+	// PeriodLength is how long the present period was paid for, where a pause has moved its end; 0 means as its anchor makes it.
+	PeriodLength time.Duration `json:",omitzero"`
+
 	TrialEnd *time.Time `json:",omitzero"`
 
 	// CancelAtPeriodEnd ends it with its period; CanceledAt is when that was asked for, EndedAt when it was over.

@@ -50,7 +50,7 @@ func (s Subscription) Renew(now time.Time) (SubscriptionChange, error) {
 		}
 		s.Plan, s.NextPlan = *next, nil
 	}
-	s.PeriodStart = s.PeriodEnd
+	s.PeriodStart, s.PeriodLength = s.PeriodEnd, 0
 	s.PeriodEnd = s.Plan.Interval.After(s.Anchor, s.PeriodStart)
 	return s.bill(InvoiceCycle, s.Plan, s.Plan.Price, s.PeriodStart, s.PeriodEnd, now).became("renewed"), nil
 }
@@ -65,11 +65,11 @@ func (s Subscription) Paid(invoice string, now time.Time) (SubscriptionChange, e
 	case s.Upgrade != nil:
 		credits, event = s.upgradeCredits(paid), "plan_changed"
 		if s.Upgrade.Interval != s.Plan.Interval {
-			s.PeriodStart, s.PeriodEnd, s.Anchor = paid.PeriodStart, paid.PeriodEnd, paid.PeriodStart
+			s.PeriodStart, s.PeriodEnd, s.Anchor, s.PeriodLength = paid.PeriodStart, paid.PeriodEnd, paid.PeriodStart, 0
 		}
 		s.Plan, s.Upgrade, s.NextPlan = *s.Upgrade, nil, nil
 	case s.Status == SubscriptionUnpaid:
-		s.PeriodStart, s.PeriodEnd, s.Anchor = paid.PeriodStart, paid.PeriodEnd, paid.PeriodStart
+		s.PeriodStart, s.PeriodEnd, s.Anchor, s.PeriodLength = paid.PeriodStart, paid.PeriodEnd, paid.PeriodStart, 0
 		fallthrough
 	default:
 		credits = paid.Plan.CreditsPerMonth * paid.Plan.Interval.Months()
@@ -198,6 +198,7 @@ func (s Subscription) Resume(now time.Time) (SubscriptionChange, error) {
 		return SubscriptionChange{}, s.refuse("is not paused")
 	}
 	status := SubscriptionActive
+	s.PeriodLength = s.length()
 	s.PeriodEnd = now.Add(s.PeriodEnd.Sub(*s.PausedAt))
 	s.Anchor = s.PeriodEnd
 	if s.TrialEnd != nil && s.PausedAt.Before(*s.TrialEnd) {

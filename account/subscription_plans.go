@@ -97,15 +97,22 @@ func (s Subscription) ChangePlan(plan Plan, at time.Time, rules BillingRules, no
 	return s.bill(InvoiceUpdate, plan, p.Due, p.PeriodStart, p.PeriodEnd, now).became("plan_change_started"), nil
 }
 
-// share is the part of a period's amount that falls on the time from at to the period's end, rounded down. A period is as long as
-// its anchor makes it: from February to the 31st of March it has 31 days. After a pause it ends later, with its anchor, and is paid
-// for its own length all the same.
-func (s Subscription) share(amount int64, at time.Time) int64 {
+// length is how long the present period was paid for. A period is as long as its anchor makes it: from February to the 31st of
+// March it has 31 days. After a pause it ends later, with its anchor, and keeps the length that it had.
+func (s Subscription) length() time.Duration {
+	if s.PeriodLength > 0 {
+		return s.PeriodLength
+	}
 	anchor := s.Anchor
-	if anchor.After(s.PeriodStart) {
+	if anchor.After(s.PeriodStart) { // a trial, or a pause from before lengths were kept
 		anchor = s.PeriodStart
 	}
-	whole := s.Plan.Interval.After(anchor, s.PeriodStart).Sub(s.PeriodStart)
+	return s.Plan.Interval.After(anchor, s.PeriodStart).Sub(s.PeriodStart)
+}
+
+// share is the part of a period's amount that falls on the time from at to the period's end, rounded down.
+func (s Subscription) share(amount int64, at time.Time) int64 {
+	whole := s.length()
 	left := min(max(0, s.PeriodEnd.Sub(at)), whole)
 	product := new(big.Int).Mul(big.NewInt(amount), big.NewInt(int64(left)))
 	return product.Div(product, big.NewInt(int64(whole))).Int64()

@@ -36,13 +36,13 @@ func (s *Store) KeepPaymentMethod(ctx context.Context, m PaymentMethod) error {
 	return touched(res, err)
 }
 
-// PayerOf returns the provider's id of an account as a payer, empty before its first method, and refuses a method that belongs
+// PayerOf returns the provider's newest id of an account as a payer, empty before its first method, and refuses a method that belongs
 // to another account with account.ErrNotFound, before anybody asks the provider.
 func (s *Store) PayerOf(ctx context.Context, provider, method string, accountID uuid.UUID) (customer string, err error) {
 	var foreign bool
 	err = s.db.NewRaw(`
 		SELECT EXISTS (SELECT 1 FROM payment_methods WHERE provider = ?0 AND id = ?1 AND account_id <> ?2),
-			coalesce((SELECT customer FROM payment_methods WHERE provider = ?0 AND account_id = ?2 ORDER BY created_at LIMIT 1), '')`,
+			coalesce((SELECT customer FROM payment_methods WHERE provider = ?0 AND account_id = ?2 ORDER BY created_at DESC LIMIT 1), '')`,
 		provider, method, accountID).Scan(ctx, &foreign, &customer)
 	if err == nil && foreign {
 		err = account.ErrNotFound

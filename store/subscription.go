@@ -11,13 +11,15 @@ import (
 )
 
 const subscriptionColumns = `s.id, s.account_id, s.generation, s.status, s.version, s.method_id, s.period_start, s.period_end,
-	s.anchor, s.trial_end, s.cancel_at_period_end, s.canceled_at, s.ended_at, s.paused_at, s.resumes_at, s.pause_reason,
+	s.anchor, s.period_length * 1000000000, s.trial_end, s.cancel_at_period_end, s.canceled_at, s.ended_at, s.paused_at, s.resumes_at,
+	s.pause_reason,
 	s.declines, s.first_decline_at, s.retry_at, s.created_at`
 
 func subscriptionTargets(s *account.Subscription) []any {
 	return []any{
 		&s.ID, &s.AccountID, &s.Generation, &s.Status, &s.Version, &s.MethodID, &s.PeriodStart, &s.PeriodEnd,
-		&s.Anchor, &s.TrialEnd, &s.CancelAtPeriodEnd, &s.CanceledAt, &s.EndedAt, &s.PausedAt, &s.ResumesAt, &s.PauseReason,
+		&s.Anchor, &s.PeriodLength, &s.TrialEnd, &s.CancelAtPeriodEnd, &s.CanceledAt, &s.EndedAt, &s.PausedAt, &s.ResumesAt,
+		&s.PauseReason,
 		&s.Declines, &s.FirstDeclineAt, &s.RetryAt, &s.CreatedAt,
 	}
 }
@@ -263,12 +265,12 @@ func (s *Store) updateSubscription(ctx context.Context, n account.Subscription) 
 		UPDATE subscriptions SET plan_id = $1, status = $2, version = $3, method_id = $4, period_start = $5, period_end = $6, anchor = $7,
 			trial_end = $8, cancel_at_period_end = $9, cancel_at = $10, canceled_at = $11, ended_at = $12, paused_at = $13, resumes_at = $14,
 			pause_reason = $15, next_plan_id = $16, upgrade_plan_id = $17, declines = $18, first_decline_at = $19, retry_at = $20,
-			updated_at = now()
-		WHERE id = $21 AND version = $22`,
+			period_length = $21, updated_at = now()
+		WHERE id = $22 AND version = $23`,
 		n.Plan.ID, n.Status, n.Version, n.MethodID, n.PeriodStart, n.PeriodEnd, n.Anchor,
 		n.TrialEnd, n.CancelAtPeriodEnd, cancelAt, n.CanceledAt, n.EndedAt, n.PausedAt, n.ResumesAt,
 		n.PauseReason, planID(n.NextPlan), planID(n.Upgrade), n.Declines, n.FirstDeclineAt, n.RetryAt,
-		n.ID, n.Version-1)
+		int64(n.PeriodLength/time.Second), n.ID, n.Version-1)
 }
 
 func planID(p *account.Plan) *string {

@@ -73,7 +73,7 @@ func (s *stripeAPI) Attach(ctx context.Context, payer Payer, method string) (Met
 	}
 	customer := payer.Customer
 	if customer == "" {
-		if customer, err = s.createCustomer(ctx, payer); err != nil {
+		if customer, err = s.createCustomer(ctx, payer, ""); err != nil {
 			return Method{}, err
 		}
 	}
@@ -83,7 +83,7 @@ func (s *stripeAPI) Attach(ctx context.Context, payer Payer, method string) (Met
 		if unknown != nil || !deleted {
 			return Method{}, cmp.Or(unknown, attachFailure(ctx, err))
 		}
-		if customer, err = s.createCustomer(ctx, payer); err != nil {
+		if customer, err = s.createCustomer(ctx, payer, customer); err != nil {
 			return Method{}, err
 		}
 		kept, err = s.attachTo(ctx, customer, method)
@@ -120,14 +120,20 @@ func (s *stripeAPI) attached(ctx context.Context, payer Payer, shown *stripe.Pay
 	return methodOf(shown), nil
 }
 
-func (s *stripeAPI) createCustomer(ctx context.Context, payer Payer) (string, error) {
+// createCustomer makes a payer a customer, in place of one that was deleted if there is one: the key of that one's making would
+// bring it back for a day.
+func (s *stripeAPI) createCustomer(ctx context.Context, payer Payer, deleted string) (string, error) {
 	params := &stripe.CustomerCreateParams{Metadata: map[string]string{metaAccount: payer.AccountID.String()}}
 	if payer.Email != "" {
 		params.Email = &payer.Email
 	}
 	// The email is part of the key, because a key does not go with other parameters.
 	sum := sha256.Sum256([]byte(payer.Email))
-	params.SetIdempotencyKey("customer/" + payer.AccountID.String() + "/" + hex.EncodeToString(sum[:8]))
+	key := "customer/" + payer.AccountID.String() + "/" + hex.EncodeToString(sum[:8])
+	if deleted != "" {
+		key += "/" + deleted
+	}
+	params.SetIdempotencyKey(key)
 	customer, err := s.client.V1Customers.Create(ctx, params)
 	if err != nil {
 		return "", stripeFailure(ctx, err)

@@ -338,11 +338,23 @@ func TestStripe_APayerWhoseCustomerIsDeletedBeginsAnew(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, payment.Succeeded, out.State)
 
+	// Within a day Stripe answers what it answered before: the customer of the same key is the deleted one.
+	lost := payment.Payer{AccountID: uuid.New(), Email: "eve@example.com"}
+	gone, err := provider.Attach(t.Context(), lost, "pm_card_visa")
+	require.NoError(t, err)
+	server.DeleteCustomer(gone.Customer)
+	for _, known := range []string{gone.Customer, ""} {
+		lost.Customer = known
+		anew, err := provider.Attach(t.Context(), lost, "pm_card_mastercard")
+		require.NoError(t, err, known)
+		require.NotEqual(t, gone.Customer, anew.Customer, known)
+	}
+
 	payer.Customer = "cus_of_another_account"
 	_, err = provider.Attach(t.Context(), payer, "pm_card_amex")
 	require.Error(t, err)
 	require.NotErrorIs(t, err, payment.ErrNoSuchMethod, "our key may be wrong")
-	require.Len(t, server.Customers(), 2)
+	require.Len(t, server.Customers(), 4)
 }
 
 func TestStripe_ListsPagesInOrder(t *testing.T) {
