@@ -31,7 +31,7 @@ var quickSends = []string{"GATEHOUSE_SEND_GAP", "1ms", "GATEHOUSE_SENDS_PER_HOUR
 func TestDevices(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, quickSends...)
-	for name, play := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"X13_EveryLogin":                         everyLogin,
 		"X13_SignInByProvider":                   providerSignInOwes,
 		"D20_VerifyDevice":                       verifyDevice,
@@ -44,12 +44,7 @@ func TestDevices(t *testing.T) {
 		"LOG-03_TrustedDevicesDoNotWait":         trustedDevicesDoNotWait,
 		"PRE-07_UnverifiedAccountsBindNoDevices": unverifiedBindsNoDevice,
 		"JWT-05_DeviceTokensAreNoCredentials":    deviceTokensAreNoCredentials,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			play(t, s)
-		})
-	}
+	})
 }
 
 // enter signs in by password in document B, with headers in pairs.

@@ -78,7 +78,7 @@ func everywhere(populations map[string]string, ask func(email string) answer) ou
 func TestEnumeration(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
-	for name, test := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"ENU01_Login":            loginTellsNothing,
 		"ENU01_Clock":            loginTakesAsLong,
 		"ENU05_LoginBudget":      loginBudgetTellsNothing,
@@ -86,12 +86,7 @@ func TestEnumeration(t *testing.T) {
 		"ENU05_GuessBudget":      guessBudgetTellsNothing,
 		"D10_DocumentedIsAsked":  documentedModeTells,
 		"ENU_OperationsAndLinks": operationsTellNothing,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, s)
-		})
-	}
+	})
 }
 
 // people are accounts that must look alike to whoever does not know their password. The password is right for those that
@@ -298,17 +293,12 @@ func operationsTellNothing(t *testing.T, s *system) {
 func TestEnumeration_ENU03_Hidden(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, "GATEHOUSE_ENUMERATION", "hidden")
-	for name, test := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"InitiateSignup": hiddenInitiate,
 		"ENU05_Budget":   hiddenBudget,
 		"Register":       hiddenRegister,
 		"Username":       hiddenUsername,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, s)
-		})
-	}
+	})
 }
 
 func (s *system) owners(t *testing.T) (populations map[string]string, token string) {

@@ -32,7 +32,7 @@ const (
 func TestPasswords(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
-	for name, play := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"A05_ChangePassword":                       changePassword,
 		"A05_KeyHeaderMeetsItsOwnRule":             passwordRules,
 		"C02_AddPassword":                          addPassword,
@@ -50,12 +50,7 @@ func TestPasswords(t *testing.T) {
 		"RST_TheUsernameWaitsNoLonger":             recoveredByUsername,
 		"RST_newest_link_only_and_notices_arrive":  newestLink,
 		"RST_A_new_reset_begins_right_after_a_use": resetAgain,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			play(t, s)
-		})
-	}
+	})
 }
 
 // TestPasswordRaces fills the hashing queue, and so has a system of its own.
