@@ -80,7 +80,6 @@ func TestEnumeration(t *testing.T) {
 	s := startSystem(t)
 	playAll(t, s, map[string]func(*testing.T, *system){
 		"ENU01_Login":            loginTellsNothing,
-		"ENU01_Clock":            loginTakesAsLong,
 		"ENU05_LoginBudget":      loginBudgetTellsNothing,
 		"ENU05_SendBudget":       sendBudgetTellsNothing,
 		"ENU05_GuessBudget":      guessBudgetTellsNothing,
@@ -115,7 +114,7 @@ func (s *system) people(t *testing.T) map[string]string {
 
 // pass is wrong where the right one would sign in.
 func pass(name string) string {
-	if name == "known" || name == "unverified" {
+	if name == "known" || name == "unverified" || name == "mfa" {
 		return "a wrong password"
 	}
 	return password
@@ -132,6 +131,7 @@ func (s *system) signIns(t *testing.T, people map[string]string, c func(email, p
 
 func loginTellsNothing(t *testing.T, s *system) {
 	people := s.people(t)
+	people["mfa"] = s.enrolled(t).email
 	byC := s.signIns(t, people, func(email, pass string) answer { return s.login(t, email, pass) })
 	requireSame(t, byC)
 	require.Equal(t, http.StatusUnauthorized, byC["unknown"].Status)
@@ -141,26 +141,6 @@ func loginTellsNothing(t *testing.T, s *system) {
 	require.Equal(t, "invalid_credentials", byB["unknown"].code())
 	require.Equal(t, http.StatusOK, s.login(t, people["known"], password).Status) // the populations are what they claim
 	require.Equal(t, http.StatusOK, s.login(t, people["unverified"], password).Status)
-}
-
-// loginTakesAsLong compares clocks and only tells: the machine of the tests is no instrument.
-func loginTakesAsLong(t *testing.T, s *system) {
-	people := s.people(t)
-	const pairs = 12
-	took := map[string][]time.Duration{}
-	for range pairs {
-		for name, email := range people {
-			_, err := s.db.Exec(t.Context(), `UPDATE login_throttles SET failures = 0, not_before = now() WHERE key IN
-				($1, (SELECT $2::bytea))`, s.keys.Subject("login", email), s.accountKey(t, email))
-			require.NoError(t, err)
-			started := time.Now()
-			require.Equal(t, http.StatusUnauthorized, s.login(t, email, pass(name)).Status)
-			took[name] = append(took[name], time.Since(started))
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(took)) {
-		t.Logf("%-13s AUC against unknown %.2f, median %s", name, auc(took["unknown"], took[name]), median(took[name]))
-	}
 }
 
 func (s *system) accountKey(t *testing.T, email string) []byte {
@@ -186,11 +166,6 @@ func auc(a, b []time.Duration) float64 {
 		}
 	}
 	return later / float64(len(a)*len(b))
-}
-
-func median(d []time.Duration) time.Duration {
-	sorted := slices.Sorted(slices.Values(d))
-	return sorted[len(sorted)/2].Round(time.Millisecond)
 }
 
 // The wait after wrong passwords begins at the same count for everybody.
