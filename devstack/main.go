@@ -24,14 +24,16 @@ import (
 // killPatience is how long a second Ctrl-C waits for the children to be gone.
 const killPatience = 2 * time.Second
 
-const usage = `usage: gatehouse-dev run | demo
+const usage = `usage: gatehouse-dev run | demo | temporal [-port n] [-file path] namespace...
 
-  run    run the whole system on this machine; settings are environment variables:
-         GATEHOUSE_API_ADDR=127.0.0.1:8080   GATEHOUSE_OPS_ADDR=127.0.0.1:9090   GATEHOUSE_DATA_DIR=.gatehouse
-         GATEHOUSE_POSTGRES_PORT=54329       GATEHOUSE_TEMPORAL_PORT=7233        GATEHOUSE_TEMPORAL_UI_PORT=8233
-         GATEHOUSE_WORKER=off                without a worker, for one that you start and debug alone
-         DATABASE_URL=, TEMPORAL_ADDRESS=    use these instead of embedded ones
-  demo   play a sign-up against the running system of GATEHOUSE_DATA_DIR
+  run       run the whole system on this machine; settings are environment variables:
+            GATEHOUSE_API_ADDR=127.0.0.1:8080   GATEHOUSE_OPS_ADDR=127.0.0.1:9090   GATEHOUSE_DATA_DIR=.gatehouse
+            GATEHOUSE_POSTGRES_PORT=54329       GATEHOUSE_TEMPORAL_PORT=7233        GATEHOUSE_TEMPORAL_UI_PORT=8233
+            GATEHOUSE_WORKER=off                without a worker, for one that you start and debug alone
+            DATABASE_URL=, TEMPORAL_ADDRESS=    use these instead of embedded ones
+  demo      play a sign-up against the running system of GATEHOUSE_DATA_DIR
+  temporal  run a Temporal server alone until it is stopped, with these namespaces, and print its address (make bench measures flows on it);
+            -port 0 takes a free port, without -file the state is kept in memory
 `
 
 func main() {

@@ -21,16 +21,11 @@ import (
 func TestAccountAttack(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
-	for name, attack := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"PRE07_TokenBeforeTheProof":          tokenBeforeTheProof,
 		"RST03_NothingOfAThiefOutlivesReset": thiefAfterReset,
 		"USR07_CarriersOfScripts":            carriersOfScripts,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			attack(t, s)
-		})
-	}
+	})
 }
 
 // weakly hashes a password as a release with other parameters would have.

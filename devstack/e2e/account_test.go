@@ -32,7 +32,7 @@ const (
 func TestAccount(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
-	for name, play := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"D05_ByTheCurrentPassword":            replacePassword,
 		"D06_D07_ByEmail":                     changeByEmail,
 		"D06_D07_ByPhone":                     changeByPhone,
@@ -52,12 +52,7 @@ func TestAccount(t *testing.T) {
 		"JWT05_TempTokenIsNoCredential":       tempTokenIsNoCredential,
 		"SameKeyGetsTheSameAnswer":            securityCodeRepeated,
 		"CodeDiesWithItsSession":              codeDiesWithItsSession,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			play(t, s)
-		})
-	}
+	})
 }
 
 // told is the message of an enveloped answer, data its data.
@@ -209,36 +204,39 @@ func (s *system) toPhone(t *testing.T, channel, number string) []inboxMessage {
 }
 
 func changeByPhone(t *testing.T, s *system) {
-	for channel, ways := range map[string][]string{
-		"SMS": {"sms"}, "WHATSAPP": {"whatsapp"}, "SMS_AND_WHATSAPP": {"sms", "whatsapp"},
-	} {
-		t.Run(channel, func(t *testing.T) {
-			t.Parallel()
-			email := newEmail()
-			token := s.signUp(t, email)
-			number := s.phoned(t, email, token)
-			before := map[string]int{}
-			for _, way := range []string{"sms", "whatsapp"} {
-				before[way] = len(s.toPhone(t, way, number))
-			}
-			temp, masked := s.sendOTP(t, token, channel)
-			require.Equal(t, number[:4]+"***"+number[len(number)-4:], masked)
-			codes := map[string]bool{}
-			for _, way := range ways {
-				testkit.Eventually(t, patience, func() bool { return len(s.toPhone(t, way, number)) > before[way] }, "a code by "+way)
-				codes[s.toPhone(t, way, number)[0].Code] = true
-			}
-			require.Len(t, codes, 1, "one code on all")
-			for code := range codes {
-				s.want(t, http.StatusOK, withOTP(token, temp, code, newPassword))
-			}
-			require.Equal(t, http.StatusOK, s.login(t, email, newPassword).Status)
-			s.requireMail(t, email, passwordChangeSubject)
-			testkit.Eventually(t, patience, func() bool {
-				return strings.HasPrefix(s.toPhone(t, "sms", number)[0].Text, "The password of your Gatehouse account was changed")
-			}, "the notice to the number")
-		})
+	type channel struct {
+		name string
+		ways []string
 	}
+	beside(t, map[string]channel{
+		"SMS":              {"SMS", []string{"sms"}},
+		"WHATSAPP":         {"WHATSAPP", []string{"whatsapp"}},
+		"SMS_AND_WHATSAPP": {"SMS_AND_WHATSAPP", []string{"sms", "whatsapp"}},
+	}, func(t *testing.T, by channel) {
+		email := newEmail()
+		token := s.signUp(t, email)
+		number := s.phoned(t, email, token)
+		before := map[string]int{}
+		for _, way := range []string{"sms", "whatsapp"} {
+			before[way] = len(s.toPhone(t, way, number))
+		}
+		temp, masked := s.sendOTP(t, token, by.name)
+		require.Equal(t, number[:4]+"***"+number[len(number)-4:], masked)
+		codes := map[string]bool{}
+		for _, way := range by.ways {
+			testkit.Eventually(t, patience, func() bool { return len(s.toPhone(t, way, number)) > before[way] }, "a code by "+way)
+			codes[s.toPhone(t, way, number)[0].Code] = true
+		}
+		require.Len(t, codes, 1, "one code on all")
+		for code := range codes {
+			s.want(t, http.StatusOK, withOTP(token, temp, code, newPassword))
+		}
+		require.Equal(t, http.StatusOK, s.login(t, email, newPassword).Status)
+		s.requireMail(t, email, passwordChangeSubject)
+		testkit.Eventually(t, patience, func() bool {
+			return strings.HasPrefix(s.toPhone(t, "sms", number)[0].Text, "The password of your Gatehouse account was changed")
+		}, "the notice to the number")
+	})
 }
 
 func freshContacts(t *testing.T, s *system) {

@@ -27,7 +27,7 @@ func closeWith(token string, body fields) call {
 func TestClosure(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
-	for name, journey := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"C01_CloseAndUndo":                      closeAndUndo,
 		"C01_Confirmation":                      confirmClosure,
 		"C01_UndoAgainstSquatters":              undoAgainstSquatters,
@@ -35,12 +35,7 @@ func TestClosure(t *testing.T) {
 		"C01_UnverifiedAccountsCloseThemselves": closeUnverified,
 		"C01_UndoWithoutItsFlow":                undoWithoutItsFlow,
 		"C01_FlowOfAFormerClosure":              closeByTheFlowOfAFormerClosure,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			journey(t, s)
-		})
-	}
+	})
 }
 
 func closeAndUndo(t *testing.T, s *system) {

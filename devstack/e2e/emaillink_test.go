@@ -18,7 +18,7 @@ const wrongOTP, deadToken = "OTP is incorrect", "Invalid or expired token"
 func TestEmailLink(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
-	for name, journey := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"Linked":                linkByCode,
 		"Refused":               linkRefused,
 		"TheNewestOnly_OTP09":   linkTwice,
@@ -27,12 +27,7 @@ func TestEmailLink(t *testing.T) {
 		"OTP05_JWT05_Tokens":    linkTokens,
 		"OfEitherKindTheNewest": linkAndMove,
 		"NoRecoveryForADay":     linkAndForget,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			journey(t, s)
-		})
-	}
+	})
 }
 
 func linkTo(token, email string) call {

@@ -78,20 +78,14 @@ func everywhere(populations map[string]string, ask func(email string) answer) ou
 func TestEnumeration(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
-	for name, test := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"ENU01_Login":            loginTellsNothing,
-		"ENU01_Clock":            loginTakesAsLong,
 		"ENU05_LoginBudget":      loginBudgetTellsNothing,
 		"ENU05_SendBudget":       sendBudgetTellsNothing,
 		"ENU05_GuessBudget":      guessBudgetTellsNothing,
 		"D10_DocumentedIsAsked":  documentedModeTells,
 		"ENU_OperationsAndLinks": operationsTellNothing,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, s)
-		})
-	}
+	})
 }
 
 // people are accounts that must look alike to whoever does not know their password. The password is right for those that
@@ -120,7 +114,7 @@ func (s *system) people(t *testing.T) map[string]string {
 
 // pass is wrong where the right one would sign in.
 func pass(name string) string {
-	if name == "known" || name == "unverified" {
+	if name == "known" || name == "unverified" || name == "mfa" {
 		return "a wrong password"
 	}
 	return password
@@ -137,6 +131,7 @@ func (s *system) signIns(t *testing.T, people map[string]string, c func(email, p
 
 func loginTellsNothing(t *testing.T, s *system) {
 	people := s.people(t)
+	people["mfa"] = s.enrolled(t).email
 	byC := s.signIns(t, people, func(email, pass string) answer { return s.login(t, email, pass) })
 	requireSame(t, byC)
 	require.Equal(t, http.StatusUnauthorized, byC["unknown"].Status)
@@ -146,26 +141,6 @@ func loginTellsNothing(t *testing.T, s *system) {
 	require.Equal(t, "invalid_credentials", byB["unknown"].code())
 	require.Equal(t, http.StatusOK, s.login(t, people["known"], password).Status) // the populations are what they claim
 	require.Equal(t, http.StatusOK, s.login(t, people["unverified"], password).Status)
-}
-
-// loginTakesAsLong compares clocks and only tells: the machine of the tests is no instrument.
-func loginTakesAsLong(t *testing.T, s *system) {
-	people := s.people(t)
-	const pairs = 12
-	took := map[string][]time.Duration{}
-	for range pairs {
-		for name, email := range people {
-			_, err := s.db.Exec(t.Context(), `UPDATE login_throttles SET failures = 0, not_before = now() WHERE key IN
-				($1, (SELECT $2::bytea))`, s.keys.Subject("login", email), s.accountKey(t, email))
-			require.NoError(t, err)
-			started := time.Now()
-			require.Equal(t, http.StatusUnauthorized, s.login(t, email, pass(name)).Status)
-			took[name] = append(took[name], time.Since(started))
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(took)) {
-		t.Logf("%-13s AUC against unknown %.2f, median %s", name, auc(took["unknown"], took[name]), median(took[name]))
-	}
 }
 
 func (s *system) accountKey(t *testing.T, email string) []byte {
@@ -191,11 +166,6 @@ func auc(a, b []time.Duration) float64 {
 		}
 	}
 	return later / float64(len(a)*len(b))
-}
-
-func median(d []time.Duration) time.Duration {
-	sorted := slices.Sorted(slices.Values(d))
-	return sorted[len(sorted)/2].Round(time.Millisecond)
 }
 
 // The wait after wrong passwords begins at the same count for everybody.
@@ -298,17 +268,12 @@ func operationsTellNothing(t *testing.T, s *system) {
 func TestEnumeration_ENU03_Hidden(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, "GATEHOUSE_ENUMERATION", "hidden")
-	for name, test := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"InitiateSignup": hiddenInitiate,
 		"ENU05_Budget":   hiddenBudget,
 		"Register":       hiddenRegister,
 		"Username":       hiddenUsername,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, s)
-		})
-	}
+	})
 }
 
 func (s *system) owners(t *testing.T) (populations map[string]string, token string) {

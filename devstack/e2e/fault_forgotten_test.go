@@ -199,7 +199,7 @@ func TestFault_F05_I15_APIKilledBeforeItKeptItsAnswer_NothingIsMadeTwice(t *test
 		attempt     call
 		heard       answer
 	}
-	var all []killed
+	all := map[string]killed{}
 	for _, do := range deeds {
 		if !slices.Contains([]string{"A02 profile", "D12 username", "API key", "A10 others", "A05 password"}, do.name) {
 			continue
@@ -221,27 +221,24 @@ func TestFault_F05_I15_APIKilledBeforeItKeptItsAnswer_NothingIsMadeTwice(t *test
 		}, "the commit of "+do.name)
 		api.Kill()
 		k.heard = <-told // by nobody, unless this machine was too busy to kill the API in time
-		all = append(all, k)
+		all[k.name] = k
 	}
 	// What the dead have left behind at the database must not keep their answers for them.
 	db.define(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'`)
 	_, err = holder.Exec(t.Context(), `SELECT pg_advisory_unlock(4711)`)
 	require.NoError(t, err)
-	for _, k := range all {
-		t.Run(k.name, func(t *testing.T) {
-			t.Parallel()
-			s.StartAPI(t, k.replica)
-			first := retry(t, k.client, k.attempt)
-			require.True(t, first.ok(), "%d %s", first.Status, first.Body)
-			require.Empty(t, first.Header.Get("Idempotent-Replayed"), "no answer was kept")
-			require.Equal(t, string(first.Body), string(k.client.want(t, first.Status, k.attempt).Body), "now one is")
-			if k.heard.ok() {
-				require.Equal(t, lasting(k.heard.Body), lasting(first.Body))
-			}
-			if k.name == "API key" {
-				k.client.want(t, http.StatusOK, call{Path: pathMe, Header: map[string]string{"X-API-Key": first.text(t, "key")}})
-				require.Equal(t, 1, db.number(t, `SELECT count(*) FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE a.email = $1`, k.email))
-			}
-		})
-	}
+	beside(t, all, func(t *testing.T, k killed) {
+		s.StartAPI(t, k.replica)
+		first := retry(t, k.client, k.attempt)
+		require.True(t, first.ok(), "%d %s", first.Status, first.Body)
+		require.Empty(t, first.Header.Get("Idempotent-Replayed"), "no answer was kept")
+		require.Equal(t, string(first.Body), string(k.client.want(t, first.Status, k.attempt).Body), "now one is")
+		if k.heard.ok() {
+			require.Equal(t, lasting(k.heard.Body), lasting(first.Body))
+		}
+		if k.name == "API key" {
+			k.client.want(t, http.StatusOK, call{Path: pathMe, Header: map[string]string{"X-API-Key": first.text(t, "key")}})
+			require.Equal(t, 1, db.number(t, `SELECT count(*) FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE a.email = $1`, k.email))
+		}
+	})
 }

@@ -112,7 +112,7 @@ func (g *googleSystem) refusedCode(t *testing.T, got answer) {
 func TestGoogle(t *testing.T) {
 	t.Parallel()
 	g := startGoogle(t)
-	for name, play := range map[string]func(*testing.T, *googleSystem){
+	playAll(t, g, map[string]func(*testing.T, *googleSystem){
 		"B09_SignUpAndIn":                   googleSignIn,
 		"B09_PKCEAndState":                  googleProofs,
 		"B09_X13_SecondStep":                googleSecondStep,
@@ -122,18 +122,14 @@ func TestGoogle(t *testing.T) {
 		"OAU-09_TheIdOfAnotherProvider":     googleOtherProvider,
 		"OAU-05_AddressesOpenNothing":       googleNoMerge,
 		"ENU-01_AccountsThatMayNotBeUsed":   googleUnusable,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			play(t, g)
-		})
-	}
-	t.Run("unset", func(t *testing.T) {
-		t.Parallel()
-		other := g.replica(t, "127.0.0.77", "GATEHOUSE_GOOGLE_CLIENT_ID", "")
-		other.refused(t, http.StatusBadRequest, "provider_not_configured", call{Path: pathGoogle, Body: fields{"code": "x"}})
-		other.refused(t, http.StatusBadRequest, "provider_not_configured", call{Path: pathGoogleBegin, Body: fields{}})
+		"unset":                             googleUnset,
 	})
+}
+
+func googleUnset(t *testing.T, g *googleSystem) {
+	other := g.replica(t, "127.0.0.77", "GATEHOUSE_GOOGLE_CLIENT_ID", "")
+	other.refused(t, http.StatusBadRequest, "provider_not_configured", call{Path: pathGoogle, Body: fields{"code": "x"}})
+	other.refused(t, http.StatusBadRequest, "provider_not_configured", call{Path: pathGoogleBegin, Body: fields{}})
 }
 
 func googleSignIn(t *testing.T, g *googleSystem) {

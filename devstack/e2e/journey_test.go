@@ -16,7 +16,7 @@ import (
 func TestJourney(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
-	for name, journey := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"SignUpByCode":                            signUpByCode,
 		"RegisterAndOpenTheLink":                  registerAndOpenTheLink,
 		"RegisterAndEnterTheCode":                 registerAndEnterTheCode,
@@ -37,12 +37,7 @@ func TestJourney(t *testing.T) {
 		"IdempotencyKeys":                         idempotencyKeys,
 		"Inbox":                                   inboxFilters,
 		"VerifyCodeWithBothKindsOfSignUpUnderWay": verifyCodeWithBothKinds,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			journey(t, s)
-		})
-	}
+	})
 }
 
 func signUpByCode(t *testing.T, s *system) {

@@ -178,47 +178,44 @@ func TestFault_F05_I15_APIKilledAfterCommit_TheRetryGetsTheSameAnswer(t *testing
 	s := stacktest.Start(t, stacktest.Options{Env: quick()})
 	s.StartWorker(t, nil)
 	db := openDatabase(t, s)
-	for name, test := range killedAnswers() {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			held := startProxy(t, s.TemporalAddress)
-			replica, addr := secondAPI(t)
-			replica["TEMPORAL_ADDRESS"] = held.addr
-			api := s.StartAPI(t, replica)
-			c, email, key := newClient("http://"+addr), newEmail(), rand.Text()
-			body := test.prepare(t, c, email)
-			attempt := call{Path: test.path, Body: body, Key: key}
+	beside(t, killedAnswers(), func(t *testing.T, test killedAnswer) {
+		held := startProxy(t, s.TemporalAddress)
+		replica, addr := secondAPI(t)
+		replica["TEMPORAL_ADDRESS"] = held.addr
+		api := s.StartAPI(t, replica)
+		c, email, key := newClient("http://"+addr), newEmail(), rand.Text()
+		body := test.prepare(t, c, email)
+		attempt := call{Path: test.path, Body: body, Key: key}
 
-			held.mute()
-			cutOff := make(chan error, 1)
-			go func() {
-				_, err := c.try(context.WithoutCancel(t.Context()), attempt)
-				cutOff <- err
-			}()
-			testkit.Eventually(t, patience, func() bool { return db.number(t, test.committed, email) == 1 }, "the commit")
-			api.Kill()
-			require.Error(t, <-cutOff, "the client heard nothing")
-			replica["TEMPORAL_ADDRESS"] = s.TemporalAddress
-			s.StartAPI(t, replica)
+		held.mute()
+		cutOff := make(chan error, 1)
+		go func() {
+			_, err := c.try(context.WithoutCancel(t.Context()), attempt)
+			cutOff <- err
+		}()
+		testkit.Eventually(t, patience, func() bool { return db.number(t, test.committed, email) == 1 }, "the commit")
+		api.Kill()
+		require.Error(t, <-cutOff, "the client heard nothing")
+		replica["TEMPORAL_ADDRESS"] = s.TemporalAddress
+		s.StartAPI(t, replica)
 
-			first := retry(t, c, attempt)
-			require.Equal(t, http.StatusOK, first.Status, "%s", first.Body)
-			second := c.want(t, http.StatusOK, attempt)
-			require.Equal(t, string(first.Body), string(second.Body))
-			require.Equal(t, "true", second.Header.Get("Idempotent-Replayed"))
-			for _, field := range test.same {
-				require.NotEmpty(t, first.text(t, field))
-			}
-			require.Equal(t, 1, db.number(t, allCodes, email), "one code")
-			require.LessOrEqual(t, db.number(t, accounts, email), 1)
-			require.Equal(t, db.number(t, accounts, email), db.number(t, sessions, email))
-			require.Len(t, codesOf(c.inbox(t, email)), 1, "one mail with a code")
-			if token, ok := first.object(t)[test.same[1]].(string); ok && strings.Contains(test.same[1], "token") {
-				id := c.want(t, http.StatusOK, call{Path: pathMe, Token: token}).text(t, "id")
-				require.Equal(t, first.text(t, test.same[0]), id)
-			}
-		})
-	}
+		first := retry(t, c, attempt)
+		require.Equal(t, http.StatusOK, first.Status, "%s", first.Body)
+		second := c.want(t, http.StatusOK, attempt)
+		require.Equal(t, string(first.Body), string(second.Body))
+		require.Equal(t, "true", second.Header.Get("Idempotent-Replayed"))
+		for _, field := range test.same {
+			require.NotEmpty(t, first.text(t, field))
+		}
+		require.Equal(t, 1, db.number(t, allCodes, email), "one code")
+		require.LessOrEqual(t, db.number(t, accounts, email), 1)
+		require.Equal(t, db.number(t, accounts, email), db.number(t, sessions, email))
+		require.Len(t, codesOf(c.inbox(t, email)), 1, "one mail with a code")
+		if token, ok := first.object(t)[test.same[1]].(string); ok && strings.Contains(test.same[1], "token") {
+			id := c.want(t, http.StatusOK, call{Path: pathMe, Token: token}).text(t, "id")
+			require.Equal(t, first.text(t, test.same[0]), id)
+		}
+	})
 }
 
 // The answer is lost on its way while API and worker live.

@@ -22,19 +22,14 @@ import (
 func TestMatrix(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, quickSends...)
-	for name, test := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"JWT01_JWT03_ForgedOnEveryRoute":   forgedOnEveryRoute,
 		"JWT11_TwoOnEveryRoute":            twoOnEveryRoute,
 		"WEB03_OriginsOnEveryRoute":        originsOnEveryRoute,
 		"WEB11_NoRouteIsCached":            noRouteIsCached,
 		"PRE07_UnverifiedOnEveryRoute":     unverifiedOnEveryRoute,
 		"AUT01_ForbiddenMembersEverywhere": forbiddenMembersEverywhere,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, s)
-		})
-	}
+	})
 }
 
 // routes are all documented operations, for somebody.

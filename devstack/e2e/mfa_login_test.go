@@ -16,7 +16,7 @@ import (
 func TestMFALogin(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, quickSends...)
-	for name, play := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"MFA-01_SkipTheStep":                        skipTheStep,
 		"MFA-01_PendingDiesByItself":                pendingFactorDies,
 		"MFA-11_RememberedDevice":                   rememberedDevice,
@@ -24,12 +24,7 @@ func TestMFALogin(t *testing.T) {
 		"RST_ResetStillNeedsTheFactor":              resetNeedsFactor,
 		"MFA-04_WrongCodesOfOneLoginStopThemInAll":  wrongCodesOfManyLogins,
 		"MFA-05_PendingSessionCannotSetUpAnyFactor": pendingSetsUpNothing,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			play(t, s)
-		})
-	}
+	})
 }
 
 // owing signs in somebody with an app, by password alone.

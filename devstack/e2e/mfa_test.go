@@ -25,7 +25,7 @@ const (
 func TestMFA(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
-	for name, play := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"B10_B11_Enrolment":                enrolment,
 		"D01_D02_D03_Switch":               twoFactorSwitch,
 		"D13_ReauthenticateByApp":          reauthenticateByApp,
@@ -40,12 +40,7 @@ func TestMFA(t *testing.T) {
 		"SupportDropsTheFactor":            supportDropsFactor,
 		"C01_ErasedWithItsAccount":         factorOfClosed,
 		"SES-13_DisableCountsWrongGuesses": guessAtDisable,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			play(t, s)
-		})
-	}
+	})
 }
 
 // app is an authenticator app that somebody has set up.

@@ -42,14 +42,7 @@ func TestMigrations_UpDownUpWithData(t *testing.T) {
 		"deactivate": deactivateAndReactivate, "settings": userSettings, "providers": dataProviders, "members": memberships,
 		"push": pushTokens, "refresh": refreshes, "close": closeAndUndo, "move": moveByCode, "onboard": onboarding, "reset": resetPassword,
 	}
-	t.Run("journeys", func(t *testing.T) {
-		for name, journey := range journeys {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				journey(t, s)
-			})
-		}
-	})
+	t.Run("journeys", func(t *testing.T) { playAll(t, s, journeys) })
 	s.reconcile(t)
 	s.api.Stop(t, stopPatience)
 	s.worker.Stop(t, stopPatience)

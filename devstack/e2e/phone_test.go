@@ -72,7 +72,7 @@ func (s *system) requirePhone(t testing.TB, token string, number, country any, v
 func TestPhone(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
-	for name, journey := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"SendAndVerify":                     sendAndVerifyPhone,
 		"RefusedNumbers":                    refusedNumbers,
 		"PRE03_UnverifiedBindsNothing":      unverifiedBindsNothing,
@@ -83,12 +83,7 @@ func TestPhone(t *testing.T) {
 		"D13_OldSession":                    oldSessionBindsNothing,
 		"KeysNeedTheScope":                  phoneKeysNeedTheScope,
 		"IdempotencyKey":                    phoneIdempotencyKey,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			journey(t, s)
-		})
-	}
+	})
 }
 
 func sendAndVerifyPhone(t *testing.T, s *system) {

@@ -22,7 +22,7 @@ const (
 func TestProfile(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
-	for name, journey := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"ChangeEverything":                changeEverything,
 		"AUT01_MassAssignment":            changeNothingElse,
 		"AUT07_AChangedNumber":            changedNumber,
@@ -30,12 +30,7 @@ func TestProfile(t *testing.T) {
 		"PRE11_Siblings":                  siblings,
 		"RaceUnlock_GrantsTheRestOnce":    unlockAtOnce,
 		"UnverifiedAccountsUnlockNothing": unverifiedUnlock,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			journey(t, s)
-		})
-	}
+	})
 }
 
 func changeEverything(t *testing.T, s *system) {
@@ -187,7 +182,7 @@ func unverifiedUnlock(t *testing.T, s *system) {
 func TestEmailChange(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
-	for name, journey := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"ByCode":                  moveByCode,
 		"ByLink":                  moveByLink,
 		"Refused":                 moveRefused,
@@ -196,12 +191,7 @@ func TestEmailChange(t *testing.T) {
 		"LogoutDoesNotEndIt":      moveAndLogOut,
 		"RaceSignUp_OneGetsIt":    moveAgainstSignUp,
 		"UnverifiedSquatterGives": moveOverSquatter,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			journey(t, s)
-		})
-	}
+	})
 }
 
 // TestEmailChange_EndsWithAccess_RST03 has a thief with a stolen session ask for another address, and the owner do what the notice of
@@ -209,6 +199,11 @@ func TestEmailChange(t *testing.T) {
 func TestEmailChange_EndsWithAccess_RST03(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
+	type way struct {
+		end     func(t *testing.T, s *system, w thief) call
+		refused func(t *testing.T, mail inboxMessage)
+	}
+	ways := map[string]way{}
 	for name, end := range map[string]func(t *testing.T, s *system, w thief) call{
 		"A05": func(_ *testing.T, _ *system, w thief) call { return change(w.own, password, newPassword) },
 		"B07": func(_ *testing.T, _ *system, w thief) call {
@@ -246,21 +241,21 @@ func TestEmailChange_EndsWithAccess_RST03(t *testing.T) {
 				s.refused(t, http.StatusBadRequest, "invalid_code", call{Path: pathVerifyCode, Body: fields{"email": mail.To, "code": mail.Code}})
 			},
 		} {
-			t.Run(name+"_"+proof, func(t *testing.T) {
-				t.Parallel()
-				w := thief{email: newEmail()}
-				w.own = s.signUp(t, w.email)
-				w.token = s.signedIn(t, w.email, password)
-				theirs := newEmail()
-				mail := s.move(t, w.token, theirs)
-				got := s.send(t, end(t, s, w))
-				require.True(t, got.ok(), "%s", got.Body)
-				refused(t, mail)
-				require.Equal(t, 1, s.db.number(t, accounts, w.email))
-				require.Zero(t, s.db.number(t, accounts, theirs))
-			})
+			ways[name+"_"+proof] = way{end, refused}
 		}
 	}
+	beside(t, ways, func(t *testing.T, by way) {
+		w := thief{email: newEmail()}
+		w.own = s.signUp(t, w.email)
+		w.token = s.signedIn(t, w.email, password)
+		theirs := newEmail()
+		mail := s.move(t, w.token, theirs)
+		got := s.send(t, by.end(t, s, w))
+		require.True(t, got.ok(), "%s", got.Body)
+		by.refused(t, mail)
+		require.Equal(t, 1, s.db.number(t, accounts, w.email))
+		require.Zero(t, s.db.number(t, accounts, theirs))
+	})
 }
 
 func moveAndLogOut(t *testing.T, s *system) {

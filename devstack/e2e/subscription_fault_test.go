@@ -106,7 +106,7 @@ func TestFault_F01_F02_I09_WorkerKilledAtEveryStepOfARenewal(t *testing.T) {
 func TestFault_Subscriptions(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
-	for name, test := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"F-25_AnswersLost":             answersLost,
 		"F-25_ChargedAndSilentForADay": silentForADay,
 		"F-26_DownForADay":             downForADay,
@@ -117,12 +117,7 @@ func TestFault_Subscriptions(t *testing.T) {
 		"I-10_MixedRequests":           mixedRequests,
 		"PAY-05_FreeRiding":            freeRiding,
 		"PAY-07_FirstTimeOnce":         firstTimeOnce,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, s)
-		})
-	}
+	})
 }
 
 func answersLost(t *testing.T, s *system) {

@@ -98,7 +98,7 @@ func (s *system) awaitNews(t *testing.T, email, subject string) {
 func TestSubscriptions(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, "GATEHOUSE_SUBSCRIPTION_DUNNING", "1s,2s")
-	for name, test := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"B18_B19_Subscribe":         subscribeAndSee,
 		"B20_PlanAndMethod":         changePlanAndMethod,
 		"B21_CancelAndUndo":         cancelAndUndo,
@@ -110,12 +110,7 @@ func TestSubscriptions(t *testing.T) {
 		"Dunning":                   dunning,
 		"ClosedAccountsPayNothing":  closedAccountsPayNothing,
 		"DeactivatedAccountsPause":  deactivatedAccountsPause,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, s)
-		})
-	}
+	})
 }
 
 func subscribeAndSee(t *testing.T, s *system) {

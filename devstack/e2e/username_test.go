@@ -26,7 +26,7 @@ const (
 func TestUsernames(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
-	for name, play := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"D10_D12_ChooseAndChange":          chooseUsername,
 		"D12_FormerNamesAreKept":           formerUsernames,
 		"D13_D14_OnlyActiveAndOnboarded":   whoIsShown,
@@ -39,12 +39,7 @@ func TestUsernames(t *testing.T) {
 		"C01_ClosureFreesTheUsername":      closedUsername,
 		"D10_SuggestionsCanBeHad":          suggestedUsernames,
 		"D12_UnverifiedAccountsMayAsInB02": unverifiedUsername,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			play(t, s)
-		})
-	}
+	})
 }
 
 // newUsername is one that nobody has.
@@ -351,18 +346,13 @@ func unverifiedUsername(t *testing.T, s *system) {
 func TestDeactivation(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
-	for name, play := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"D04_DeactivateAndReactivate":   deactivateAndReactivate,
 		"D04_WithoutAPassword":          deactivateFresh,
 		"ENU01_LooksLikeNobody":         deactivatedLogin,
 		"SES13_GuessesEndTheSession":    deactivationGuesses,
 		"D04_UnverifiedAndUnknownInput": deactivateOdd,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			play(t, s)
-		})
-	}
+	})
 }
 
 func deactivate(token string, body fields) call {

@@ -24,7 +24,7 @@ const (
 func TestUsers(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, "GATEHOUSE_ALLOWED_ORIGINS", pageOrigin)
-	for name, play := range map[string]func(*testing.T, *system){
+	playAll(t, s, map[string]func(*testing.T, *system){
 		"B03_Refresh":                          refreshes,
 		"SES-01_ReuseEndsTheFamily":            refreshReuse,
 		"SES-03_GraceEndsWithTheSuccessorsUse": refreshGrace,
@@ -39,12 +39,7 @@ func TestUsers(t *testing.T) {
 		"AUT-03_PushHijack":                    pushHijack,
 		"AUT-05_PushTokensOfOthers":            pushOfOthers,
 		"AUT-01_SettingsTakeWhatTheyAreFor":    settingsMassAssignment,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			play(t, s)
-		})
-	}
+	})
 }
 
 // pair is what B01 and B03 hand out.

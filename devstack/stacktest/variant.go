@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -82,6 +83,8 @@ func buildVariant(name string, files map[string]func(text string) string) (strin
 }
 
 // BuildBefore builds gatehouse as it was before the newest migration was added, and returns the path of the binary and the commit.
+// A commit never changes, so the binary is kept in bin/before for later runs: to build it takes minutes beside other tests, for it shares no
+// compiled package with the source of today.
 // It skips the test where the source has no such history: an export, or a clone
 // without it.
 func BuildBefore(t testing.TB) (binary, commit string) {
@@ -94,7 +97,10 @@ func BuildBefore(t testing.TB) (binary, commit string) {
 	if err != nil {
 		t.Skipf("no history to build an earlier gatehouse from: %v", err)
 	}
-	binary, err = once(commit, func() (string, error) { return buildCommit(root, commit) })
+	binary, err = once(commit, func() (string, error) {
+		name := strings.Join([]string{"gatehouse", commit, runtime.Version(), runtime.GOOS, runtime.GOARCH}, "-")
+		return keep(filepath.Join(root, "bin", "before"), name, func(binary string) error { return buildCommit(root, commit, binary) })
+	})
 	if err != nil {
 		t.Fatalf("build gatehouse as of %s: %v", commit, err)
 	}
@@ -129,26 +135,45 @@ func git(dir string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-func buildCommit(root, commit string) (string, error) {
+// keep returns the path of the file of a name in dir, which build makes where no run before has. What else is there is of former
+// commits, and goes then.
+func keep(dir, name string, build func(path string) error) (string, error) {
+	kept := filepath.Join(dir, name)
+	if _, err := os.Stat(kept); err == nil {
+		return kept, nil
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return "", err
+	}
+	making := kept + ".making" // a run may be stopped at any moment
+	if err := build(making); err != nil {
+		return "", err
+	}
+	return kept, os.Rename(making, kept)
+}
+
+func buildCommit(root, commit, binary string) error {
 	shared.Lock()
 	dir, err := sharedDir()
 	shared.Unlock()
 	if err != nil {
-		return "", err
+		return err
 	}
 	source := filepath.Join(dir, commit)
 	if err := os.Mkdir(source, 0o700); err != nil {
-		return "", err
+		return err
 	}
 	archive := filepath.Join(dir, commit+".tar")
 	if _, err := git(root, "archive", "--output", archive, commit); err != nil {
-		return "", err
+		return err
 	}
 	if out, err := exec.Command("tar", "-xf", archive, "-C", source).CombinedOutput(); err != nil { //nolint:gosec // our own paths
-		return "", fmt.Errorf("unpack: %w: %s", err, out)
+		return fmt.Errorf("unpack: %w: %s", err, out)
 	}
-	binary := filepath.Join(dir, "gatehouse-"+commit)
-	return binary, buildIn(source, binary)
+	return buildIn(source, binary)
 }
 
 // Using returns a stack that is the same but for the binary whose processes it starts.
