@@ -140,8 +140,9 @@ func (c *Core) UndoClosure(ctx context.Context, by account.Caller, in UndoClosur
 	return None{}, err
 }
 
-// reopen undoes a closure that has no flow: it has just ended, or was lost with Temporal's database, or ours was put back to before an
-// undo. The link that was mailed is good for its term all the same. It returns account.ErrNotFound unless it was this call that did it.
+// reopen undoes a closure that has no flow: it has just ended, or was lost with Temporal's database, or ours was put back to
+// before an undo. The link that was mailed is good for its term all the same. It returns account.ErrNotFound unless it was this
+// call that did it.
 func (c *Core) reopen(ctx context.Context, closed store.Closure, by []byte) error {
 	if by == nil {
 		by = []byte(rand.Text())

@@ -12,9 +12,9 @@ import (
 )
 
 // gather answers reads that are asked for at the same time by one statement: most of what a small read costs the database and us
-// is the same for one row and for sixteen, and so is a commit, where reading is counting. Every read is answered by a statement that began after it was asked for, so it sees
-// whatever was committed before: a session that was revoked is refused from the next request on, as if each had asked alone.
-// While lanes are free a read is its own statement at once, and waits for nobody.
+// is the same for one row and for sixteen, and so is a commit, where reading is counting. Every read is answered by a statement
+// that began after it was asked for, so it sees whatever was committed before: a session that was revoked is refused from the
+// next request on, as if each had asked alone. While lanes are free a read is its own statement at once, and waits for nobody.
 type gather[K, V any] struct {
 	// read answers all reads of a group, or returns why it could not.
 	read func(ctx context.Context, group []*reading[K, V]) error

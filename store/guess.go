@@ -31,7 +31,8 @@ type SpreadGuess struct {
 	Per        time.Duration
 }
 
-// Refusal says whether a source of a guess was refused, and which: its index in Sources. Alarmed is set when guesses fail everywhere.
+// Refusal says whether a source of a guess was refused, and which: its index in Sources. Alarmed is set when guesses fail
+// everywhere.
 type Refusal struct {
 	Refused bool
 	Source  int
@@ -89,11 +90,11 @@ const guessCounted = `
 	RETURNING ` + countedColumns
 
 // CountGuess charges one try to the newest code of a subject before anything is compared: to its sources first, as if it failed
-// (RefundSpreadGuess and Prove take that back), so that one that has to wait cannot use up the tries of those whom it guesses; and then,
-// in a second transaction, to its quota and to the code: who guesses a code that somebody holds keeps nobody waiting who guesses
-// another one. It returns account.ErrTooManyRequests with the time to wait when a source has reached its bound with other people, and
-// then counts nothing; the same when the quota is used up, and then the sources are charged and no code is; and account.ErrNotFound
-// when there is no code left to guess.
+// (RefundSpreadGuess and Prove take that back), so that one that has to wait cannot use up the tries of those whom it guesses;
+// and then, in a second transaction, to its quota and to the code: who guesses a code that somebody holds keeps nobody waiting
+// who guesses another one. It returns account.ErrTooManyRequests with the time to wait when a source has reached its bound with
+// other people, and then counts nothing; the same when the quota is used up, and then the sources are charged and no code is; and
+// account.ErrNotFound when there is no code left to guess.
 func (s *Store) CountGuess(ctx context.Context, g Guess) (Counted, error) {
 	refusal, err := s.chargeSources(ctx, g.Spread)
 	if err != nil {
@@ -190,14 +191,14 @@ const failureCounted = `
 		ends_at = CASE WHEN b.ends_at <= now() THEN EXCLUDED.ends_at ELSE b.ends_at END
 	RETURNING used`
 
-// RefundSpreadGuess takes back what CountGuess counted against the sources of a guess that was right: who knows a person's code is no
-// stranger to them. Prove does the same for a guess that is Charged.
+// RefundSpreadGuess takes back what CountGuess counted against the sources of a guess that was right: who knows a person's code
+// is no stranger to them. Prove does the same for a guess that is Charged.
 func (s *Store) RefundSpreadGuess(ctx context.Context, g SpreadGuess) error {
 	return s.atOnce(ctx, g.refunding()...)
 }
 
-// UncountGuess takes back all that CountGuess counted of a right guess that proves nothing: the try of the code, the hit of its quota,
-// and what it was charged. Who does not know the code has nothing taken back, and so no guess more.
+// UncountGuess takes back all that CountGuess counted of a right guess that proves nothing: the try of the code, the hit of its
+// quota, and what it was charged. Who does not know the code has nothing taken back, and so no guess more.
 func (s *Store) UncountGuess(ctx context.Context, id uuid.UUID, g Guess) error {
 	return s.atOnce(ctx, append([]*step{
 		{query: `UPDATE quotas SET hits = hits[1:cardinality(hits) - 1] WHERE key = $1`, args: []any{g.QuotaKey}},

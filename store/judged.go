@@ -10,8 +10,8 @@ import (
 // errRefused rolls back what judged has done.
 var errRefused = errors.New("refused")
 
-// stage is steps of a transaction that go to the database at once, and whether what they have answered lets it go on; nil for a last
-// one that is kept whatever it answers.
+// stage is steps of a transaction that go to the database at once, and whether what they have answered lets it go on; nil for a
+// last one that is kept whatever it answers.
 type stage struct {
 	steps  []*step
 	passed func() bool
@@ -47,7 +47,8 @@ func (s *Store) judged(ctx context.Context, stages ...stage) (kept bool, err err
 	return err == nil, err
 }
 
-// end commits a transaction, or rolls it back for a reason. One that it could not end is left to the pool, which closes its connection.
+// end commits a transaction, or rolls it back for a reason. One that it could not end is left to the pool, which closes its
+// connection.
 func end(ctx context.Context, conn *pgx.Conn, reason error) error {
 	if reason == nil {
 		_, err := conn.Exec(ctx, "COMMIT")

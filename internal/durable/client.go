@@ -125,8 +125,8 @@ type Ask struct {
 }
 
 // Ask starts the flow unless it runs, and returns its answer to the update in out (nil to ignore it). Errors are those of
-// FromTemporal, and account.ErrBusy when too many others ask the same flow. A validator's refusal leaves the flow started; after account.ErrOutcomeUnknown the update may yet run, and
-// a repetition with the same UpdateID is safe.
+// FromTemporal, and account.ErrBusy when too many others ask the same flow. A validator's refusal leaves the flow started; after
+// account.ErrOutcomeUnknown the update may yet run, and a repetition with the same UpdateID is safe.
 func (c *Client) Ask(ctx context.Context, a Ask, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()

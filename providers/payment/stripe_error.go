@@ -55,9 +55,9 @@ func badRequest(e *stripe.Error) bool {
 	return e.Type == stripe.ErrorTypeInvalidRequest && (e.HTTPStatusCode == http.StatusBadRequest || e.HTTPStatusCode == http.StatusNotFound)
 }
 
-// chargeRefused judges a refusal to make a charge. Amount, customer and method are what one charge has of its own: a refusal of these
-// is for good, and nothing was charged. Anything else is refused to every charge alike, so it is ours to mend: were it a decline, a
-// mistake of ours would cost everybody the subscription.
+// chargeRefused judges a refusal to make a charge. Amount, customer and method are what one charge has of its own: a refusal of
+// these is for good, and nothing was charged. Anything else is refused to every charge alike, so it is ours to mend: were it a
+// decline, a mistake of ours would cost everybody the subscription.
 func (s *stripeAPI) chargeRefused(ctx context.Context, c Charge, failed *stripe.Error) (Outcome, error) {
 	code := ""
 	switch {
