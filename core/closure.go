@@ -48,7 +48,8 @@ func (c *Core) CloseAccount(ctx context.Context, by account.Caller, in CloseAcco
 		Update:  workflows.ClosureClose,
 		Summary: "Closure of " + maskedName(a),
 		Attributes: []temporal.SearchAttributeUpdate{
-			durable.FlowKind.ValueSet("closure"), durable.FlowStage.ValueSet("closing"), durable.AccountID.ValueSet(a.ID.String()),
+			durable.FlowKind.ValueSet(string(account.FlowClosure)), durable.FlowStage.ValueSet("closing"),
+			durable.AccountID.ValueSet(a.ID.String()),
 			durable.NextActionAt.ValueSet(c.Clock.Now().Add(c.Policy.ClosureGrace)),
 		},
 		ExecutionTimeout: c.Policy.ClosureGrace + closureGuard,

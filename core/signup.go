@@ -259,7 +259,7 @@ func (c *Core) signupOpening(kind account.SignupKind, email string, request work
 		Update: workflows.SignupOpen, Arg: request,
 		Summary: "Sign-up of " + account.MaskEmail(email),
 		Attributes: []temporal.SearchAttributeUpdate{
-			durable.FlowKind.ValueSet("signup"), durable.FlowStage.ValueSet("awaiting_proof"),
+			durable.FlowKind.ValueSet(string(account.FlowSignup)), durable.FlowStage.ValueSet(string(account.StageAwaitingProof)),
 			durable.NextActionAt.ValueSet(c.Clock.Now().Add(life)),
 		},
 		// A guard against flows that no worker ever serves; a sign-up can be kept open for a day at most.
