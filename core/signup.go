@@ -136,7 +136,8 @@ func (c *Core) openAttempt(ctx context.Context, by account.Caller, in InitiateSi
 	return attempt, opened, again(err)
 }
 
-// again says of a sign-up that ended at this very moment that the next request begins a new one.
+// again turns errors which mean that the sign-up or flow ended while it was being asked into account.ErrUnavailable, so that the
+// client repeats its request, which then begins a new one.
 func again(err error) error {
 	if errors.Is(err, account.ErrNotFound) || errors.Is(err, account.ErrInvalidCode) || errors.Is(err, durable.ErrNoFlow) {
 		return account.ErrUnavailable.Because(err)
