@@ -50,9 +50,9 @@ type Deps struct {
 	RequestTimeout time.Duration
 }
 
-// Core is the operations. All are safe for concurrent use. Those behind a route have one shape: context, caller and input in, output
-// and error out. Those that api/middleware calls around routes (such as Authenticate) and those of commands (such as FindFlows) have
-// shapes of their own.
+// Core is the operations. All are safe for concurrent use. Those behind a route have one shape: context, caller and input in,
+// output and error out. Those that api/middleware calls around routes (such as Authenticate) and those of commands (such as
+// FindFlows) have shapes of their own.
 type Core struct {
 	Deps
 	jwks []byte

@@ -1,5 +1,3 @@
-// Package store holds the only SQL of Gatehouse: rows, queries and migrations. Its methods speak the language of package
-// account, take and return its types, and return its errors; a driver's error never leaves it undescribed.
 package store
 
 import (
@@ -110,10 +108,10 @@ func Open(o Options) (*Store, error) {
 		db = db.WithQueryHook(statementTracer{o.Tracer})
 	}
 	s := &Store{db: db, bun: db, pool: pool, plans: &catalogue{}, lockTimeout: o.LockTimeout}
-	lanes := lanesOf(int(cfg.MaxConns))
-	s.principals = s.gatherPrincipals(lanes)
-	s.rates = &gather[rateHit, time.Duration]{lanes: lanes, read: s.countRates}
-	s.rotations = &gather[Rotation, *account.Principal]{lanes: lanes, read: s.useFirst}
+	parallel := parallelReads(int(cfg.MaxConns))
+	s.principals = s.gatherPrincipals(parallel)
+	s.rates = &gather[rateHit, time.Duration]{parallel: parallel, read: s.countRates}
+	s.rotations = &gather[Rotation, *account.Principal]{parallel: parallel, read: s.useFirst}
 	return s, nil
 }
 

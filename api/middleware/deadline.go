@@ -26,8 +26,8 @@ func Deadline(d time.Duration) fiber.Handler {
 const sharedFor = 32
 
 // ends makes the deadlines of requests, and shares each among the requests that begin within d/32 of each other. A deadline is a
-// timer; the runtime may wake a thread for each new timer, and on a small machine waking a thread costs as much as the rest of a small
-// read. Sharing them, together with patience in package api, saves 7% of the CPU that /me takes at one connection.
+// timer; the runtime may wake a thread for each new timer, and on a small machine waking a thread costs as much as the rest of a
+// small read. Sharing them, together with patience in package api, saves 7% of the CPU that /me takes at one connection.
 type ends struct {
 	// after is d.
 	after time.Duration
@@ -66,8 +66,9 @@ type bounded struct {
 	values context.Context //nolint:containedctx // a context is made of two
 }
 
-// Value implements context.Context. The context of the deadline is asked first: the context package finds its own contexts by such a
-// lookup, and can then cancel our children directly; else it would start a goroutine for each request that waits for the deadline.
+// Value implements context.Context. The context of the deadline is asked first: the context package finds its own contexts by
+// such a lookup, and can then cancel our children directly; else it would start a goroutine for each request that waits for the
+// deadline.
 func (b bounded) Value(key any) any {
 	if value := b.Context.Value(key); value != nil {
 		return value

@@ -8,9 +8,10 @@ import (
 	"gatehouse/account"
 )
 
-// updatesPerFlow is how many updates of one flow this process has under way at once; the others wait for their turn here. The server
-// accepts ten in flight per flow from all processes together. An eleventh that comes with a start makes it drop all of them, and the
-// flow's current task (temporalio/temporal issue 7741). Waiting here delays nobody: a flow handles its updates one by one anyway.
+// updatesPerFlow is how many updates of one flow this process has under way at once; the others wait for their turn here. The
+// server accepts ten in flight per flow from all processes together. An eleventh that comes with a start makes it drop all of
+// them, and the flow's current task (temporalio/temporal issue 7741). Waiting here delays nobody: a flow handles its updates one
+// by one anyway.
 const updatesPerFlow = 3
 
 var errCrowded = errors.New("durable: others of the same flow were served until the time was up")
