@@ -15,10 +15,12 @@
 //	a read that many requests ask for at a time    gather                  1 for up to 16 requests
 //	everything else: rare, many rows, made by bun  db.NewRaw, QueryContext 1
 //
-// The first four and gather run prepared statements: Postgres plans them once per connection; they have $1 for their values, and casts
-// where Postgres cannot tell a type. bun's (the last line) have ? and are planned anew each time, since the values stand in the text.
+// The first four and gather run prepared statements: Postgres plans them once per connection; they have $1 for their values, and
+// casts where Postgres cannot tell a type. bun's (the last line) have ? and are planned anew each time, since the values stand in
+// the text.
 //
-// Inside of InTx, only, run, change, atOnce and db use that transaction. Outside of it atOnce makes one of its own, for all or nothing.
-// judged and gather are for outside alone. ownTx is what atOnce and judged stand on: it lends a connection for one transaction. ownTx and
-// InTx repeat a transaction that a deadlock or a migration has undone, so what they run must not build on an earlier run of it.
+// Inside of InTx, only, run, change, atOnce and db use that transaction. Outside of it atOnce makes one of its own, for all or
+// nothing. judged and gather are for outside alone. ownTx is what atOnce and judged stand on: it lends a connection for one
+// transaction. ownTx and InTx repeat a transaction that a deadlock or a migration has undone, so what they run must not build on
+// an earlier run of it.
 package store
