@@ -20,9 +20,6 @@ var (
 	errUnconfirmed = providers.Temporary(errors.New("stripe: the charge was noted and not made"), 0)
 )
 
-// maxRetryAfter is the longest pause that a vendor's word is taken for.
-const maxRetryAfter = time.Hour
-
 // chargeFailure tells a decline from an unknown outcome.
 func (s *stripeAPI) chargeFailure(ctx context.Context, c Charge, err error) (Outcome, error) {
 	failed, said := errors.AsType[*stripe.Error](err)
@@ -141,11 +138,7 @@ func retryAfter(failed *stripe.Error) time.Duration {
 	if failed.LastResponse == nil {
 		return 0
 	}
-	seconds, err := strconv.Atoi(failed.LastResponse.Header.Get("Retry-After"))
-	if err != nil || seconds < 0 {
-		return 0
-	}
-	return time.Duration(min(seconds, int(maxRetryAfter/time.Second))) * time.Second
+	return providers.ParseRetryAfter(failed.LastResponse.Header.Get("Retry-After"))
 }
 
 func unreachable(ctx context.Context, err error) error {
