@@ -95,8 +95,8 @@ type Session struct {
 	// FactorAt is when it last showed the account's second factor, nil for never.
 	FactorAt  *time.Time
 	ExpiresAt time.Time
-	// ReadAt is when it was read. Like all its times it is the database's, whose clock alone tells how old something of it is: those of
-	// the machines that ask may be off (reliability.md F-17).
+	// ReadAt is when it was read. Like all its times it is the database's, whose clock alone tells how old something of it is: those
+	// of the machines that ask may be off (reliability.md F-17).
 	ReadAt time.Time
 }
 

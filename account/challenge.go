@@ -14,7 +14,8 @@ type Purpose string
 // that does (B08, C31), PurposePhone that a number is the account's (A04), PurposeReset lets the owner of a mailbox set a
 // password anew (C21), PurposeEmailChange proves the address that an account is about to have (C20, by C31 or B08),
 // PurposeEmailLink the same from within that account (D24),
-// PurposePasswordChange that the owner of an account is at the keyboard of one of its sessions (D06), PurposeDevice finishes a login (D20).
+// PurposePasswordChange that the owner of an account is at the keyboard of one of its sessions (D06), PurposeDevice finishes a
+// login (D20).
 const (
 	PurposeSignup Purpose = "signup"
 	PurposeEmail  Purpose = "email"

@@ -37,7 +37,9 @@ const (
 	Unsupported
 	// TooMany attempts were made; RetryAfter says when the next one is heard.
 	TooMany
-	// Unavailable means: nothing is known to have happened, try again after RetryAfter.
+	// Unavailable means that the request could not be served now, and that the same request may be sent again after RetryAfter. It
+	// usually changed nothing, but that is not certain: a database or flow that did not answer may have made the change, and under
+	// ErrOutcomeUnknown it may still be made.
 	Unavailable
 )
 

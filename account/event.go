@@ -14,8 +14,8 @@ type EventName string
 
 // The events of accounts. Their details hold ids, counts and words of our own, never an address, a name or a number.
 const (
-	// EventAccountCreated has method: signup, register or the name of a provider. EventAccountPurged ends an account whose address nobody
-	// proved, EventAccountErased the personal data of a closed one.
+	// EventAccountCreated has method: signup, register or the name of a provider. EventAccountPurged ends an account whose address
+	// nobody proved, EventAccountErased the personal data of a closed one.
 	EventAccountCreated     EventName = "account.created"
 	EventAccountPurged      EventName = "account.purged"
 	EventAccountClosed      EventName = "account.closed"

@@ -199,9 +199,9 @@ func (a *Activities) send(ctx context.Context, o outgoing) (DeliveryState, error
 		a.Log.WarnContext(ctx, "message refused for good", "message", id, "template", o.template, "error", err)
 		return DeliveryDead, a.Store.MessageFailed(ctx, o.flow, o.step, store.MessageDead, err.Error())
 	case err != nil:
-		pause, delayed := providers.RetryAfter(err), a.Store.MessageUnanswered
-		if providers.IsAnswered(err) {
-			delayed = a.Store.MessageDelayed
+		pause, delayed := providers.RetryAfter(err), a.Store.MessageDelayed
+		if providers.IsUnanswered(err) {
+			delayed = a.Store.MessageUnanswered
 		}
 		if err := delayed(ctx, id, err.Error(), nextRetry(activity.GetInfo(ctx), a.Clock.Now(), pause)); err != nil {
 			return "", err

@@ -103,8 +103,8 @@ func (a *Activities) ReviewFlows(ctx context.Context, in ReconciliationInput) (R
 	return ReconciliationPage{Seen: int64(len(ids)), Page: next}, err
 }
 
-// HastenCharges has the flows of charges that have had no outcome for too long look them up at once, and those that ought to have done
-// something look at the books.
+// HastenCharges has the flows of charges that have had no outcome for too long look them up at once, and those that ought to have
+// done something look at the books.
 func (a *Activities) HastenCharges(ctx context.Context, _ ReconciliationInput) error {
 	waiting, err := a.Store.AwaitedCharges(ctx, a.Billing.LookUpAge, reconcilePage)
 	overdue, overdueErr := a.Store.OverdueSubscriptions(ctx, overdueAfter, reconcilePage)

@@ -29,7 +29,8 @@ const (
 	sendsSubscriptionMail = "subscription_mail"
 )
 
-// recipe is how a message is sent once more: the step that sent it, and its input.
+// recipe is how a message is sent once more: the name of the step that sent it, and the step's input. It is stored with the
+// message, in the column of that name.
 type recipe struct {
 	send  string
 	input any
@@ -65,37 +66,39 @@ func (a *Activities) ResendMessage(ctx context.Context, in ResendMessageInput) (
 	if err != nil {
 		return Delivered{}, err
 	}
-	// The row is that of the flow which had it first.
-	sent, err := a.cook(context.WithValue(ctx, flowKey{}, m.Flow), r)
+	// The message keeps its row, which belongs to the flow that sent it first.
+	sent, err := a.dispatch(context.WithValue(ctx, flowKey{}, m.Flow), r)
 	if err == nil && sent.State == DeliveryExpired {
 		err = a.Store.MessageFailed(ctx, m.Flow, m.Step, store.MessageExpired, "has lost its point")
 	}
 	return sent, err
 }
 
-func (a *Activities) cook(ctx context.Context, r store.Recipe) (Delivered, error) {
+// dispatch runs the step that a recipe names, with the stored input.
+func (a *Activities) dispatch(ctx context.Context, r store.Recipe) (Delivered, error) {
 	switch r.Send {
 	case sendsCode:
-		return follow(ctx, r, a.SendCode)
+		return runStep(ctx, r, a.SendCode)
 	case sendsResetLink:
-		return follow(ctx, r, a.SendResetLink)
+		return runStep(ctx, r, a.SendResetLink)
 	case sendsMail:
-		return follow(ctx, r, a.SendMail)
+		return runStep(ctx, r, a.SendMail)
 	case sendsSMS:
-		return follow(ctx, r, a.SendSMS)
+		return runStep(ctx, r, a.SendSMS)
 	case sendsPush:
-		return follow(ctx, r, a.SendPush)
+		return runStep(ctx, r, a.SendPush)
 	case sendsEmailChangeMail:
-		return follow(ctx, r, a.SendEmailChangeMail)
+		return runStep(ctx, r, a.SendEmailChangeMail)
 	case sendsClosureMail:
-		return follow(ctx, r, a.SendClosureMail)
+		return runStep(ctx, r, a.SendClosureMail)
 	case sendsSubscriptionMail:
-		return follow(ctx, r, a.SendSubscriptionMail)
+		return runStep(ctx, r, a.SendSubscriptionMail)
 	}
 	return Delivered{}, fmt.Errorf("no step sends %q", r.Send)
 }
 
-func follow[In any](ctx context.Context, r store.Recipe, send func(context.Context, In) (Delivered, error)) (Delivered, error) {
+// runStep decodes the input of a step and runs it.
+func runStep[In any](ctx context.Context, r store.Recipe, send func(context.Context, In) (Delivered, error)) (Delivered, error) {
 	var in In
 	if err := json.Unmarshal(r.Input, &in); err != nil {
 		return Delivered{}, account.ErrInternal.Because(err)

@@ -39,10 +39,10 @@ func TestEveryStepThatSendsCanSendOnceMore(t *testing.T) {
 	require.Len(t, known, 8)
 	a := &Activities{}
 	for _, name := range known {
-		_, err := a.cook(t.Context(), store.Recipe{Send: name, Input: []byte(`not JSON`)})
+		_, err := a.dispatch(t.Context(), store.Recipe{Send: name, Input: []byte(`not JSON`)})
 		require.ErrorIs(t, err, account.ErrInternal, "%s got as far as its input", name)
 	}
-	_, err := a.cook(t.Context(), store.Recipe{Send: "carrier_pigeon"})
+	_, err := a.dispatch(t.Context(), store.Recipe{Send: "carrier_pigeon"})
 	require.ErrorContains(t, err, "no step sends")
 }
 

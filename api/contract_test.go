@@ -231,8 +231,8 @@ func TestUnfinishedFlowsAnswerWithTheirOperation(t *testing.T) {
 	}
 }
 
-// What the files tell of scopes and of waiting is what can come: keys open A and C alone, and a flow goes on by itself once it has been
-// asked for, not once it has been proven.
+// What the files tell of scopes and of waiting is what can come: keys open A and C alone, and a flow goes on by itself once it
+// has been asked for, not once it has been proven.
 func TestNoAnswerIsDocumentedThatCannotCome(t *testing.T) {
 	t.Parallel()
 	var wait []string

@@ -23,7 +23,8 @@ func (a *App) Test(request *http.Request) (*http.Response, error) { return a.fib
 func (a *App) Listening() bool { return a.listening.Load() }
 
 // Listen serves on address until ctx ends, then serves on for the configured delay, in which clients are asked to connect
-// anew, stops accepting, and waits for the requests under way, for at most the configured shutdown time. An address that is taken is an error that names its setting.
+// anew, stops accepting, and waits for the requests under way, for at most the configured shutdown time. An address that is taken
+// is an error that names its setting.
 func (a *App) Listen(ctx context.Context, address string) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {

@@ -30,7 +30,8 @@ const (
 	newPassword = "another-horse-9"
 
 	flowRounds = 3
-	// thinking is how long somebody takes between two requests of flows: what flows do after an answer is not what the next one waits for.
+	// thinking is how long somebody takes between two requests of flows: what flows do after an answer is not what the next one
+	// waits for.
 	thinking = 60 * time.Millisecond
 	// settlePatience is how long what flows do after their answers may take until the next measurement.
 	settlePatience = 20 * time.Second

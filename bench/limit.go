@@ -19,8 +19,8 @@ import (
 // serveLimit serves the limit handlers of docs/performance.md until ctx ends: Fiber, one prepared primary-key select
 // through pgx and a constant body. GET /row/<bytes>/<id> reads the columns that our reads return from one flat table,
 // GET /slim/<bytes>/<id> those without credits
-// and plan, GET /bare/<bytes>/<id> one text column that is as wide. POST /commit/<id> changes one row and commits. POST /start/<id> and
-// POST /update/<id> ask an empty flow, started or running, and with ?hash hash a password first.
+// and plan, GET /bare/<bytes>/<id> one text column that is as wide. POST /commit/<id> changes one row and commits. POST
+// /start/<id> and POST /update/<id> ask an empty flow, started or running, and with ?hash hash a password first.
 func serveLimit(ctx context.Context, address, url string, connections int, flows emptyFlows) error {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {

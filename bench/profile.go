@@ -18,7 +18,8 @@ import (
 
 var errNoSample = errors.New("a profile without samples")
 
-// profiled is what a process spent its time on, by samples: inside of what was asked for, on the collector's own goroutines, and in all.
+// profiled is what a process spent its time on, by samples: inside of what was asked for, on the collector's own goroutines, and
+// in all.
 type profiled struct {
 	inside, collecting, all time.Duration
 }

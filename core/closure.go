@@ -48,7 +48,8 @@ func (c *Core) CloseAccount(ctx context.Context, by account.Caller, in CloseAcco
 		Update:  workflows.ClosureClose,
 		Summary: "Closure of " + maskedName(a),
 		Attributes: []temporal.SearchAttributeUpdate{
-			durable.FlowKind.ValueSet("closure"), durable.FlowStage.ValueSet("closing"), durable.AccountID.ValueSet(a.ID.String()),
+			durable.FlowKind.ValueSet(string(account.FlowClosure)), durable.FlowStage.ValueSet("closing"),
+			durable.AccountID.ValueSet(a.ID.String()),
 			durable.NextActionAt.ValueSet(c.Clock.Now().Add(c.Policy.ClosureGrace)),
 		},
 		ExecutionTimeout: c.Policy.ClosureGrace + closureGuard,
@@ -140,8 +141,9 @@ func (c *Core) UndoClosure(ctx context.Context, by account.Caller, in UndoClosur
 	return None{}, err
 }
 
-// reopen undoes a closure that has no flow: it has just ended, or was lost with Temporal's database, or ours was put back to before an
-// undo. The link that was mailed is good for its term all the same. It returns account.ErrNotFound unless it was this call that did it.
+// reopen undoes a closure that has no flow: it has just ended, or was lost with Temporal's database, or ours was put back to
+// before an undo. The link that was mailed is good for its term all the same. It returns account.ErrNotFound unless it was this
+// call that did it.
 func (c *Core) reopen(ctx context.Context, closed store.Closure, by []byte) error {
 	if by == nil {
 		by = []byte(rand.Text())

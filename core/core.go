@@ -50,13 +50,16 @@ type Deps struct {
 	RequestTimeout time.Duration
 }
 
-// Core is the operations. All are safe for concurrent use, and all but the frame's own have the same shape.
+// Core is the operations. All are safe for concurrent use. Those behind a route have one shape: context, caller and input in,
+// output and error out. Those that api/middleware calls around routes (such as Authenticate) and those of commands (such as
+// FindFlows) have shapes of their own.
 type Core struct {
 	Deps
 	jwks []byte
-	// opening shares the openings of subscriptions between equal requests.
+	// opening lets equal requests for a subscription that come at once open it once, and share the answer.
 	opening singleflight.Group
-	levels  *levels
+	// levels pad response times that would tell whether an address is known.
+	levels *levels
 }
 
 // Meter counts what operators watch.

@@ -100,8 +100,8 @@ func TestCost(t *testing.T) {
 	}
 }
 
-// What the steps of a verify cost the database, as TestCost has it: the guess is charged and compared, its proof is parked, and the flow
-// makes the change.
+// What the steps of a verify cost the database, as TestCost has it: the guess is charged and compared, its proof is parked, and
+// the flow makes the change.
 func TestCost_Verify(t *testing.T) {
 	t.Parallel()
 	wire, through := testkit.NewWire(t, testkit.NewDatabase(t, migrate, store.MigrationFingerprint()))
@@ -142,8 +142,8 @@ func TestCost_Verify(t *testing.T) {
 		names[0]: {9, 5},
 		// The code, and the same sources and failures.
 		names[1]: {4, 1},
-		// The code; the attempt, its end and who holds the address; the fingerprint and who has it; the account, its bonus, its session, the
-		// result and the event; and BEGIN and COMMIT.
+		// The code; the attempt, its end and who holds the address; the fingerprint and who has it; the account, its bonus, its
+		// session, the result and the event; and BEGIN and COMMIT.
 		names[2]: {13, 6},
 	}, least)
 }

@@ -105,7 +105,7 @@ func (c *Core) challenge(ctx context.Context, by account.Caller, s SignIn, step 
 		Input:  workflows.DeviceVerificationInput{AccountID: a.ID, SessionID: session.ID},
 		Update: workflows.DeviceOpen, Summary: "Login of " + account.MaskEmail(*a.Email),
 		Attributes: []temporal.SearchAttributeUpdate{
-			durable.FlowKind.ValueSet("device"), durable.FlowStage.ValueSet("awaiting_proof"),
+			durable.FlowKind.ValueSet(string(account.FlowDevice)), durable.FlowStage.ValueSet(string(account.StageAwaitingProof)),
 			durable.AccountID.ValueSet(a.ID.String()), durable.NextActionAt.ValueSet(c.Clock.Now().Add(life)),
 		},
 		ExecutionTimeout: life + guardTime, // against flows that no worker ever serves

@@ -97,8 +97,8 @@ func TestDeviceTokensAreTakenFromEitherHeader(t *testing.T) {
 	}
 }
 
-// A thief who knows the password uses up what an account may be sent and may try for unknown devices: with another password that counts
-// no more.
+// A thief who knows the password uses up what an account may be sent and may try for unknown devices: with another password that
+// counts no more.
 func TestForgive_OwnersDoNotWaitForAThief(t *testing.T) {
 	t.Parallel()
 	w, by := deviceWorld(t)

@@ -162,14 +162,14 @@ func (c *Core) openEmailChange(ctx context.Context, e account.EmailChange) error
 		// A guard against flows that no worker ever serves. Ten requests a day can keep one open for long.
 		ExecutionTimeout: emailChangeGuard,
 	}
-	kind := "email_change"
+	kind := account.FlowEmailChange
 	if e.Linking {
-		kind = "email_link"
+		kind = account.FlowEmailLink
 		ask.WorkflowID, ask.Workflow = emailLinkFlow(e.AccountID), workflows.EmailLinkWorkflow
 		ask.Summary = "Link of the email " + account.MaskEmail(e.NewEmail)
 	}
 	ask.Attributes = []temporal.SearchAttributeUpdate{
-		durable.FlowKind.ValueSet(kind), durable.FlowStage.ValueSet("awaiting_proof"),
+		durable.FlowKind.ValueSet(string(kind)), durable.FlowStage.ValueSet(string(account.StageAwaitingProof)),
 		durable.AccountID.ValueSet(e.AccountID.String()), durable.NextActionAt.ValueSet(c.Clock.Now().Add(c.emailChangeLife(e))),
 	}
 	return c.Flows.Ask(ctx, ask, nil)

@@ -87,14 +87,10 @@ func (c *Core) whose(ctx context.Context, in FindFlowsInput) ([]uuid.UUID, error
 func (c *Core) idsOf(ctx context.Context, email string, accounts []uuid.UUID) ([]string, error) {
 	var ids []string
 	if email != "" {
-		for _, flow := range FlowsOfEmail(c.Keys, email) {
-			ids = append(ids, flow.ID)
-		}
+		ids = c.flowsOfEmail(email)
 	}
 	for _, id := range accounts {
-		for _, flow := range FlowsOfAccount(c.Keys, id) {
-			ids = append(ids, flow.ID)
-		}
+		ids = append(ids, c.flowsOfAccount(id)...)
 		subscriptions, err := c.Store.SubscriptionsOf(ctx, id)
 		if err != nil {
 			return nil, err

@@ -15,12 +15,11 @@ func TestFlowsAreFoundWithoutTellingTheAddress(t *testing.T) {
 	keys, err := secret.NewKeys(secret.GenerateKey())
 	require.NoError(t, err)
 	c, owner := &Core{Deps: Deps{Keys: keys}}, uuid.New()
-	all := append(FlowsOfEmail(keys, "ann@example.com"), FlowsOfAccount(keys, owner)...)
+	all := append(c.flowsOfEmail("ann@example.com"), c.flowsOfAccount(owner)...)
 	ids := map[string]bool{}
-	for _, flow := range all {
-		require.NotContains(t, strings.ToLower(flow.ID), "ann")
-		require.NotEmpty(t, flow.Name)
-		ids[flow.ID] = true
+	for _, id := range all {
+		require.NotContains(t, strings.ToLower(id), "ann")
+		ids[id] = true
 	}
 	require.Len(t, ids, len(all), "each is another one")
 	for _, id := range []string{c.resetFlow("ann@example.com"), c.closureFlow(owner), passwordChangeFlow(owner), emailLinkFlow(owner)} {

@@ -81,7 +81,8 @@ func (c *Core) ClaimKey(ctx context.Context, key string, requestHash []byte) (Cl
 	}
 }
 
-// KeepAnswer keeps the answer to a key for the life of the key, sealed: it may hold tokens. It does nothing for whoever holds the key no more.
+// KeepAnswer keeps the answer to a key for the life of the key, sealed: it may hold tokens. It does nothing for whoever holds the
+// key no more.
 func (c *Core) KeepAnswer(ctx context.Context, key string, holder uuid.UUID, a Answer) error {
 	if a.Status == 0 {
 		return errors.New("an answer needs a status")

@@ -8,24 +8,28 @@ import (
 	"gatehouse/account"
 )
 
-// answerSpread is far more than what still differs between answers that are held back alike.
+// answerSpread is the most that is added at random to the time of a padded answer. It is far more than what padding leaves of the
+// difference between a known address and an unknown one.
 const answerSpread = 20 * time.Millisecond
 
-// level holds back the answers of an operation that must not tell by their time whether an address is known (security.md
-// ENU-01): each takes at least as long as the slowest of the last ones, so a machine that is slow today tells no more than
-// another.
+// level pads the response time of one operation, so that the time does not tell whether an address is known (security.md ENU-01):
+// it brings all answers to one level. Each answer is delayed until it has taken as long as the slowest of the recent ones. A fixed
+// time would not do: on a machine that is busy, the work for a known address may take longer than any time chosen here.
 type level struct {
-	// least is longer than the work takes on a machine that is not busy.
+	// least is the shortest time that an answer takes: longer than the work takes on a machine that is not busy.
 	least time.Duration
 	clock account.Clock
-	// recent is the time of the slowest answer, in nanoseconds, less a hundredth for each answer since.
+	// recent is the time of the slowest recent answer, in nanoseconds. It loses a hundredth with each answer, so it falls back to
+	// least once the machine is quick again.
 	recent atomic.Int64
 }
 
-// mostOverLeast bounds by how much a few slow answers hold back those that follow.
+// mostOverLeast caps recent, in multiples of least: a few very slow answers must not delay those after them by as much.
 const mostOverLeast = 10
 
-// begin starts the work on an answer, end waits until the answer may be given.
+// begin notes when the work on an answer begins. The function that it returns delays the answer. Put it first in an operation:
+//
+//	defer l.begin()()
 func (l *level) begin() (end func()) {
 	began := l.clock.Now()
 	return func() {
@@ -35,7 +39,7 @@ func (l *level) begin() (end func()) {
 	}
 }
 
-// raise notes how long an answer took, and returns how long it should take with its wait.
+// raise notes how long the work on an answer took, and returns how long the answer is to take in all.
 func (l *level) raise(took time.Duration) time.Duration {
 	for {
 		old := l.recent.Load()
@@ -46,11 +50,11 @@ func (l *level) raise(took time.Duration) time.Duration {
 	}
 }
 
-// levels are those of a process.
+// levels are the padded operations of a process.
 type levels struct {
-	// resend and reset are for C23, and for C07 and B05: a code or a link is asked for.
+	// resend pads C23, reset C07 and B05: they ask for a code or a link, which only a known address gets.
 	resend, reset level
-	// signup is for C08, B02 and what else opens an account: a flow makes one only for a free address (ENU-03).
+	// signup pads C08, B02 and what else opens an account: only a free address starts a flow that makes one (ENU-03).
 	signup level
 }
 
@@ -62,8 +66,8 @@ func newLevels(clock account.Clock) *levels {
 	}
 }
 
-// levelSignup begins a sign-up, and returns what ends it: in hidden enumeration mode a wait, so that the time tells no more than
-// the answer (security.md ENU-03).
+// levelSignup is begin for a sign-up. It pads only in hidden enumeration mode, where neither the answer nor its time may tell that
+// an address is taken (security.md ENU-03).
 func (c *Core) levelSignup() (end func()) {
 	if c.Policy.Enumeration != account.EnumerationHidden {
 		return func() {}

@@ -93,8 +93,8 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 
 const loginByPassword = "password"
 
-// proveLogin compares the password and returns whose it is, and what slows down guessing it. A trusted device does not wait for what others have guessed
-// (security.md LOG-03).
+// proveLogin compares the password and returns whose it is, and what slows down guessing it. A trusted device does not wait for
+// what others have guessed (security.md LOG-03).
 func (c *Core) proveLogin(ctx context.Context, from account.Origin, in LoginInput) (store.Credentials, *loginThrottle, error) {
 	email := account.NormalizeEmail(in.Identifier)
 	username := ""
@@ -151,7 +151,8 @@ func (c *Core) throttle(email, username string, cred store.Credentials, known bo
 }
 
 // forgive has the owner of a new password wait for nothing that was tried before: wrong passwords by any of the account's names,
-// codes for unknown devices that logins by the old one had sent, and what else is counted by quotas. A name that is nil or empty is none.
+// codes for unknown devices that logins by the old one had sent, and what else is counted by quotas. A name that is nil or empty
+// is none.
 func (c *Core) forgive(ctx context.Context, id uuid.UUID, email, username *string, quotas ...[]byte) error {
 	throttles := [][]byte{c.Keys.Subject("login-account", id.String())}
 	for _, name := range []*string{email, username} {

@@ -67,9 +67,7 @@ func (c *Core) MessagesOf(ctx context.Context, email string, f store.MessageFilt
 	if email == "" {
 		return c.Store.Messages(ctx, f)
 	}
-	for _, flow := range FlowsOfEmail(c.Keys, email) {
-		f.Flows = append(f.Flows, flow.ID)
-	}
+	f.Flows = append(f.Flows, c.flowsOfEmail(email)...)
 	owner, err := c.Store.OwnerOf(ctx, email)
 	if err != nil && !errors.Is(err, account.ErrNotFound) {
 		return nil, err

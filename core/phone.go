@@ -136,7 +136,7 @@ func (c *Core) openPhone(ctx context.Context, owner, challenge uuid.UUID) error 
 		Update: workflows.PhoneOpen, Arg: request,
 		Summary: "Verification of a number",
 		Attributes: []temporal.SearchAttributeUpdate{
-			durable.FlowKind.ValueSet("phone"), durable.FlowStage.ValueSet("awaiting_proof"),
+			durable.FlowKind.ValueSet(string(account.FlowPhone)), durable.FlowStage.ValueSet(string(account.StageAwaitingProof)),
 			durable.AccountID.ValueSet(owner.String()), durable.NextActionAt.ValueSet(c.Clock.Now().Add(life)),
 		},
 		// A guard against flows that no worker ever serves; codes can be asked for over and over for a day.

@@ -136,7 +136,8 @@ func (c *Core) openAttempt(ctx context.Context, by account.Caller, in InitiateSi
 	return attempt, opened, again(err)
 }
 
-// again says of a sign-up that ended at this very moment that the next request begins a new one.
+// again turns errors which mean that the sign-up or flow ended while it was being asked into account.ErrUnavailable, so that the
+// client repeats its request, which then begins a new one.
 func again(err error) error {
 	if errors.Is(err, account.ErrNotFound) || errors.Is(err, account.ErrInvalidCode) || errors.Is(err, durable.ErrNoFlow) {
 		return account.ErrUnavailable.Because(err)
@@ -259,7 +260,7 @@ func (c *Core) signupOpening(kind account.SignupKind, email string, request work
 		Update: workflows.SignupOpen, Arg: request,
 		Summary: "Sign-up of " + account.MaskEmail(email),
 		Attributes: []temporal.SearchAttributeUpdate{
-			durable.FlowKind.ValueSet("signup"), durable.FlowStage.ValueSet("awaiting_proof"),
+			durable.FlowKind.ValueSet(string(account.FlowSignup)), durable.FlowStage.ValueSet(string(account.StageAwaitingProof)),
 			durable.NextActionAt.ValueSet(c.Clock.Now().Add(life)),
 		},
 		// A guard against flows that no worker ever serves; a sign-up can be kept open for a day at most.

@@ -53,8 +53,8 @@ func requireLive(ctx context.Context, tx *store.Store, by account.Caller) error 
 	return unauthorized(tx.HoldSession(ctx, owner, session))
 }
 
-// requireLiveOverCodes is requireLive for a change that ends codes of the account, too: it takes hold of those before the account, in
-// the order of whoever spends one.
+// requireLiveOverCodes is requireLive for a change that ends codes of the account, too: it takes hold of those before the
+// account, in the order of whoever spends one.
 func requireLiveOverCodes(ctx context.Context, tx *store.Store, by account.Caller) error {
 	owner, _, err := current(by)
 	if err == nil {

@@ -21,20 +21,32 @@ func TestErrorsAreClassifiedThroughWrapping(t *testing.T) {
 
 	wrap := func(err error) error { return fmt.Errorf("sending: %w", err) }
 	for _, c := range []struct {
-		err       error
-		permanent bool
-		after     time.Duration
+		err                   error
+		permanent, unanswered bool
+		after                 time.Duration
 	}{
-		{nil, false, 0},
-		{io.EOF, false, 0},
-		{providers.Permanent(io.EOF), true, 0},
-		{wrap(providers.Permanent(io.EOF)), true, 0},
-		{wrap(providers.Temporary(io.EOF, time.Minute)), false, time.Minute},
-		{providers.Temporary(io.EOF, -time.Minute), false, 0},
+		{nil, false, false, 0},
+		{io.EOF, false, true, 0},
+		{providers.Permanent(io.EOF), true, false, 0},
+		{wrap(providers.Permanent(io.EOF)), true, false, 0},
+		{providers.Gone(io.EOF), true, false, 0},
+		{wrap(providers.Unanswered(io.EOF)), false, true, 0},
+		{wrap(providers.Temporary(io.EOF, time.Minute)), false, false, time.Minute},
+		{providers.Temporary(io.EOF, -time.Minute), false, false, 0},
 	} {
 		require.Equal(t, c.permanent, providers.IsPermanent(c.err), "%v", c.err)
+		require.Equal(t, c.unanswered, providers.IsUnanswered(c.err), "%v", c.err)
 		require.Equal(t, c.after, providers.RetryAfter(c.err), "%v", c.err)
 		require.True(t, c.err == nil || errors.Is(c.err, io.EOF))
+	}
+}
+
+func TestParseRetryAfter(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[string]time.Duration{
+		"": 0, "soon": 0, "-1": 0, "0": 0, "7": 7 * time.Second, "3600": time.Hour, "9999999999": time.Hour, "99999999999999999999": 0,
+	} {
+		require.Equal(t, want, providers.ParseRetryAfter(header), header)
 	}
 }
 

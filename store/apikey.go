@@ -147,8 +147,8 @@ func (s *Store) KeysEndedBy(ctx context.Context, challenge uuid.UUID) ([]string,
 	return names, translate(err)
 }
 
-// RevokeAPIKey ends a key of an account, its implicit session and the pending change of email. It returns account.ErrNotFound when the account has no
-// such live key.
+// RevokeAPIKey ends a key of an account, its implicit session and the pending change of email. It returns account.ErrNotFound
+// when the account has no such live key.
 func (s *Store) RevokeAPIKey(ctx context.Context, accountID, id uuid.UUID) error {
 	_, err := s.revokeKey(ctx, id, &accountID)
 	return err

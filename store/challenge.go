@@ -79,7 +79,8 @@ func (s *Store) IssueChallenge(ctx context.Context, n NewChallenge) (account.Cha
 	var attempts int64
 	subject := []any{string(n.Purpose), n.Subject}
 	err := s.atOnce(ctx,
-		// Two at once would both find nothing to replace, and then one index entry or each other in their way.
+		// One at a time per subject: two at once would both find no live challenge to supersede, and then the second INSERT would break
+		// the index of live challenges (challenges_live_key), or the two would deadlock.
 		&step{query: `SELECT pg_advisory_xact_lock(hashtextextended($1::text || encode($2::bytea, 'hex'), 0))`, args: subject},
 		&step{
 			query: `UPDATE challenges SET superseded_at = now()
@@ -157,8 +158,9 @@ const provable = `superseded_at IS NULL AND consumed_at IS NULL AND (proven_at I
 	OR proven_at < now() - $2::float8 * interval '1 second')`
 
 // Prove marks a challenge as proven and parks proof, the context of the change that it allows. Of many callers with the
-// right code one succeeds; the others get account.ErrNotFound. What a guess that is Charged was charged is taken back in both cases.
-// Its repetition under the same g.ProofKey succeeds, too, and changes nothing once the change is made, perhaps this moment.
+// right code one succeeds; the others get account.ErrNotFound. Either way it takes back what CountGuess charged the sources of a
+// guess that is Charged. Prove again under the same g.ProofKey succeeds, too, and changes nothing once the change that was proven
+// is made, perhaps this moment.
 func (s *Store) Prove(ctx context.Context, id uuid.UUID, g Guess, proof Proof) error {
 	o, by := proof.Origin, account.ActingIn(ctx)
 	text, err := json.Marshal(proofJSON{
@@ -283,8 +285,8 @@ func (s *Store) consume(ctx context.Context, id uuid.UUID) (row challengeRow, do
 	return row, done, err
 }
 
-// holdProver keeps the session that has shown a code as it is until the change is made, where the change is such a session's: whoever
-// has ended it meanwhile has ended what it was about to bind, too (security.md RST-03).
+// holdProver keeps the session that has shown a code as it is until the change is made, where the change is such a session's:
+// whoever has ended it meanwhile has ended what it was about to bind, too (security.md RST-03).
 func (s *Store) holdProver(ctx context.Context, row challengeRow) error {
 	proof, err := row.proof()
 	if err != nil || proof.Session == nil || row.AccountID == nil {

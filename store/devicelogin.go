@@ -94,9 +94,10 @@ func (s *Store) VerifyDevice(ctx context.Context, challenge uuid.UUID, v Verifie
 	return out, translate(err)
 }
 
-// requirePending locks an account and a session of it that still awaits its code, or returns account.ErrInvalidCode. An authenticator
-// app that was set up meanwhile is the stronger step, and the one that is due; whoever sets one up at this moment comes before or after
-// all of the transaction. A session that was made a full one meanwhile has a refresh token in use, which is not taken from under it.
+// requirePending locks an account and a session of it that still awaits its code, or returns account.ErrInvalidCode. An
+// authenticator app that was set up meanwhile is the stronger step, and the one that is due; whoever sets one up at this moment
+// comes before or after all of the transaction. A session that was made a full one meanwhile has a refresh token in use, which is
+// not taken from under it.
 func (s *Store) requirePending(ctx context.Context, l Lift) error {
 	var pending, factor bool
 	locked, read := usableLocked(l.AccountID), l.read(&pending)

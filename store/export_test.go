@@ -19,7 +19,7 @@ var Translate = translate
 
 var SearchQuery = searchQuery
 
-var StraysQuery = strays(strayAge)
+var StraysQuery = strayRows(strayAge)
 
 var UnbegunQuery = unbegun
 

@@ -22,9 +22,9 @@ type counted struct {
 	sizes               []int
 }
 
-func newCounted(lanes int, during func(n int64, group []*reading[int, string]) error) *counted {
+func newCounted(parallel int, during func(n int64, group []*reading[int, string]) error) *counted {
 	c := &counted{}
-	c.lanes = lanes
+	c.parallel = parallel
 	c.read = func(_ context.Context, group []*reading[int, string]) error {
 		version := c.version.Load()
 		c.mu.Lock()
@@ -109,7 +109,7 @@ func TestGather_SlowStatementsAreOvertaken(t *testing.T) {
 		require.Equal(t, slowRead, time.Since(started))
 		_, err = c.get(t.Context(), 3)
 		require.NoError(t, err)
-		require.Equal(t, slowRead, time.Since(started), "the lane is free again")
+		require.Equal(t, slowRead, time.Since(started), "another statement may run again")
 		group.Wait()
 		require.Empty(t, c.running)
 	})
@@ -168,7 +168,7 @@ func TestGather_GroupsEndWithTheirLast(t *testing.T) {
 	require.NoError(t, ctx.Err())
 }
 
-// What a group fails with is what each of them hears, a panic included, and the lane goes on.
+// What a group fails with is what each of them hears, a panic included, and the next group begins.
 func TestGather_FailuresReachEverybody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -31,7 +31,8 @@ type SpreadGuess struct {
 	Per        time.Duration
 }
 
-// Refusal says whether a source of a guess was refused, and which: its index in Sources. Alarmed is set when guesses fail everywhere.
+// Refusal says whether a source of a guess was refused, and which: its index in Sources. Alarmed is set when guesses fail
+// everywhere.
 type Refusal struct {
 	Refused bool
 	Source  int
@@ -88,12 +89,19 @@ const guessCounted = `
 		AND (consumed_at IS NULL OR proof_key = $1::text)
 	RETURNING ` + countedColumns
 
-// CountGuess charges one try to the newest code of a subject before anything is compared: to its sources first, as if it failed
-// (RefundSpreadGuess and Prove take that back), so that one that has to wait cannot use up the tries of those whom it guesses; and then,
-// in a second transaction, to its quota and to the code: who guesses a code that somebody holds keeps nobody waiting who guesses
-// another one. It returns account.ErrTooManyRequests with the time to wait when a source has reached its bound with other people, and
-// then counts nothing; the same when the quota is used up, and then the sources are charged and no code is; and account.ErrNotFound
-// when there is no code left to guess.
+// CountGuess counts a guess before anything is compared, as if it were wrong. It charges, in this order:
+//
+//  1. its sources (chargeSources), in a transaction of its own. A source that has guessed too many other people's codes is refused
+//     with account.ErrTooManyRequests and the time to wait. Nothing is charged then, so it cannot use up the tries of those whom it
+//     guesses.
+//  2. its quota, which bounds guesses whatever becomes of codes. Beyond it account.ErrTooManyRequests. The sources stay charged.
+//  3. the newest code of the subject, one try, in the transaction of 2. account.ErrNotFound when there is no code left to guess.
+//     Sources and quota stay charged.
+//
+// A right guess gets back what it was charged: RefundSpreadGuess and Prove take back 1, UncountGuess takes back all three.
+//
+// There are two transactions because 3 may wait for a code that another request holds: 1 is committed by then, so other guesses
+// of the same source do not wait, too.
 func (s *Store) CountGuess(ctx context.Context, g Guess) (Counted, error) {
 	refusal, err := s.chargeSources(ctx, g.Spread)
 	if err != nil {
@@ -119,8 +127,9 @@ func (s *Store) CountGuess(ctx context.Context, g Guess) (Counted, error) {
 	return row.counted(refusal)
 }
 
-// chargeSources counts a guess against its sources and, with their leave, against all. Any number of guesses of one person count as
-// one of their source.
+// chargeSources counts a guess against each of its sources and, if all of them let it through, as a failure against the sum of all
+// sources. While that sum is too high (Alarmed), sources have the lower bound Calm. A refusal undoes all of it. Any number of
+// guesses of one person's codes count once for a source.
 func (s *Store) chargeSources(ctx context.Context, g SpreadGuess) (Refusal, error) {
 	if g.Everywhere == nil {
 		return Refusal{}, nil
@@ -133,7 +142,8 @@ func (s *Store) chargeSources(ctx context.Context, g SpreadGuess) (Refusal, erro
 	}
 	failed := &step{query: failureCounted, args: []any{g.Everywhere, seconds(g.Per)}, into: []any{&failures}}
 	most := 0
-	// What all wait for is counted for those alone whose sources let them through.
+	// Everybody's guesses change the one row of the sum, and wait for each other there. So it comes last, and only for those whose
+	// sources let them through.
 	allowed, err := s.judged(ctx, stage{noted, func() bool {
 		full := slices.IndexFunc(noted, func(st *step) bool { return !st.found })
 		if full >= 0 {
@@ -156,10 +166,11 @@ func (s *Store) chargeSources(ctx context.Context, g SpreadGuess) (Refusal, erro
 	return r, s.guessTooMany(ctx, g.Sources[r.Source].Key, most, g)
 }
 
-// fresh are the entries of a source ($1) that count beside the one of the subject ($2), within the window ($3).
+// fresh are the people whom a source has guessed within the window ($3), other than the subject of this guess ($2).
 const fresh = `(SELECT m.subject, m.at FROM unnest(g.subjects, g.guessed_at) AS m (subject, at)
 	WHERE m.subject <> $2::bytea AND m.at > now() - $3::float8 * interval '1 second')`
 
+// guessNoted puts the subject ($2) on the list of a source ($1). It finds no row when the list has as many others as it may ($4).
 const guessNoted = `
 	INSERT INTO guess_sources AS g (key, subjects, guessed_at, expires_at)
 	VALUES ($1, ARRAY[$2::bytea], ARRAY[now()], now() + $3::float8 * interval '1 second')
@@ -170,7 +181,8 @@ const guessNoted = `
 	WHERE (SELECT count(*) FROM ` + fresh + ` AS f) < $4::int
 	RETURNING cardinality(subjects)`
 
-// guessTooMany refuses until a source has no more than people-1 others left in the window.
+// guessTooMany returns account.ErrTooManyRequests with the time until so many entries of the source have left the window that
+// fewer than people are left.
 func (s *Store) guessTooMany(ctx context.Context, key []byte, people int, g SpreadGuess) error {
 	var wait float64
 	err := s.only(ctx, `
@@ -183,6 +195,7 @@ func (s *Store) guessTooMany(ctx context.Context, key []byte, people int, g Spre
 	return account.ErrTooManyRequests.After(max(time.Duration(wait*float64(time.Second)), time.Second))
 }
 
+// failureCounted counts one failure of all sources together ($1) in a fixed window ($2).
 const failureCounted = `
 	INSERT INTO budgets AS b (key, used, ends_at) VALUES ($1, 1, now() + $2::float8 * interval '1 second')
 	ON CONFLICT (key) DO UPDATE SET
@@ -190,14 +203,14 @@ const failureCounted = `
 		ends_at = CASE WHEN b.ends_at <= now() THEN EXCLUDED.ends_at ELSE b.ends_at END
 	RETURNING used`
 
-// RefundSpreadGuess takes back what CountGuess counted against the sources of a guess that was right: who knows a person's code is no
+// RefundSpreadGuess takes back what CountGuess charged the sources of a guess that was right: who knows a person's code is no
 // stranger to them. Prove does the same for a guess that is Charged.
 func (s *Store) RefundSpreadGuess(ctx context.Context, g SpreadGuess) error {
 	return s.atOnce(ctx, g.refunding()...)
 }
 
-// UncountGuess takes back all that CountGuess counted of a right guess that proves nothing: the try of the code, the hit of its quota,
-// and what it was charged. Who does not know the code has nothing taken back, and so no guess more.
+// UncountGuess takes back all that CountGuess counted of a right guess that proves nothing: the try of the code, the hit of its
+// quota, and the charge of its sources. Only who knows the code gets anything back, so nobody gains a guess by it.
 func (s *Store) UncountGuess(ctx context.Context, id uuid.UUID, g Guess) error {
 	return s.atOnce(ctx, append([]*step{
 		{query: `UPDATE quotas SET hits = hits[1:cardinality(hits) - 1] WHERE key = $1`, args: []any{g.QuotaKey}},
@@ -205,7 +218,7 @@ func (s *Store) UncountGuess(ctx context.Context, id uuid.UUID, g Guess) error {
 	}, g.Spread.refunding()...)...)
 }
 
-// refunding takes a charge back, in the order in which sources are charged: two never wait for each other.
+// refunding takes back what chargeSources charged, row by row in the same order, so that the two never deadlock.
 func (g SpreadGuess) refunding() []*step {
 	steps := make([]*step, 0, len(g.Sources)+1)
 	for _, source := range g.Sources {
@@ -214,6 +227,7 @@ func (g SpreadGuess) refunding() []*step {
 	return append(steps, &step{query: `UPDATE budgets SET used = greatest(used - 1, 0) WHERE key = $1`, args: []any{g.Everywhere}})
 }
 
+// guessRefunded takes the subject ($2) off the list of a source ($1).
 const guessRefunded = `
 	UPDATE guess_sources g SET
 		subjects = array(SELECT f.subject FROM ` + fresh + ` AS f ORDER BY f.at, f.subject),

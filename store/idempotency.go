@@ -25,8 +25,8 @@ type KeyClaim struct {
 	Made []byte
 }
 
-// ClaimKey takes an idempotency key for holder and for lease, unless it holds an answer or another caller's lease. An expired key, and
-// one whose holder died, is taken over. It returns account.ErrIdempotencyKeyReused when the key was used for another
+// ClaimKey takes an idempotency key for holder and for lease, unless it holds an answer or another caller's lease. An expired
+// key, and one whose holder died, is taken over. It returns account.ErrIdempotencyKeyReused when the key was used for another
 // request.
 func (s *Store) ClaimKey(
 	ctx context.Context, key string, holder uuid.UUID, requestHash []byte, lease, ttl time.Duration,

@@ -7,18 +7,20 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// errRefused rolls back what judged has done.
+// errRefused makes judged roll back: a stage was not passed.
 var errRefused = errors.New("refused")
 
-// stage is steps of a transaction that go to the database at once, and whether what they have answered lets it go on; nil for a last
-// one that is kept whatever it answers.
+// stage is one round trip of a transaction: steps that are sent together, and passed, which looks at their answers and says
+// whether the transaction may go on. passed is nil for a last stage that is committed whatever it answers; its COMMIT is sent
+// with it.
 type stage struct {
 	steps  []*step
 	passed func() bool
 }
 
-// judged runs stages in a transaction of its own, a round trip each and one for its end, and keeps what they have done if all are
-// passed. A last stage that is not judged takes the end with it. It reports whether they were passed.
+// judged runs stages one after the other in a transaction of its own, never inside of InTx. It commits if all stages are passed,
+// and rolls everything back at the first that is not. kept says which of the two. Each stage is a round trip, and so is the end,
+// unless the last stage takes the COMMIT with it.
 func (s *Store) judged(ctx context.Context, stages ...stage) (kept bool, err error) {
 	err = s.ownTx(ctx, func(conn *pgx.Conn) error {
 		next := []*step{{query: "BEGIN"}}
@@ -47,7 +49,7 @@ func (s *Store) judged(ctx context.Context, stages ...stage) (kept bool, err err
 	return err == nil, err
 }
 
-// end commits a transaction, or rolls it back for a reason. One that it could not end is left to the pool, which closes its connection.
+// end commits a transaction, or rolls it back if there is a reason to. If that fails, the pool closes the connection.
 func end(ctx context.Context, conn *pgx.Conn, reason error) error {
 	if reason == nil {
 		_, err := conn.Exec(ctx, "COMMIT")

@@ -112,9 +112,9 @@ type FactorShown struct {
 }
 
 // ShowFactor uses a code up and marks the session as one that has shown the factor, in one transaction. A pending session
-// becomes a full one. The first code of an app turns two-factor authentication on and ends the trust in devices before. It returns account.ErrInvalidCode when
-// the code, or a later one, was used before, the app was replaced or has to wait after wrong codes, and
-// account.ErrNotFound when account or session have ended.
+// becomes a full one. The first code of an app turns two-factor authentication on and ends the trust in devices before. It
+// returns account.ErrInvalidCode when the code, or a later one, was used before, the app was replaced or has to wait after wrong
+// codes, and account.ErrNotFound when account or session have ended.
 func (s *Store) ShowFactor(ctx context.Context, u FactorUse) (FactorShown, error) {
 	var out FactorShown
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {

@@ -29,7 +29,8 @@ type PasswordChange struct {
 }
 
 // ChangePassword sets the new password and ends all other sessions, every open reset, every code of
-// account.PurposePasswordChange and the pending change of email, in one transaction. It returns account.ErrNotFound when Before is no longer the password.
+// account.PurposePasswordChange and the pending change of email, in one transaction. It returns account.ErrNotFound when Before
+// is no longer the password.
 func (s *Store) ChangePassword(ctx context.Context, p PasswordChange) error {
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		if err := tx.HoldChallenges(ctx, p.AccountID); err != nil {
@@ -157,10 +158,10 @@ func (s *Store) RecoverableAccount(ctx context.Context, email string, age time.D
 }
 
 // ResetPassword consumes a proven challenge and sets the password that was parked with its proof, and owes the owner the
-// notice told, in one transaction. All sessions, API keys and other challenges of the account die with the old password. An account whose address was never
-// proven before is verified now, gets its bonus, and loses everything that whoever made it has put there: only id and
-// username stay (design D5). Repeating it returns the same result. It returns account.ErrInvalidCode when the challenge is
-// not proven, or the account is gone or has another address.
+// notice told, in one transaction. All sessions, API keys and other challenges of the account die with the old password. An
+// account whose address was never proven before is verified now, gets its bonus, and loses everything that whoever made it has
+// put there: only id and username stay (design D5). Repeating it returns the same result. It returns account.ErrInvalidCode when
+// the challenge is not proven, or the account is gone or has another address.
 func (s *Store) ResetPassword(ctx context.Context, challenge uuid.UUID, bonus Bonus, told account.Notice) (ChallengeResult, error) {
 	var out ChallengeResult
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {

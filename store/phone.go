@@ -97,8 +97,8 @@ func (s *Store) NewestPhoneAttempt(ctx context.Context, accountID uuid.UUID, num
 }
 
 // BindPhone consumes a proven challenge and gives its account the number, verified, and owes the owner the notice told, in
-// one transaction. Repeating it returns the same account. It returns account.ErrInvalidCode when the challenge is not proven, or the account is gone or
-// its address unproven.
+// one transaction. Repeating it returns the same account. It returns account.ErrInvalidCode when the challenge is not proven, or
+// the account is gone or its address unproven.
 func (s *Store) BindPhone(ctx context.Context, challenge uuid.UUID, told account.Notice) (uuid.UUID, error) {
 	var owner uuid.UUID
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {

@@ -11,8 +11,7 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// The hot statements are prepared: Postgres parses and plans each of them once per connection, where bun's texts, with their
-// values inside, are planned each time. They have $1 for their values, and casts where Postgres could not tell a type.
+// Here are the ways to run prepared statements. When to use which: doc.go.
 
 // step is one statement of a transaction that goes to the database at once: no step builds on what another one has
 // answered, but each sees what those before it have done, and what others had committed when its turn came.
@@ -78,9 +77,9 @@ func values(args []any) []any {
 	return out
 }
 
-// atOnce runs steps in one round trip, in the caller's transaction or in one of their own. Their own, which waited for another
-// one that waited for it, is run again. What the connection was lost under is not: it may have been done, even where
-// pgconn.SafeToRetry holds, which goes by the last failure of a pipeline, not by its first.
+// atOnce runs steps in one round trip, in the caller's transaction or in one of their own. Their own is repeated when it was
+// given up for a deadlock. It is not repeated when the connection was lost: it may have been committed, even where
+// pgconn.SafeToRetry holds, which looks at the last failure of a pipeline, not at the first.
 func (s *Store) atOnce(ctx context.Context, steps ...*step) error {
 	if s.conn != nil {
 		return translate(driven(s.conn, func(conn *pgx.Conn) error {
@@ -94,8 +93,8 @@ func (s *Store) atOnce(ctx context.Context, steps ...*step) error {
 	return s.ownTx(ctx, func(conn *pgx.Conn) error { return sendSteps(ctx, conn, steps) })
 }
 
-// ownTx runs what is one transaction on a connection of its own, and once more where another transaction or a migration came in
-// between: nothing of it was done then.
+// ownTx lends send a connection for one transaction. It calls send again after a deadlock, and when a migration has made prepared
+// statements outdated: nothing was done then.
 func (s *Store) ownTx(ctx context.Context, send func(conn *pgx.Conn) error) error {
 	var err error
 	for range deadlockTries {
@@ -116,8 +115,8 @@ func (s *Store) ownTx(ctx context.Context, send func(conn *pgx.Conn) error) erro
 	return translate(err)
 }
 
-// forgetStatements has a connection prepare its statements anew, or closes it: one that has forgotten them while the server has not
-// could not prepare them any more.
+// forgetStatements makes a connection prepare its statements anew. If that fails it closes the connection: when only our side has
+// forgotten them, preparing them again would fail, since the server still has their names.
 func forgetStatements(ctx context.Context, conn *pgx.Conn) error {
 	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), pingTimeout)
 	defer done()

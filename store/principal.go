@@ -27,7 +27,8 @@ func accountTargets(to []any, a *account.Account) []any {
 		&a.OnboardingDone, &a.CreatedAt, &a.UpdatedAt)
 }
 
-// walletColumns is what those read beside it that show credits or the plan. The plan itself is in the catalogue.
+// walletColumns is what a route that shows credits or the plan reads beside the account. Of the plan it is the id; the rest is in
+// the catalogue (plan.go).
 const walletColumns = `,
 	c.balance, c.payg_balance, c.last_reset_at, c.next_reset_at, c.total_used, c.total_purchased, c.discount_eligible,
 	c.discount_active, sub.id, coalesce(sub.status, 'active'), coalesce(sub.period_start, a.created_at), sub.period_end,
@@ -45,7 +46,7 @@ func walletTargets(to []any, w *account.Wallet) []any {
 		&sub.CancelAt, &sub.Plan.ID)
 }
 
-// No token names the implicit session of a key.
+// The implicit session of an API key is left out: no token names it.
 const (
 	sessionFrom  = ` FROM sessions s JOIN accounts a ON a.id = s.account_id`
 	sessionWhere = ` AND s.api_key_id IS NULL AND ` + sessionLive + ` AND ` + accountUsable
@@ -62,15 +63,30 @@ const (
 	keyWhere = ` AND k.revoked_at IS NULL AND ` + accountUsable
 )
 
-// identity is a read of one who calls, in the sizes in which it is asked for: each row says first whose it is of those asked for.
-// A size that is not there is filled up with NULL, which finds nothing. LIMIT lets the planner see nothing but one look-up by key,
-// over and over, however many rows it takes the tables to have.
+// identity is the query that finds out who calls, by session or API key, once for each size of a group: for 1, 2, 4, 8 and 16
+// callers. A group of three uses the text for four, with NULL as the fourth key, which finds nothing. By session and without the
+// wallet, the text for two is, with a and s for the columns of account and session:
+//
+//	SELECT asked.n, found.* FROM (VALUES (0, $1::uuid), (1, $2::uuid)) AS asked (n, key)
+//	CROSS JOIN LATERAL (
+//	    SELECT s, a FROM sessions s JOIN accounts a ON a.id = s.account_id
+//	    WHERE s.id = asked.key AND s.api_key_id IS NULL AND <session lives> AND <account may be used> LIMIT 1
+//	) AS found
+//
+// n says which caller of the group a row belongs to; a caller without a row is unknown. LIMIT 1 keeps the planner to one index
+// look-up per key: without it, it may choose to read a whole table that it takes to be small. The text for one has no list:
+//
+//	SELECT 0, s, a FROM sessions s JOIN accounts a ON a.id = s.account_id WHERE s.id = $1 AND ...
 type identity struct {
+	// wallet says that the wallet's columns come after the account's.
 	wallet bool
-	sizes  []int
-	texts  []string
+	// texts[i] is for sizes[i] callers.
+	sizes []int
+	texts []string
 }
 
+// identityOf makes the texts. kind is the Postgres type of key, the column that callers are looked up by; columns are those of the
+// credential, which come before the account's.
 func identityOf(kind, key, columns, from, where string, wallet bool) identity {
 	if columns += `, ` + accountColumns; wallet {
 		columns, from = columns+walletColumns, from+walletJoins
@@ -118,9 +134,9 @@ type principals struct {
 	keys, wholeKeys         reader[[]byte]
 }
 
-func (s *Store) gatherPrincipals(lanes int) principals {
+func (s *Store) gatherPrincipals(parallel int) principals {
 	bySession := func(i identity) reader[pgtype.UUID] {
-		return &gather[pgtype.UUID, *found]{lanes: lanes, read: func(ctx context.Context, group readers[pgtype.UUID]) error {
+		return &gather[pgtype.UUID, *found]{parallel: parallel, read: func(ctx context.Context, group readers[pgtype.UUID]) error {
 			return readPrincipals(ctx, s, i, group, func(to []any, f *found) []any {
 				f.Session = &f.session
 				return sessionTargets(to, &f.session)
@@ -128,7 +144,7 @@ func (s *Store) gatherPrincipals(lanes int) principals {
 		}}
 	}
 	byKey := func(i identity) reader[[]byte] {
-		return &gather[[]byte, *found]{lanes: lanes, read: func(ctx context.Context, group readers[[]byte]) error {
+		return &gather[[]byte, *found]{parallel: parallel, read: func(ctx context.Context, group readers[[]byte]) error {
 			return readPrincipals(ctx, s, i, group, func(to []any, f *found) []any {
 				f.APIKey = &account.APIKey{}
 				return sessionTargets(append(keyTargets(to, f.APIKey), &f.used), &f.session)

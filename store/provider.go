@@ -64,8 +64,8 @@ func (s *Store) linkProvider(ctx context.Context, accountID uuid.UUID, l account
 
 // UnlinkProvider takes an account's link of a provider away and returns how many ways to sign in are left: its password,
 // with an address to name, and each other link (contract X19). Sessions that began by the provider end, all but keep, and the
-// pending change of email: a link that somebody else has made may have been used. It returns account.ErrLastProvider when no way would be left, and
-// account.ErrNotFound when there is no such link. Changes of one account wait for each other.
+// pending change of email: a link that somebody else has made may have been used. It returns account.ErrLastProvider when no way
+// would be left, and account.ErrNotFound when there is no such link. Changes of one account wait for each other.
 func (s *Store) UnlinkProvider(ctx context.Context, accountID uuid.UUID, p account.Provider, keep *uuid.UUID) (int, error) {
 	var remaining int
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {

@@ -47,8 +47,8 @@ type ProviderClaim struct {
 }
 
 // ClaimProviderLink takes the state of a link under way, for one caller of many, and returns the link's id. The session or
-// key that began the link must be alive, until it is finished. It returns account.ErrInvalidState for a state that is unknown, expired, used, of
-// another provider or of somebody else.
+// key that began the link must be alive, until it is finished. It returns account.ErrInvalidState for a state that is unknown,
+// expired, used, of another provider or of somebody else.
 func (s *Store) ClaimProviderLink(ctx context.Context, c ProviderClaim) (uuid.UUID, error) {
 	var id uuid.UUID
 	err := translate(s.db.NewRaw(`
@@ -72,8 +72,9 @@ func (s *Store) ClaimProviderLink(ctx context.Context, c ProviderClaim) (uuid.UU
 }
 
 // FinishProviderLink links the outside account that a claimed link names, forgets what the callback said of its owner, and
-// owes the owner of the account the notice told, in one transaction. Repeating it changes nothing. It returns account.ErrProviderConnected, and account.ErrInvalidState when
-// the link is gone, unclaimed or expired, or the session or key that began it has ended.
+// owes the owner of the account the notice told, in one transaction. Repeating it changes nothing. It returns
+// account.ErrProviderConnected, and account.ErrInvalidState when the link is gone, unclaimed or expired, or the session or key
+// that began it has ended.
 func (s *Store) FinishProviderLink(ctx context.Context, id uuid.UUID, told account.Notice) error {
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		var owner, starter uuid.UUID

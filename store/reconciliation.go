@@ -147,8 +147,9 @@ func (s *Store) AwaitedCharges(ctx context.Context, age time.Duration, limit int
 	return ids, translate(err)
 }
 
-// OverdueSubscriptions returns the subscriptions whose next action (account.Subscription.Next) has been due for longer than age while
-// nobody asks for their money, at most limit: their flow may not know. What is due at the end of a term of ours is left out.
+// OverdueSubscriptions returns the subscriptions whose next action (account.Subscription.Next) has been due for longer than age
+// while nobody asks for their money, at most limit: their flow may not know. What is due at the end of a term of ours is left
+// out.
 func (s *Store) OverdueSubscriptions(ctx context.Context, age time.Duration, limit int) ([]string, error) {
 	var ids []string
 	err := s.db.NewRaw(`

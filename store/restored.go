@@ -17,9 +17,9 @@ type Ended struct {
 const restoredBatch = 500
 
 // EndRestored ends whatever an older copy of the database has brought back to life, since nobody can know what of it had ended
-// before: sessions with their refresh tokens, trusted devices, unused codes and links of every purpose, unused backup codes, links to
-// providers under way and, unless they are to be kept, API keys; authenticator apps take no code of before (reliability.md F-41).
-// Each account that loses something has an event. Repeating it after a failure goes on.
+// before: sessions with their refresh tokens, trusted devices, unused codes and links of every purpose, unused backup codes,
+// links to providers under way and, unless they are to be kept, API keys; authenticator apps take no code of before
+// (reliability.md F-41). Each account that loses something has an event. Repeating it after a failure goes on.
 func (s *Store) EndRestored(ctx context.Context, keepKeys bool) (Ended, error) {
 	var all Ended
 	for n := int64(restoredBatch); n == restoredBatch; all.Challenges += n {

@@ -127,7 +127,8 @@ const sessionListQuery = `
 	SELECT ` + sessionColumns + ` FROM sessions s WHERE s.account_id = $1 AND s.state = 'active' AND ` + sessionLive + `
 	ORDER BY (s.id = $2) DESC, s.last_active_at DESC, s.id LIMIT $3`
 
-// Sessions returns the live sessions of an account, none that is pending: current first, if it is one, then the latest active, at most limit.
+// Sessions returns the live sessions of an account, none that is pending: current first, if it is one, then the latest active, at
+// most limit.
 func (s *Store) Sessions(ctx context.Context, accountID, current uuid.UUID, limit int) ([]account.Session, error) {
 	rows, err := s.pool.Query(ctx, sessionListQuery, pgx.QueryExecModeCacheStatement,
 		uuidArgument(accountID), uuidArgument(current), limit)

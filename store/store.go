@@ -1,5 +1,3 @@
-// Package store holds the only SQL of Gatehouse: rows, queries and migrations. Its methods speak the language of package
-// account, take and return its types, and return its errors; a driver's error never leaves it undescribed.
 package store
 
 import (
@@ -110,10 +108,10 @@ func Open(o Options) (*Store, error) {
 		db = db.WithQueryHook(statementTracer{o.Tracer})
 	}
 	s := &Store{db: db, bun: db, pool: pool, plans: &catalogue{}, lockTimeout: o.LockTimeout}
-	lanes := lanesOf(int(cfg.MaxConns))
-	s.principals = s.gatherPrincipals(lanes)
-	s.rates = &gather[rateHit, time.Duration]{lanes: lanes, read: s.countRates}
-	s.rotations = &gather[Rotation, *account.Principal]{lanes: lanes, read: s.useFirst}
+	parallel := parallelReads(int(cfg.MaxConns))
+	s.principals = s.gatherPrincipals(parallel)
+	s.rates = &gather[rateHit, time.Duration]{parallel: parallel, read: s.countRates}
+	s.rotations = &gather[Rotation, *account.Principal]{parallel: parallel, read: s.useFirst}
 	return s, nil
 }
 
@@ -149,13 +147,13 @@ func (s *Store) PoolUse() PoolUse {
 // deadlockTries bounds how often a transaction is run that the database gives up.
 const deadlockTries = 3
 
-// commitGrace is how long after its caller's deadline a transaction may still commit: whoever gave up while it did would be told that
-// nothing was done.
+// commitGrace is how long after its caller's deadline a transaction may still commit: whoever gave up while it did would be told
+// that nothing was done.
 const commitGrace = time.Second
 
-// InTx runs fn in one transaction: its error rolls everything back, and so does the end of ctx before all of fn is done; a savepoint
-// takes the place of a nested one. A transaction that waited for another one which waited for it is run again, so fn must not
-// build on what an earlier run of it has left outside.
+// InTx runs fn in one transaction: its error rolls everything back, and so does the end of ctx before all of fn is done; a
+// savepoint takes the place of a nested one. A transaction that waited for another one which waited for it is run again, so fn
+// must not build on what an earlier run of it has left outside.
 func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context, tx *Store) error) error {
 	whole, done := ctx, func() {}
 	if deadline, bound := ctx.Deadline(); bound {

@@ -8,7 +8,7 @@ import (
 	"gatehouse/account"
 )
 
-// quiet holds for a subscription without a charge of unknown outcome: nothing else may happen before that is known.
+// quiet is true of a subscription without a charge of unknown outcome. Until that outcome is known, nothing else may happen to it.
 const quiet = `NOT EXISTS (SELECT 1 FROM invoices i JOIN payment_attempts t ON t.invoice_id = i.id
 	WHERE i.subscription_id = s.id AND i.status = 'open' AND t.state = 'pending')`
 
@@ -16,10 +16,11 @@ const quiet = `NOT EXISTS (SELECT 1 FROM invoices i JOIN payment_attempts t ON t
 // that were closed before are too many to be looked at each time, and no charge is begun for one of them, whatever happens.
 const strayAge = `now() - interval '30 days'`
 
-// strays are the subscriptions that are not in line with their accounts: those of closed accounts, those of deactivated ones
-// that are not paused, or whose pause is to end by itself, and those that were paused for a deactivation that is over. What is
-// to end with its period may do so. The accounts are those that were closed or deactivated after a moment, an expression.
-func strays(after string) string {
+// strayRows is the query of the subscriptions that are not in line with their accounts: those of closed accounts, those of
+// deactivated ones that are not paused, or whose pause is to end by itself, and those that were paused for a deactivation that is
+// over. What is to end with its period may do so. It looks at accounts that were closed or deactivated later than after, an SQL
+// expression.
+func strayRows(after string) string {
 	return `
 	SELECT s.id, s.account_id, s.plan_id, s.version, 'end' AS needs FROM accounts a JOIN subscriptions s ON s.account_id = a.id
 	WHERE a.deleted_at > ` + after + ` AND s.` + live + ` AND ` + quiet + `
@@ -38,17 +39,17 @@ func strays(after string) string {
 // Strays returns subscriptions that are not in line with their accounts, at most atMost, in no order: one that cannot be
 // brought in line holds up no other for long. It looks at accounts that were closed or deactivated in the last 30 days.
 func (s *Store) Strays(ctx context.Context, atMost int) ([]account.Stray, error) {
-	return s.strays(ctx, `SELECT x.id, x.account_id, p.code, x.version, x.needs FROM (`+strays(strayAge)+`) x JOIN plans p ON p.id = x.plan_id
+	return s.readStrays(ctx, `SELECT x.id, x.account_id, p.code, x.version, x.needs FROM (`+strayRows(strayAge)+`) x JOIN plans p ON p.id = x.plan_id
 		ORDER BY random() LIMIT ?`, atMost)
 }
 
 // StraysOf returns those of one account, whenever that was closed or deactivated.
 func (s *Store) StraysOf(ctx context.Context, accountID uuid.UUID) ([]account.Stray, error) {
-	return s.strays(ctx, `SELECT x.id, x.account_id, p.code, x.version, x.needs FROM (`+strays(`'-infinity'`)+`) x JOIN plans p ON p.id = x.plan_id
+	return s.readStrays(ctx, `SELECT x.id, x.account_id, p.code, x.version, x.needs FROM (`+strayRows(`'-infinity'`)+`) x JOIN plans p ON p.id = x.plan_id
 		WHERE x.account_id = ?`, accountID)
 }
 
-func (s *Store) strays(ctx context.Context, query string, arg any) ([]account.Stray, error) {
+func (s *Store) readStrays(ctx context.Context, query string, arg any) ([]account.Stray, error) {
 	rows, err := s.db.QueryContext(ctx, query, arg)
 	if err != nil {
 		return nil, translate(err)

@@ -160,8 +160,8 @@ func (s *Store) trialLeft(ctx context.Context, accountID uuid.UUID, family strin
 	return left, translate(err)
 }
 
-// RequestKeyPrefix begins the keys of changes that a client asks for. They are known for account.IdempotencyLife, as the client's own key
-// is; the keys of flows are for ever.
+// RequestKeyPrefix begins the keys of changes that a client asks for. They are known for account.IdempotencyLife, as the client's
+// own key is; the keys of flows are for ever.
 const RequestKeyPrefix = "request/"
 
 // Transition is a pure change of a subscription.
@@ -203,7 +203,8 @@ func (s *Store) ChangeSubscription(ctx context.Context, id, key string, at time.
 	return out, translate(err)
 }
 
-// keyKnown holds for an event whose key, which has the prefix of the first parameter where a client's does, still is the one of its change.
+// keyKnown holds for an event whose key, which has the prefix of the first parameter where a client's does, still is the one of
+// its change.
 const keyKnown = `(NOT starts_with(e.key, $1) OR e.created_at > now() - $2::float8 * interval '1 second')`
 
 // SubscriptionChanged reports whether a subscription was changed under key.

@@ -39,7 +39,8 @@ func TestCommittedSubscription(t *testing.T) {
 	require.Equal(t, account.SubscriptionCanceled, (<-read).Status)
 }
 
-// A client's key is known for as long as the client was told. Used again later, it names another request; the keys of flows never do.
+// A client's key is known for as long as the client was told. Used again later, it names another request; the keys of flows never
+// do.
 func TestChangeSubscription_AKeyIsUsedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -85,8 +85,9 @@ func (s *Store) purgeOverdue(ctx context.Context, ttl time.Duration) error {
 	return errors.Join(errs...)
 }
 
-// swept is the statement that removes a batch of a table. The condition is asked of each row once more: one that was renewed since it
-// was found is not gone, and not every Postgres finds by itself that its place holds another version. IS TRUE keeps the planner from an index for that.
+// swept is the statement that removes a batch of a table. The condition is asked of each row once more: one that was renewed
+// since it was found is not gone, and not every Postgres finds by itself that its place holds another version. IS TRUE keeps the
+// planner from an index for that.
 func swept(table, where string) string {
 	return fmt.Sprintf(`DELETE FROM %[1]s WHERE ctid = ANY (ARRAY(SELECT ctid FROM %[1]s WHERE %[2]s LIMIT %[3]d)) AND (%[2]s) IS TRUE`,
 		table, where, sweepBatch)

@@ -79,7 +79,6 @@ func fail(c *fiber.Ctx, d *Dialect, status int, e *account.Error, wrap func(any)
 	return send(c, d, status, body)
 }
 
-// Report is the only place where faults of ours are logged.
 // Report writes down that a request without need of a credential showed two of different people (security.md JWT-11), and is
 // answered as if it had shown none.
 func Report(c *fiber.Ctx, err error) {
@@ -88,6 +87,7 @@ func Report(c *fiber.Ctx, err error) {
 	}
 }
 
+// report is the only place where faults of ours are logged.
 func report(c *fiber.Ctx, e *account.Error) {
 	s := StateOf(c)
 	level := slog.LevelError

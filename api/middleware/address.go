@@ -18,8 +18,8 @@ func clientAddress(c *fiber.Ctx, proxies []netip.Prefix) netip.Addr {
 	return rightmostUntrusted(peer, forwardedFor(c.Request().Header.RawHeaders()), proxies)
 }
 
-// forwardedFor are the hops in the head of a request. Trailers come after all that a proxy has written, and the server takes them for
-// headers: a client would name itself by them. The rest of a line that was folded is nonsense, as any.
+// forwardedFor are the hops in the head of a request. Trailers come after all that a proxy has written, and the server takes them
+// for headers: a client would name itself by them. The rest of a line that was folded is nonsense, as any.
 func forwardedFor(head []byte) []string {
 	var hops []string
 	ours := false

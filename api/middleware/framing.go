@@ -13,8 +13,9 @@ var (
 )
 
 // Framing refuses a request that says in two ways where its body ends, and closes the connection: a proxy before us may
-// have believed the other one, and would take the rest for a request of somebody else (RFC 9112 section 6.3). A body in chunks is the
-// last on its connection: the server is lax about what stands behind a chunk's size, so a proxy may have seen its end elsewhere.
+// have believed the other one, and would take the rest for a request of somebody else (RFC 9112 section 6.3). A body in chunks is
+// the last on its connection: the server is lax about what stands behind a chunk's size, so a proxy may have seen its end
+// elsewhere.
 func Framing(c *fiber.Ctx) error {
 	header := &c.Request().Header
 	said, odd := 0, false

@@ -48,7 +48,8 @@ func command() *cobra.Command {
 	return root
 }
 
-// refuseUnknown has groups of commands refuse a word that is none of theirs: cobra prints help for it, and exits as if all were well.
+// refuseUnknown has groups of commands refuse a word that is none of theirs: cobra prints help for it, and exits as if all were
+// well.
 func refuseUnknown(cmd *cobra.Command) {
 	for _, c := range cmd.Commands() {
 		refuseUnknown(c)

@@ -83,8 +83,8 @@ func (p *Process) Done() <-chan struct{} { return p.process.Done() }
 // Err waits for the process to end and returns how it did, nil for success.
 func (p *Process) Err() error { return p.process.Err() }
 
-// tell logs what went wrong in the process, and keeps all of its output in a file for `go test -artifacts`: among thousands of lines
-// nobody sees what the test has said itself.
+// tell logs what went wrong in the process, and keeps all of its output in a file for `go test -artifacts`: among thousands of
+// lines nobody sees what the test has said itself.
 func (p *Process) tell(t testing.TB, file string) {
 	t.Helper()
 	const most = 20

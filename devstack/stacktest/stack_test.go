@@ -22,7 +22,8 @@ func status(t *testing.T, url string) int {
 	return answer.StatusCode
 }
 
-// stopPatience is more than GATEHOUSE_SHUTDOWN_TIMEOUT: a worker that has just begun to ask for tasks is let go of no sooner, at times.
+// stopPatience is more than GATEHOUSE_SHUTDOWN_TIMEOUT: a worker that has just begun to ask for tasks is let go of no sooner, at
+// times.
 const stopPatience = 25 * time.Second
 
 func TestStartAll_ServesAndSurvivesKills(t *testing.T) {

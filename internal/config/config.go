@@ -151,8 +151,8 @@ type Config struct {
 	// Webhook is how receivers are told of events; `gatehouse webhooks add` adds one.
 	Webhook account.WebhookRules `envPrefix:"GATEHOUSE_WEBHOOK_"`
 	// PaymentRate is how many charges and payment methods a second all workers together bring to the payment provider, those that are
-	// tried again included. Stripe takes 25 requests a second of each kind, and in a sandbox 25 of all (docs.stripe.com/rate-limits); a
-	// charge is one, two where it is looked up first, a payment method two or three.
+	// tried again included. Stripe takes 25 requests a second of each kind, and in a sandbox 25 of all
+	// (docs.stripe.com/rate-limits); a charge is one, two where it is looked up first, a payment method two or three.
 	PaymentRate float64 `env:"GATEHOUSE_PAYMENT_RATE" envDefault:"20"`
 }
 

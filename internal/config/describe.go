@@ -35,7 +35,7 @@ func settingsOf(t reflect.Type, prefix string) []Setting {
 	return all
 }
 
-// mayBeZero are the numbers of which none is a choice.
+// mayBeZero are the settings for which 0 is a valid value, such as no delay, no bonus or midnight. In all others 0 is a mistake.
 var mayBeZero = map[string]bool{
 	"GATEHOUSE_HASH_SLOTS": true, "GATEHOUSE_WELCOME_BONUS": true, "GATEHOUSE_WELCOME_BONUS_REDUCED": true,
 	"GATEHOUSE_RECONCILE_AT": true, "GATEHOUSE_SUBSCRIPTION_MIN_CHARGE": true, "GATEHOUSE_DRAIN_DELAY": true,
@@ -45,7 +45,8 @@ var mayBeZero = map[string]bool{
 // clockOffset is the one number that may be less than 0.
 const clockOffset = "GATEHOUSE_CLOCK_OFFSET"
 
-// notPositive names the settings whose number or duration is none that a limit or lifetime can be.
+// notPositive names the settings whose number or duration is negative or 0 though it must not be: a limit or a lifetime of 0 would
+// refuse everything.
 func notPositive(c Config) []string {
 	var names []string
 	for _, s := range Settings() {

@@ -53,7 +53,8 @@ type Client struct {
 	temporal  client.Client
 	namespace string
 	timeout   time.Duration
-	lanes     lanes
+	// updates limits how many are under way to one flow.
+	updates flowLimits
 }
 
 // Dial returns a client that connects with its first call, so a Temporal that is down does not keep the API from
@@ -125,12 +126,12 @@ type Ask struct {
 }
 
 // Ask starts the flow unless it runs, and returns its answer to the update in out (nil to ignore it). Errors are those of
-// FromTemporal, and account.ErrBusy when too many others ask the same flow. A validator's refusal leaves the flow started; after account.ErrOutcomeUnknown the update may yet run, and
-// a repetition with the same UpdateID is safe.
+// FromTemporal, and account.ErrBusy when too many others ask the same flow. A validator's refusal leaves the flow started; after
+// account.ErrOutcomeUnknown the update may yet run, and a repetition with the same UpdateID is safe.
 func (c *Client) Ask(ctx context.Context, a Ask, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	leave, err := c.lanes.enter(ctx, a.WorkflowID)
+	leave, err := c.updates.enter(ctx, a.WorkflowID)
 	if err != nil {
 		return err
 	}
@@ -249,7 +250,7 @@ type Tell struct {
 func (c *Client) Tell(ctx context.Context, t Tell, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	leave, err := c.lanes.enter(ctx, t.WorkflowID)
+	leave, err := c.updates.enter(ctx, t.WorkflowID)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func PromoteKey(encoded, id string) (string, error) {
 }
 
 // RemoveKey returns the keyset without a key. The primary cannot be removed. Whether anything needs the key is for
-// Client.KeyUse to say.
+// Client.KeyUses to say.
 func RemoveKey(encoded, id string) (string, error) {
 	rotated, _, err := change(encoded, func(m *keysetManager) (uint32, error) {
 		number, err := keyNumber(encoded, id)

@@ -243,8 +243,8 @@ func (c *Cluster) Stop() error {
 // Kill ends the server at once, as a crash would.
 func (c *Cluster) Kill() { c.process.Kill() }
 
-// Crash ends the server and all its connections at once and leaves its data as it is (an immediate shutdown): what starts on it next
-// recovers it from the write-ahead log. A server that does not even do that within 20 seconds is killed, which is reported.
+// Crash ends the server and all its connections at once and leaves its data as it is (an immediate shutdown): what starts on it
+// next recovers it from the write-ahead log. A server that does not even do that within 20 seconds is killed, which is reported.
 func (c *Cluster) Crash() error {
 	if err := c.process.Stop(syscall.SIGQUIT, stopPatience); err != nil {
 		return fmt.Errorf("crash PostgreSQL: %w", err)

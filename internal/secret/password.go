@@ -41,7 +41,8 @@ func NewHasher(keys *Keys, slots, queue int, wait time.Duration) *Hasher {
 	return h
 }
 
-// dummyHash has the form of a hash and is that of nothing: making a real one would take 19 MiB which the process then keeps for long.
+// dummyHash has the form of a hash and is that of nothing: making a real one would take 19 MiB which the process then keeps for
+// long.
 func dummyHash() string {
 	random := make([]byte, hashParams.SaltLength+hashParams.KeyLength)
 	_, _ = rand.Read(random) // never fails

@@ -3,7 +3,6 @@ package mail
 
 import (
 	"errors"
-	"fmt"
 
 	"gatehouse/providers"
 )
@@ -23,29 +22,16 @@ type Settings struct {
 
 // vendors are the ways out, the first whose settings are given wins. To add one: a file beside this one, its settings
 // in config.Mail and Settings, a line here, and a run of the conformance suite.
-var vendors = []struct {
-	name       string
-	configured func(Settings) bool
-	open       func(Settings) (providers.Sender, error)
-}{
-	{"smtp", func(s Settings) bool { return s.Host != "" }, openSMTP},
+var vendors = []providers.Vendor[Settings]{
+	{Name: "smtp", Configured: func(s Settings) bool { return s.Host != "" }, Open: openSMTP},
 }
 
 // New returns the sender that settings ask for, or inbox when they ask for none. It connects to nothing yet; an error
 // names the setting at fault.
 func New(settings Settings, inbox providers.Sender) (providers.Sender, error) {
-	for _, v := range vendors {
-		if !v.configured(settings) {
-			continue
-		}
-		sender, err := v.open(settings)
-		if err != nil {
-			return nil, fmt.Errorf("mail: %s: %w", v.name, err)
-		}
-		return sender, nil
+	sender, err := providers.Choose("mail", vendors, settings, inbox)
+	if err == nil && sender == nil {
+		err = errors.New("mail: no provider is set (GATEHOUSE_SMTP_HOST) and there is no development inbox")
 	}
-	if inbox == nil {
-		return nil, errors.New("mail: no provider is set (GATEHOUSE_SMTP_HOST) and there is no development inbox")
-	}
-	return inbox, nil
+	return sender, err
 }

@@ -62,7 +62,8 @@ func openStripe(settings Settings, clock account.Clock) (Provider, error) {
 // Name returns "stripe".
 func (*stripeAPI) Name() string { return "stripe" }
 
-// Attach makes the payer a customer, unless it is one, and attaches the method to it. A customer that was deleted at Stripe is made anew.
+// Attach makes the payer a customer, unless it is one, and attaches the method to it. A customer that was deleted at Stripe is
+// made anew.
 func (s *stripeAPI) Attach(ctx context.Context, payer Payer, method string) (Method, error) {
 	shown, err := s.client.V1PaymentMethods.Retrieve(ctx, method, nil)
 	if err != nil {

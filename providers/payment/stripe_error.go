@@ -20,9 +20,6 @@ var (
 	errUnconfirmed = providers.Temporary(errors.New("stripe: the charge was noted and not made"), 0)
 )
 
-// maxRetryAfter is the longest pause that a vendor's word is taken for.
-const maxRetryAfter = time.Hour
-
 // chargeFailure tells a decline from an unknown outcome.
 func (s *stripeAPI) chargeFailure(ctx context.Context, c Charge, err error) (Outcome, error) {
 	failed, said := errors.AsType[*stripe.Error](err)
@@ -55,9 +52,9 @@ func badRequest(e *stripe.Error) bool {
 	return e.Type == stripe.ErrorTypeInvalidRequest && (e.HTTPStatusCode == http.StatusBadRequest || e.HTTPStatusCode == http.StatusNotFound)
 }
 
-// chargeRefused judges a refusal to make a charge. Amount, customer and method are what one charge has of its own: a refusal of these
-// is for good, and nothing was charged. Anything else is refused to every charge alike, so it is ours to mend: were it a decline, a
-// mistake of ours would cost everybody the subscription.
+// chargeRefused judges a refusal to make a charge. Amount, customer and method are what one charge has of its own: a refusal of
+// these is for good, and nothing was charged. Anything else is refused to every charge alike, so it is ours to mend: were it a
+// decline, a mistake of ours would cost everybody the subscription.
 func (s *stripeAPI) chargeRefused(ctx context.Context, c Charge, failed *stripe.Error) (Outcome, error) {
 	code := ""
 	switch {
@@ -141,11 +138,7 @@ func retryAfter(failed *stripe.Error) time.Duration {
 	if failed.LastResponse == nil {
 		return 0
 	}
-	seconds, err := strconv.Atoi(failed.LastResponse.Header.Get("Retry-After"))
-	if err != nil || seconds < 0 {
-		return 0
-	}
-	return time.Duration(min(seconds, int(maxRetryAfter/time.Second))) * time.Second
+	return providers.ParseRetryAfter(failed.LastResponse.Header.Get("Retry-After"))
 }
 
 func unreachable(ctx context.Context, err error) error {

@@ -27,8 +27,6 @@ const (
 	sendTimeout = 10 * time.Second
 	// maxAnswer is more than FCM ever says.
 	maxAnswer = 64 << 10
-	// maxRetryAfter is the longest pause that a vendor's word is taken for.
-	maxRetryAfter = time.Hour
 
 	fcmScope = "https://www.googleapis.com/auth/firebase.messaging"
 )
@@ -238,7 +236,7 @@ func judge(response *http.Response, content []byte) (providers.Receipt, error) {
 	case status == http.StatusBadRequest:
 		return providers.Receipt{}, providers.Permanent(errors.New("fcm: refused: " + why))
 	default:
-		return providers.Receipt{}, providers.Temporary(errors.New("fcm: put off: "+why), retryAfter(response.Header.Get("Retry-After")))
+		return providers.Receipt{}, providers.Temporary(errors.New("fcm: put off: "+why), providers.ParseRetryAfter(response.Header.Get("Retry-After")))
 	}
 }
 
@@ -246,14 +244,6 @@ func judge(response *http.Response, content []byte) (providers.Receipt, error) {
 var known = map[string]bool{
 	"UNSPECIFIED_ERROR": true, "INVALID_ARGUMENT": true, "UNREGISTERED": true, "SENDER_ID_MISMATCH": true, "QUOTA_EXCEEDED": true,
 	"UNAVAILABLE": true, "INTERNAL": true, "THIRD_PARTY_AUTH_ERROR": true,
-}
-
-func retryAfter(header string) time.Duration {
-	seconds, err := strconv.Atoi(header)
-	if err != nil || seconds < 0 {
-		return 0
-	}
-	return min(time.Duration(min(seconds, int(maxRetryAfter/time.Second)))*time.Second, maxRetryAfter)
 }
 
 // unreachable says in words of ours what an operator needs: the client's error names the address.

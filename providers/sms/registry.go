@@ -4,7 +4,6 @@ package sms
 
 import (
 	"errors"
-	"fmt"
 
 	"gatehouse/providers"
 )
@@ -27,29 +26,16 @@ type Settings struct {
 
 // vendors are the ways out, the first whose settings are given wins. To add one: a file beside this one, its settings
 // in config.SMS and Settings, a line here, and a run of the conformance suite.
-var vendors = []struct {
-	name       string
-	configured func(Settings) bool
-	open       func(Settings) (providers.Sender, error)
-}{
-	{"twilio", func(s Settings) bool { return s.TwilioAccountSID != "" }, openTwilio},
+var vendors = []providers.Vendor[Settings]{
+	{Name: "twilio", Configured: func(s Settings) bool { return s.TwilioAccountSID != "" }, Open: openTwilio},
 }
 
 // New returns the sender that settings ask for, or inbox when they ask for none. It connects to nothing yet; an error
 // names the setting at fault.
 func New(settings Settings, inbox providers.Sender) (providers.Sender, error) {
-	for _, v := range vendors {
-		if !v.configured(settings) {
-			continue
-		}
-		sender, err := v.open(settings)
-		if err != nil {
-			return nil, fmt.Errorf("sms: %s: %w", v.name, err)
-		}
-		return sender, nil
+	sender, err := providers.Choose("sms", vendors, settings, inbox)
+	if err == nil && sender == nil {
+		err = errors.New("sms: no provider is set (GATEHOUSE_TWILIO_ACCOUNT_SID) and there is no development inbox")
 	}
-	if inbox == nil {
-		return nil, errors.New("sms: no provider is set (GATEHOUSE_TWILIO_ACCOUNT_SID) and there is no development inbox")
-	}
-	return inbox, nil
+	return sender, err
 }

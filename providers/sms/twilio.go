@@ -22,8 +22,6 @@ const (
 	sendTimeout = 10 * time.Second
 	// maxAnswer is more than Twilio ever says.
 	maxAnswer = 64 << 10
-	// maxRetryAfter is the longest pause that a vendor's word is taken for.
-	maxRetryAfter = time.Hour
 )
 
 const (
@@ -153,7 +151,7 @@ func (t *twilio) judge(response *http.Response, content []byte) (providers.Recei
 		return providers.Receipt{}, providers.Permanent(errors.New("twilio: refused: " + numbers(status, said.Code)))
 	default:
 		return providers.Receipt{}, providers.Temporary(errors.New("twilio: put off: "+numbers(status, said.Code)),
-			retryAfter(response.Header.Get("Retry-After")))
+			providers.ParseRetryAfter(response.Header.Get("Retry-After")))
 	}
 }
 
@@ -162,14 +160,6 @@ func numbers(status, code int) string {
 		return strconv.Itoa(status)
 	}
 	return strconv.Itoa(status) + " code " + strconv.Itoa(code)
-}
-
-func retryAfter(header string) time.Duration {
-	seconds, err := strconv.Atoi(header)
-	if err != nil || seconds < 0 {
-		return 0
-	}
-	return min(time.Duration(min(seconds, int(maxRetryAfter/time.Second)))*time.Second, maxRetryAfter)
 }
 
 // unreachable says in words of ours what an operator needs: the client's error names the address, and with it the account.

@@ -106,7 +106,7 @@ func TestEveryAnswerIsClassified(t *testing.T) {
 		require.Error(t, err, "%+v", c.fault)
 		require.Equal(t, c.permanent, providers.IsPermanent(err), "%v", err)
 		require.Equal(t, c.after, providers.RetryAfter(err), "%v", err)
-		require.Equal(t, c.fault.Status != 200, providers.IsAnswered(err), "F-23: what may have been taken is not tried on and on: %v", err)
+		require.Equal(t, c.fault.Status == 200, providers.IsUnanswered(err), "F-23: what may have been taken is not tried on and on: %v", err)
 		require.Empty(t, conformance.Leaks(err, m, twiliotest.AccountSID, twiliotest.AuthToken, recipient[1:], server.URL))
 		if c.fault.Code != 0 {
 			require.Contains(t, err.Error(), "code", "ops look it up")
@@ -127,7 +127,7 @@ func TestSlowAnswersEndWithTheAttempt(t *testing.T) {
 	_, err := s.Send(t.Context(), m)
 	require.ErrorContains(t, err, "no answer in time")
 	require.False(t, providers.IsPermanent(err))
-	require.False(t, providers.IsAnswered(err), "it may have been taken")
+	require.True(t, providers.IsUnanswered(err), "it may have been taken")
 	require.NotErrorIs(t, err, context.DeadlineExceeded, "the attempt's limit is ours, not the caller's")
 	require.Empty(t, conformance.Leaks(err, m, server.URL, twiliotest.AccountSID))
 }
@@ -143,7 +143,7 @@ func TestNobodyThere(t *testing.T) {
 		_, err = s.Send(t.Context(), m)
 		require.Error(t, err)
 		require.False(t, providers.IsPermanent(err))
-		require.True(t, providers.IsAnswered(err), "nobody was there to take it")
+		require.False(t, providers.IsUnanswered(err), "nobody was there to take it")
 		require.Empty(t, conformance.Leaks(err, m, address, "ACcanary", "canary-token"), "%v", err)
 	}
 }

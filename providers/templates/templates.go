@@ -232,8 +232,8 @@ func Names() []string {
 	return names
 }
 
-// Render returns the three forms of a message, of which one that is no mail has only the text. It fails when template is unknown or a field that it needs is missing
-// or malformed; the error names the field and never its value.
+// Render returns the three forms of a message, of which one that is no mail has only the text. It fails when template is unknown
+// or a field that it needs is missing or malformed; the error names the field and never its value.
 func Render(template string, data Data) (subject, text, html string, err error) {
 	i := slices.IndexFunc(messages, func(m message) bool { return m.name == template })
 	if i < 0 {

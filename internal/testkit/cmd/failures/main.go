@@ -3,8 +3,8 @@
 //	failures [-once regexp] events.jsonl
 //
 // It comes last in a long log, of which often the end alone is seen. It says nothing of a run without failures. A test that failed
-// among others and passed when it was run again, alone, is named apart: the machine may have been too busy for it. Tests of -once get
-// no second chance, for a race is lost once: it ends with an error then.
+// among others and passed when it was run again, alone, is named apart: the machine may have been too busy for it. Tests of -once
+// get no second chance, for a race is lost once: it ends with an error then.
 package main
 
 import (

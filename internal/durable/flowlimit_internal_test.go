@@ -12,9 +12,9 @@ import (
 	"gatehouse/account"
 )
 
-func TestLanesLetFewIntoOneFlow(t *testing.T) {
+func TestFlowLimit_FewUpdatesOfOneFlow(t *testing.T) {
 	t.Parallel()
-	var l lanes
+	var l flowLimits
 	var inside, most, served atomic.Int32
 	var all sync.WaitGroup
 	for range 100 {
@@ -38,14 +38,14 @@ func TestLanesLetFewIntoOneFlow(t *testing.T) {
 	}
 	all.Wait()
 	require.EqualValues(t, 100, served.Load())
-	require.EqualValues(t, laneWidth, most.Load())
-	require.Empty(t, l.open, "a lane that nobody uses is gone")
+	require.EqualValues(t, updatesPerFlow, most.Load())
+	require.Empty(t, l.open, "a limit that nobody needs is gone")
 }
 
-func TestLanesAreOfOneFlowEach(t *testing.T) {
+func TestFlowLimit_IsOfOneFlow(t *testing.T) {
 	t.Parallel()
-	var l lanes
-	for range laneWidth {
+	var l flowLimits
+	for range updatesPerFlow {
 		leave, err := l.enter(t.Context(), "full")
 		require.NoError(t, err)
 		defer leave()
@@ -58,5 +58,5 @@ func TestLanesAreOfOneFlowEach(t *testing.T) {
 	require.NoError(t, err)
 	leave()
 	require.Len(t, l.open, 1)
-	require.Equal(t, laneWidth, l.open["full"].users)
+	require.Equal(t, updatesPerFlow, l.open["full"].users)
 }
