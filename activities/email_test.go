@@ -43,7 +43,7 @@ func TestChangedEmail(t *testing.T) {
 	code := b.post.messages()[1]
 	require.Equal(t, adasNext, code.To)
 	require.Len(t, code.Code, account.CodeLength)
-	require.Contains(t, code.Text, "https://gatehouse.example/confirm?from=mail&token=")
+	require.Contains(t, code.Text, "https://gatehouse.example/confirm?for=email_change&from=mail&token=")
 
 	_, err = run[activities.EmailChanged](b, b.ChangeEmail, activities.ChallengeInput{ChallengeID: issued.Code.ChallengeID})
 	require.ErrorIs(t, err, account.ErrInvalidCode, "not proven")
