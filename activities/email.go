@@ -63,7 +63,7 @@ type EmailChanged struct {
 // ChangeEmail gives an account the address that a proven challenge proves. It returns account.ErrInvalidCode, also when
 // somebody else got the address first.
 func (a *Activities) ChangeEmail(ctx context.Context, in ChallengeInput) (EmailChanged, error) {
-	r, err := a.Store.ChangeEmail(ctx, in.ChallengeID, EmailChangeNotice(uuid.Nil, in.ChallengeID))
+	r, err := a.Store.ChangeEmail(ctx, in.ChallengeID, EmailChangeNotice(uuid.Nil, in.ChallengeID), a.Policy.ClosureGrace)
 	if errors.Is(err, account.ErrEmailExists) {
 		err = account.ErrInvalidCode.Because(err)
 	}

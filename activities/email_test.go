@@ -173,7 +173,7 @@ func TestUnlinkedEmail(t *testing.T) {
 	_, err := b.Store.LinkProvider(t.Context(), owner, account.LinkedProvider{Provider: account.ProviderGoogle, Subject: "1", Type: "oauth"})
 	require.NoError(t, err)
 	change := uuid.New()
-	require.NoError(t, b.Store.UnlinkEmail(t.Context(), change, owner, time.Hour))
+	require.NoError(t, b.Store.UnlinkEmail(t.Context(), change, owner, time.Hour, time.Hour))
 	before := len(b.post.messages())
 	mail := activities.EmailChangeMailInput{ChangeID: change, Template: "email_unlinked", Old: true}
 	require.Equal(t, activities.DeliverySent, twice[activities.Delivered](t, b, b.SendEmailChangeMail, mail).State)
