@@ -107,3 +107,25 @@ func TestCloseAccount_AfterChangesOfTheAddress(t *testing.T) {
 	require.Equal(t, []string{newMail, ada}, w.hears(t, w.close(t, id)))
 	w.requireInvariants(t)
 }
+
+// A sign-up that is open for an address ends when an account proves it: left behind, it would cost whoever has the address next the
+// password that they chose.
+func TestChangeEmail_EndsTheSignUpOfItsAddress(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.member(t, oldMail).AccountID
+	w.park(t, account.SignupByCode, newMail)
+	other := w.park(t, account.SignupByCode, "other@example.com")
+	w.move(t, id, newMail)
+	require.Equal(t, []uuid.UUID{other.ID}, one[[]uuid.UUID](t, w, `SELECT array_agg(id) FROM signup_attempts WHERE kind = 'code' AND closed_at IS NULL`))
+
+	w.move(t, id, "third@example.com")
+	next := w.newcomer(t, newMail)
+	ch := w.sent(t, account.PurposeEmail, newMail, &next.AccountID)
+	w.prove(t, ch, store.Proof{})
+	_, err := w.ConfirmEmail(t.Context(), ch.ID, bonus)
+	require.NoError(t, err)
+	require.NotEmpty(t, w.passwordOf(t, next.AccountID))
+	require.True(t, w.live(t, next.SessionID))
+	w.requireInvariants(t)
+}

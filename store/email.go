@@ -85,7 +85,7 @@ func (s *Store) HasChallenge(ctx context.Context, purpose account.Purpose, subje
 
 // ChangeEmail consumes a proven challenge and gives its account the address that it proves, and owes the former address
 // the notice told, in one transaction. The former address is kept for as long as keep says, for the undo of a closure. An
-// unverified account of the new address dies; codes that were sent to the former one
+// unverified account of the new address dies, and so does a sign-up that is open for it; codes that were sent to the former one
 // prove nothing any more. Repeating it returns the same result. It returns account.ErrInvalidCode when the challenge is not
 // proven or the change is not open any more, and account.ErrEmailExists when the address was taken meanwhile.
 func (s *Store) ChangeEmail(ctx context.Context, challenge uuid.UUID, told account.Notice, keep time.Duration) (ChallengeResult, error) {
@@ -115,7 +115,7 @@ func (s *Store) ChangeEmail(ctx context.Context, challenge uuid.UUID, told accou
 		if err != nil {
 			return ended(err)
 		}
-		if err := tx.removeUnverified(ctx, e.NewEmail); err != nil {
+		if err := tx.clearEmail(ctx, e.NewEmail); err != nil {
 			return err
 		}
 		res, err := tx.db.NewRaw(`
@@ -140,6 +140,15 @@ func (s *Store) ChangeEmail(ctx context.Context, challenge uuid.UUID, told accou
 		return tx.keepResult(ctx, challenge, out)
 	})
 	return out, translate(err)
+}
+
+// clearEmail ends what others began for an address that an account has proven: an open sign-up would go on asking the mailbox for
+// its code, and would cost whoever has the address next the password of their account.
+func (s *Store) clearEmail(ctx context.Context, email string) error {
+	if _, err := s.endContest(ctx, email); err != nil {
+		return err
+	}
+	return s.removeUnverified(ctx, email)
 }
 
 // leaveEmail ends what was sent to an address that is no longer an account's own, and keeps it for a while: whoever took it away

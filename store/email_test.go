@@ -298,7 +298,7 @@ func TestRaceChangeEmail(t *testing.T) {
 			_, err := w.CompleteSignup(t.Context(), signup.ID, bonus, sessionTTL)
 			return err
 		})
-		require.NotZero(t, winners(t, errs, account.ErrEmailExists, account.ErrUnavailable))
+		require.NotZero(t, winners(t, errs, account.ErrEmailExists, account.ErrInvalidCode, account.ErrUnavailable))
 		require.Equal(t, 1, w.count(t, `accounts WHERE email = $1 AND deleted_at IS NULL`, newMail))
 		w.requireInvariants(t)
 	}
