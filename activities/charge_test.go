@@ -332,7 +332,7 @@ func TestAttachMethod_OfAnAccountWithoutEmail(t *testing.T) {
 	s := opened(t, newBench(t), vendor)
 	_, err := s.Store.LinkProvider(t.Context(), s.owner, account.LinkedProvider{Provider: account.ProviderGoogle, Subject: "1", Type: "oauth"})
 	require.NoError(t, err)
-	require.NoError(t, s.Store.UnlinkEmail(t.Context(), uuid.New(), s.owner, time.Hour))
+	require.NoError(t, s.Store.UnlinkEmail(t.Context(), uuid.New(), s.owner, time.Hour, time.Hour))
 	attached, err := run[activities.AttachedMethod](s.bench, s.AttachMethod, activities.AttachMethodInput{AccountID: s.owner, MethodID: "pm_card_amex"})
 	require.NoError(t, err)
 	require.NotEmpty(t, attached.MethodID)

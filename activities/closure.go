@@ -1,9 +1,11 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -72,25 +74,54 @@ func (a *Activities) EraseAccount(ctx context.Context, in ClosureInput) (Left, e
 type ClosureMailInput struct {
 	ClosureID uuid.UUID
 	Template  string
+	// Only is the one address to write to, by its number (store.ClosedRecipient); nil writes to all.
+	Only *int `json:",omitempty"`
 }
 
-// SendClosureMail sends a mail about a closure to the address that the account had, with the undo link while it works. A
-// closure that is undone or erased gets none, and neither does an address that nobody has proven.
+// SendClosureMail sends a mail about a closure to the address that the account had, and to those that were taken from it lately, with
+// the undo link while it works: who closes a stolen account has often put another address there before. A closure that is undone or
+// erased gets none, and neither does an address that nobody has proven. A mail that cannot be sent keeps none of the others.
 func (a *Activities) SendClosureMail(ctx context.Context, in ClosureMailInput) (Delivered, error) {
-	to, left, err := a.Store.ClosedRecipient(ctx, in.ClosureID)
+	all, left, err := a.Store.ClosedRecipients(ctx, in.ClosureID)
 	if errors.Is(err, account.ErrNotFound) || err == nil && in.Template == templates.AccountClosed && left == 0 {
 		return Delivered{State: DeliveryExpired}, nil
 	}
 	if err != nil {
 		return Delivered{}, err
 	}
-	data := templates.Data{Name: to.Name, Username: to.Username}
-	if in.Template == templates.AccountClosed {
-		data.Link, data.LinkHours = link(a.UndoURL, a.Keys.LinkToken(in.ClosureID)), int(math.Ceil(left.Hours()))
+	out := Delivered{State: DeliveryExpired}
+	var failed error
+	for _, to := range all {
+		if in.Only != nil && *in.Only != to.Former {
+			continue
+		}
+		state, err := a.sendClosureMail(ctx, in, to, left)
+		failed = cmp.Or(failed, err)
+		if out.State != DeliverySent && err == nil {
+			out.State = state
+		}
 	}
-	state, err := a.send(ctx, outgoing{
-		flow: flowOf(ctx), step: in.Template + "/" + in.ClosureID.String(), channel: account.ChannelEmail, template: in.Template,
-		to: to.Email, data: data, account: to.AccountID, recipe: recipe{sendsClosureMail, in},
+	return out, failed
+}
+
+// sendClosureMail is SendClosureMail to one address.
+func (a *Activities) sendClosureMail(
+	ctx context.Context, in ClosureMailInput, to store.ClosedRecipient, left time.Duration,
+) (DeliveryState, error) {
+	template, step := in.Template, in.Template+"/"+in.ClosureID.String()
+	if to.Former > 0 {
+		step += "/former/" + strconv.Itoa(to.Former)
+	}
+	data := templates.Data{Name: to.Name, Username: to.Username}
+	if template == templates.AccountClosed {
+		data.Link, data.LinkHours = link(a.UndoURL, a.Keys.LinkToken(in.ClosureID)), int(math.Ceil(left.Hours()))
+		if to.Former > 0 {
+			template = templates.AccountClosedFormer
+		}
+	}
+	in.Only = &to.Former
+	return a.send(ctx, outgoing{
+		flow: flowOf(ctx), step: step, channel: account.ChannelEmail, template: template, to: to.Email, data: data,
+		account: to.AccountID, recipe: recipe{sendsClosureMail, in},
 	})
-	return Delivered{State: state}, err
 }

@@ -1,6 +1,7 @@
 package activities_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,8 @@ import (
 
 	"gatehouse/account"
 	"gatehouse/activities"
+	"gatehouse/internal/testkit"
+	"gatehouse/providers"
 	"gatehouse/providers/templates"
 	"gatehouse/store"
 )
@@ -149,4 +152,97 @@ func TestClosureMailIsTriedAgain(t *testing.T) {
 	state, text := b.mailed(t, in.ClosureID, templates.AccountClosed)
 	require.Equal(t, activities.DeliverySent, state)
 	require.Contains(t, text, "1 hour")
+}
+
+// formerly is a verified account whose address was taken from it, and which is closed then.
+func (b *bench) formerly(t *testing.T, next string) activities.ClosureInput {
+	t.Helper()
+	b.Policy.ClosureGrace, b.UndoURL = 50*time.Hour, "https://gatehouse.example/undo"
+	owner, change := b.moving(t, false)
+	if next == "" {
+		_, err := b.Store.LinkProvider(t.Context(), owner, account.LinkedProvider{Provider: account.ProviderGoogle, Subject: "1", Type: "oauth"})
+		require.NoError(t, err)
+		require.NoError(t, b.Store.UnlinkEmail(t.Context(), uuid.New(), owner, time.Hour, b.Policy.ClosureGrace))
+	} else {
+		_, err := run[activities.IssuedEmailChange](b, b.IssueEmailChange, activities.EmailChangeInput{ChangeID: change})
+		require.NoError(t, err)
+		b.prove(t, change)
+		_, err = run[activities.EmailChanged](b, b.ChangeEmail, activities.ChallengeInput{ChallengeID: change})
+		require.NoError(t, err)
+	}
+	in := activities.ClosureInput{AccountID: owner, ClosureID: uuid.New()}
+	closed := twice[activities.Closed](t, b, b.CloseAccount, in)
+	require.WithinDuration(t, time.Now().Add(b.Policy.ClosureGrace), closed.EraseAt, time.Minute)
+	return in
+}
+
+// to are the addresses that messages went to.
+func to(messages []providers.Message) (addresses []string) {
+	for _, m := range messages {
+		addresses = append(addresses, m.To)
+	}
+	return addresses
+}
+
+// The undo goes to the address that the account has lost lately, alone or beside the one that took its place.
+func TestClosureMail_ToTheFormerAddress(t *testing.T) {
+	t.Parallel()
+	for next, want := range map[string][]string{"": {ada}, adasNext: {ada, adasNext}} {
+		t.Run(next, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			in := b.formerly(t, next)
+			for _, template := range []string{templates.AccountClosed, templates.AccountErased} {
+				before := len(b.post.messages())
+				mail := activities.ClosureMailInput{ClosureID: in.ClosureID, Template: template}
+				require.Equal(t, activities.DeliverySent, twice[activities.Delivered](t, b, b.SendClosureMail, mail).State)
+				out := b.post.messages()[before:]
+				require.Equal(t, want, to(out), "each once")
+				if template == templates.AccountErased {
+					continue
+				}
+				for _, m := range out {
+					require.Contains(t, m.Text, link(b, in.ClosureID))
+				}
+				require.Equal(t, templates.AccountClosedFormer, out[0].Template)
+				require.Contains(t, out[0].Text, "until lately")
+			}
+			twice[activities.Reopened](t, b, b.ReopenAccount, activities.ReopenInput{ClosureInput: in})
+		})
+	}
+}
+
+func link(b *bench, closure uuid.UUID) string { return b.UndoURL + "?token=" + b.Keys.LinkToken(closure) }
+
+// A mailbox that cannot be reached keeps the mail from no other, and what was given up is sent again by itself.
+func TestClosureMail_OneOfTwoFails(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	in := b.formerly(t, adasNext)
+	mail := activities.ClosureMailInput{ClosureID: in.ClosureID, Template: templates.AccountClosed}
+	before := len(b.post.messages())
+	calls := 0
+	b.post.fault = func() error {
+		if calls++; calls == 1 {
+			return account.ErrUnavailable
+		}
+		return nil
+	}
+	_, err := run[activities.Delivered](b, b.SendClosureMail, mail)
+	require.ErrorIs(t, err, account.ErrUnavailable)
+	b.post.fault = func() error { return providers.Permanent(errors.New("550 no such mailbox")) }
+	sent, err := run[activities.Delivered](b, b.SendClosureMail, mail)
+	require.NoError(t, err)
+	require.Equal(t, activities.DeliverySent, sent.State)
+	require.Equal(t, []string{ada, adasNext, ada}, to(b.post.messages()[before:]))
+
+	b.post.fault = nil
+	dead, err := b.Store.Messages(t.Context(), store.MessageFilter{State: "dead", Limit: 2})
+	require.NoError(t, err)
+	require.Len(t, dead, 1)
+	testkit.Change(t, b.url, `UPDATE messages SET flow = 'another/flow' WHERE state = 'dead'`)
+	sent, err = b.resend(dead[0].ID)
+	require.NoError(t, err)
+	require.Equal(t, activities.DeliverySent, sent.State)
+	require.Equal(t, []string{ada}, to(b.post.messages()[before+3:]))
 }

@@ -63,7 +63,7 @@ type EmailChanged struct {
 // ChangeEmail gives an account the address that a proven challenge proves. It returns account.ErrInvalidCode, also when
 // somebody else got the address first.
 func (a *Activities) ChangeEmail(ctx context.Context, in ChallengeInput) (EmailChanged, error) {
-	r, err := a.Store.ChangeEmail(ctx, in.ChallengeID, EmailChangeNotice(uuid.Nil, in.ChallengeID))
+	r, err := a.Store.ChangeEmail(ctx, in.ChallengeID, EmailChangeNotice(uuid.Nil, in.ChallengeID), a.Policy.ClosureGrace)
 	if errors.Is(err, account.ErrEmailExists) {
 		err = account.ErrInvalidCode.Because(err)
 	}
@@ -77,7 +77,8 @@ type EmailChangeMailInput struct {
 	Old      bool
 }
 
-// SendEmailChangeMail tells one of the two addresses of a change about it. A change that is forgotten gets no mail.
+// SendEmailChangeMail tells one of the two addresses of a change about it. A change that is forgotten gets no mail. Of an account
+// that is closed meanwhile the former address is told all the same: a closure is the next thing that a thief does.
 func (a *Activities) SendEmailChangeMail(ctx context.Context, in EmailChangeMailInput) (Delivered, error) {
 	e, err := a.Store.EmailChange(ctx, in.ChangeID)
 	if errors.Is(err, account.ErrNotFound) {
@@ -87,10 +88,11 @@ func (a *Activities) SendEmailChangeMail(ctx context.Context, in EmailChangeMail
 		return Delivered{}, err
 	}
 	to, err := a.Store.PersonOf(ctx, e.AccountID)
-	if errors.Is(err, account.ErrNotFound) {
+	closed := errors.Is(err, account.ErrNotFound)
+	if closed && !in.Old {
 		return Delivered{State: DeliveryExpired}, nil
 	}
-	if err != nil {
+	if err != nil && !closed {
 		return Delivered{}, err
 	}
 	out := outgoing{

@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/account"
 	"gatehouse/activities"
+	"gatehouse/internal/testkit"
 	"gatehouse/store"
 )
 
@@ -43,7 +44,7 @@ func TestChangedEmail(t *testing.T) {
 	code := b.post.messages()[1]
 	require.Equal(t, adasNext, code.To)
 	require.Len(t, code.Code, account.CodeLength)
-	require.Contains(t, code.Text, "https://gatehouse.example/confirm?from=mail&token=")
+	require.Contains(t, code.Text, "https://gatehouse.example/confirm?for=email_change&from=mail&token=")
 
 	_, err = run[activities.EmailChanged](b, b.ChangeEmail, activities.ChallengeInput{ChallengeID: issued.Code.ChallengeID})
 	require.ErrorIs(t, err, account.ErrInvalidCode, "not proven")
@@ -173,7 +174,7 @@ func TestUnlinkedEmail(t *testing.T) {
 	_, err := b.Store.LinkProvider(t.Context(), owner, account.LinkedProvider{Provider: account.ProviderGoogle, Subject: "1", Type: "oauth"})
 	require.NoError(t, err)
 	change := uuid.New()
-	require.NoError(t, b.Store.UnlinkEmail(t.Context(), change, owner, time.Hour))
+	require.NoError(t, b.Store.UnlinkEmail(t.Context(), change, owner, time.Hour, time.Hour))
 	before := len(b.post.messages())
 	mail := activities.EmailChangeMailInput{ChangeID: change, Template: "email_unlinked", Old: true}
 	require.Equal(t, activities.DeliverySent, twice[activities.Delivered](t, b, b.SendEmailChangeMail, mail).State)
@@ -186,4 +187,37 @@ func TestUnlinkedEmail(t *testing.T) {
 	mail = activities.EmailChangeMailInput{ChangeID: link.ID, Template: "email_change_requested", Old: true}
 	require.Equal(t, activities.DeliveryExpired, twice[activities.Delivered](t, b, b.SendEmailChangeMail, mail).State)
 	require.Len(t, b.post.messages(), before+1)
+}
+
+// Whoever takes the address away, or puts another in its place, may close the account at once: its owner hears of it nevertheless.
+func TestEmailChangeMail_OfAClosedAccount(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	owner, change := b.moving(t, false)
+	_, err := run[activities.IssuedEmailChange](b, b.IssueEmailChange, activities.EmailChangeInput{ChangeID: change})
+	require.NoError(t, err)
+	b.prove(t, change)
+	_, err = run[activities.EmailChanged](b, b.ChangeEmail, activities.ChallengeInput{ChallengeID: change})
+	require.NoError(t, err)
+	_, err = b.Store.LinkProvider(t.Context(), owner, account.LinkedProvider{Provider: account.ProviderGoogle, Subject: "1", Type: "oauth"})
+	require.NoError(t, err)
+	unlinked := uuid.New()
+	require.NoError(t, b.Store.UnlinkEmail(t.Context(), unlinked, owner, time.Hour, time.Hour))
+	closure := activities.ClosureInput{AccountID: owner, ClosureID: uuid.New()}
+	twice[activities.Closed](t, b, b.CloseAccount, closure)
+
+	for _, mail := range []activities.EmailChangeMailInput{
+		{ChangeID: change, Template: "email_changed", Old: true}, {ChangeID: unlinked, Template: "email_unlinked", Old: true},
+	} {
+		require.Equal(t, activities.DeliverySent, twice[activities.Delivered](t, b, b.SendEmailChangeMail, mail).State)
+	}
+	messages := b.post.messages()
+	require.Equal(t, []string{ada, adasNext}, []string{messages[len(messages)-2].To, messages[len(messages)-1].To})
+	mail := activities.EmailChangeMailInput{ChangeID: change, Template: "email_changed"}
+	require.Equal(t, activities.DeliveryExpired, twice[activities.Delivered](t, b, b.SendEmailChangeMail, mail).State)
+
+	testkit.Change(t, b.url, `UPDATE closures SET erase_at = now()`)
+	require.Zero(t, twice[activities.Left](t, b, b.EraseAccount, closure).Wait)
+	mail.Old = true
+	require.Equal(t, activities.DeliveryExpired, twice[activities.Delivered](t, b, b.SendEmailChangeMail, mail).State)
 }

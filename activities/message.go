@@ -66,7 +66,7 @@ func (a *Activities) SendCode(ctx context.Context, in SendCodeInput) (Delivered,
 	step = in.step(channel)
 	data := templates.Data{Code: code, Minutes: int(math.Ceil(a.Policy.CodeTTL.Minutes()))}
 	if ch.LinkExpiresAt != nil {
-		data.Link, data.LinkHours = link(a.ConfirmURL, token), int(math.Ceil(a.Policy.LinkTTL.Hours()))
+		data.Link, data.LinkHours = link(a.confirmPage(ch.Purpose), token), int(math.Ceil(a.Policy.LinkTTL.Hours()))
 	}
 	if ch.AccountID != nil && channel == account.ChannelEmail {
 		to, err := a.Store.PersonOf(ctx, *ch.AccountID)
@@ -242,13 +242,25 @@ func (a *Activities) sender(channel account.Channel) providers.Sender {
 	return a.Mail
 }
 
-func link(page, token string) string {
+// confirmPage is the page of a code's link. One that does not confirm a sign-up says what it does: to its reader alone, the token
+// is good for what it is good for.
+func (a *Activities) confirmPage(purpose account.Purpose) string {
+	if purpose == account.PurposeEmailChange {
+		return with(a.ConfirmURL, "for", string(purpose))
+	}
+	return a.ConfirmURL
+}
+
+func link(page, token string) string { return with(page, "token", token) }
+
+// with is a page with one more parameter.
+func with(page, name, value string) string {
 	u, err := url.Parse(page)
 	if err != nil {
-		return page + "?token=" + token
+		return page + "?" + name + "=" + value
 	}
 	q := u.Query()
-	q.Set("token", token)
+	q.Set(name, value)
 	u.RawQuery = q.Encode()
 	return u.String()
 }

@@ -3,6 +3,7 @@ package api_test
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"regexp"
 	"strings"
 	"testing"
@@ -86,6 +87,30 @@ func TestPagesOfLinks(t *testing.T) {
 		require.NotContains(t, body, "ZgotmplZ")
 	}
 	require.Empty(t, app.core.called())
+}
+
+// The page that confirms an address says of a change that it is one, lest somebody who signs up gives their address away: the link
+// chooses the words, and for one that chooses none they are those of a sign-up.
+func TestPageOfAChangedEmail(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	body := app.send(t, "GET", "/confirm-email?token=t", "").Body
+	require.Equal(t, body, app.send(t, "GET", "/confirm-email?for=email_change&token=t", "").Body, "the page chooses, not the server")
+	page, script, found := strings.Cut(body, "<script>")
+	require.True(t, found)
+	require.Contains(t, page, "confirm that this address is yours")
+	require.NotContains(t, page, "existing account")
+	cases := regexp.MustCompile(`const cases = (.*);`).FindStringSubmatch(script)
+	require.Len(t, cases, 2)
+	var says map[string]struct{ Title, Lead, Button string }
+	require.NoError(t, json.Unmarshal([]byte(cases[1]), &says))
+	require.Len(t, says, 1)
+	change := says["email_change"]
+	require.Contains(t, change.Title, "existing account")
+	require.Contains(t, change.Lead, "This is no sign-up.")
+	require.NotEmpty(t, change.Button)
+	require.Contains(t, script, `Object.hasOwn(cases, asked.get("for"))`, "what is not one of them changes nothing")
+	require.NotContains(t, app.send(t, "GET", "/undo-closure", "").Body, "cases")
 }
 
 func TestHTTPSIsRemembered(t *testing.T) {

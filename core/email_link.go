@@ -13,7 +13,7 @@ import (
 )
 
 // formerEmailLife is how long an address that was taken away is kept for the notice that goes there: a mail is tried for a
-// day, once Temporal takes it.
+// day, once Temporal takes it. For the undo of a closure it is kept by itself.
 const formerEmailLife = 48 * time.Hour
 
 // LinkEmailInput asks for another email, or for one where there is none (D23).
@@ -115,6 +115,6 @@ func (c *Core) UnlinkEmail(ctx context.Context, by account.Caller, _ None) (None
 		}
 		n := c.notice(id, templates.EmailUnlinked, change.String())
 		n.EmailChange = change
-		return told{n}, tx.UnlinkEmail(ctx, change, id, formerEmailLife)
+		return told{n}, tx.UnlinkEmail(ctx, change, id, formerEmailLife, c.Policy.ClosureGrace)
 	})
 }

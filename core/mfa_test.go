@@ -84,7 +84,7 @@ func TestSetupMFA_OfANamelessAccount(t *testing.T) {
 	id := by.Principal.Account.ID
 	_, err := w.Store.LinkProvider(t.Context(), id, account.LinkedProvider{Provider: account.ProviderGoogle, Subject: "1", Type: "oauth"})
 	require.NoError(t, err)
-	require.NoError(t, w.Store.UnlinkEmail(t.Context(), uuid.New(), id, time.Hour))
+	require.NoError(t, w.Store.UnlinkEmail(t.Context(), uuid.New(), id, time.Hour, time.Hour))
 	by = w.caller(t, in.AccessToken)
 	require.Empty(t, by.Principal.Account.DisplayUsername())
 	setup, err := w.SetupMFA(t.Context(), by, None{})

@@ -158,7 +158,7 @@ func TestOperation_EmailChanges(t *testing.T) {
 		require.Len(t, got.Deliveries, 1)
 
 		require.NoError(t, o.Store.Prove(t.Context(), id, guess, store.Proof{}))
-		_, err := o.Store.ChangeEmail(t.Context(), id, activities.EmailChangeNotice(uuid.Nil, id))
+		_, err := o.Store.ChangeEmail(t.Context(), id, activities.EmailChangeNotice(uuid.Nil, id), o.Policy.ClosureGrace)
 		require.NoError(t, err)
 		require.Equal(t, account.StageCompleted, o.look(t, o.ann, id.String()).Stage)
 		o.message(t, c.flow, "email_changed/new/"+id.String(), "email_changed", account.ChannelEmail)

@@ -26,8 +26,8 @@ type NewClosure struct {
 
 // CloseAccount closes an account in one transaction, and returns when it is to be erased: its email and username are free
 // for others at once, and no session, API key, refresh token, code or outside account opens it any more. An account whose
-// address is unproven, or that has none, has no grace: nobody could be sent the undo link. Repeating it returns the same. It
-// returns account.ErrNotFound when the account is gone or closed by another closure, or the session that asks has ended.
+// address is unproven, or that has none and had none lately, has no grace: nobody could be sent the undo link. Repeating it
+// returns the same. It returns account.ErrNotFound when the account is gone or closed by another closure, or the session that asks has ended.
 func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, error) {
 	var eraseAt time.Time
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
@@ -49,12 +49,12 @@ func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, erro
 			}
 		}
 		err = tx.db.NewRaw(`
-			WITH links AS (DELETE FROM linked_providers WHERE account_id = ?1 RETURNING *)
-			INSERT INTO closures (id, account_id, token_hash, providers, erase_at)
-			SELECT ?0, id, CASE WHEN `+reachable+` THEN ?2::bytea END, (SELECT jsonb_agg(to_jsonb(links)) FROM links),
-				now() + CASE WHEN `+reachable+` THEN ?3 ELSE 0 END * interval '1 second'
-			FROM accounts WHERE id = ?1 RETURNING erase_at`,
-			n.ID, n.AccountID, n.TokenHash, seconds(n.Grace)).Scan(ctx, &eraseAt)
+			WITH links AS (DELETE FROM linked_providers WHERE account_id = ?1 RETURNING *), `+former+`
+			INSERT INTO closures (id, account_id, token_hash, providers, former_emails, erase_at)
+			SELECT ?0, id, CASE WHEN `+reachable+` OR emails IS NOT NULL THEN ?2::bytea END, (SELECT jsonb_agg(to_jsonb(links)) FROM links),
+				emails, now() + CASE WHEN `+reachable+` OR emails IS NOT NULL THEN ?3 ELSE 0 END * interval '1 second'
+			FROM accounts, former WHERE id = ?1 RETURNING erase_at`,
+			n.ID, n.AccountID, n.TokenHash, seconds(n.Grace), mostFormer).Scan(ctx, &eraseAt)
 		if err != nil {
 			return err
 		}
@@ -68,6 +68,15 @@ func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, erro
 	})
 	return eraseAt, translate(err)
 }
+
+// mostFormer bounds the mails about one closure. The longest gone come first: whoever has taken an account over adds addresses, and
+// cannot push out the one that was there before.
+const mostFormer = 3
+
+// former are the other addresses that account ?1 has had within a term of grace, at most ?4, or NULL.
+const former = `former AS (SELECT array_agg(email ORDER BY expires_at, email) AS emails FROM (
+	SELECT f.email, f.expires_at FROM former_emails f JOIN accounts a ON a.id = f.account_id
+	WHERE f.account_id = ?1 AND f.expires_at > now() AND f.email IS DISTINCT FROM a.email ORDER BY f.expires_at, f.email LIMIT ?4) oldest)`
 
 // reachable holds for an account whose owner can be written to.
 const reachable = `email IS NOT NULL AND email_verified_at IS NOT NULL`
@@ -125,6 +134,8 @@ func (s *Store) AccountClosed(ctx context.Context, id uuid.UUID) (closed bool, e
 // username that somebody else has by now, or that is kept for them, and an outside account that opens another one stay there.
 // Repeating it changes nothing. by, where it is not nil, names the request whose undo it is to ClosureUndoneBy. It returns
 // account.ErrEmailExists when somebody else has proven the address, and account.ErrNotFound when the term of grace is over.
+// The addresses that the closure could be undone from beside the account's own are kept for another term: it may be closed again.
+// They are not given back: whoever reads one opens the account, and gets no further.
 func (s *Store) ReopenAccount(ctx context.Context, closure uuid.UUID, by []byte) error {
 	err := s.reopenAccount(ctx, closure, by)
 	if errors.Is(err, account.ErrUsernameTaken) {
@@ -157,8 +168,12 @@ func (s *Store) reopenAccount(ctx context.Context, closure uuid.UUID, by []byte)
 		_, err = tx.db.NewRaw(`
 			WITH c AS (SELECT providers FROM closures WHERE id = ?0 AND jsonb_typeof(providers) = 'array'),
 			back AS (INSERT INTO linked_providers SELECT l.* FROM c, jsonb_populate_recordset(NULL::linked_providers, c.providers) AS l
-				ON CONFLICT DO NOTHING)
-			UPDATE closures SET undone_at = now(), undone_by = ?1, token_hash = NULL, providers = NULL WHERE id = ?0`, closure, by).Exec(ctx)
+				ON CONFLICT DO NOTHING),
+			kept AS (INSERT INTO former_emails (account_id, email, expires_at)
+				SELECT account_id, unnest(former_emails), now() + (erase_at - created_at) FROM closures WHERE id = ?0
+				ON CONFLICT (account_id, email) DO UPDATE SET expires_at = EXCLUDED.expires_at)
+			UPDATE closures SET undone_at = now(), undone_by = ?1, token_hash = NULL, providers = NULL, former_emails = NULL WHERE id = ?0`,
+			closure, by).Exec(ctx)
 		if err != nil {
 			return err
 		}
@@ -166,7 +181,7 @@ func (s *Store) reopenAccount(ctx context.Context, closure uuid.UUID, by []byte)
 	})
 }
 
-// restoreNames opens a closed account again, with its email, which the link that was mailed there proves once more, and with
+// restoreNames opens a closed account again, with its email, which it has proven, whichever address the link was mailed to, and with
 // its username if that is still free: nobody who takes a public name at once may keep the rest of the account from its owner.
 func (s *Store) restoreNames(ctx context.Context, accountID uuid.UUID) error {
 	var email, username string
@@ -201,17 +216,41 @@ func (s *Store) restoreNames(ctx context.Context, accountID uuid.UUID) error {
 	return nil
 }
 
-// ClosedRecipient returns where the mail about a closure goes, and how long its undo still works. It returns
-// account.ErrNotFound when the closure is undone or erased, or nobody has proven the address.
-func (s *Store) ClosedRecipient(ctx context.Context, closure uuid.UUID) (Recipient, time.Duration, error) {
-	var r Recipient
-	var left float64
+// ClosedRecipients returns where the mails about a closure go, and how long its undo still works: the other addresses that the
+// account has had within a term of grace, the longest gone first, and then its own, unless nobody has proven that. The order stays
+// the same. It returns account.ErrNotFound when the closure is undone or erased, or there is no such address.
+func (s *Store) ClosedRecipients(ctx context.Context, closure uuid.UUID) ([]ClosedRecipient, time.Duration, error) {
+	var rows []struct {
+		ID                    uuid.UUID
+		Email, Name, Username string
+		Former                int
+		Seconds               float64
+	}
 	err := s.db.NewRaw(`
-		SELECT a.id, a.email, coalesce(a.full_name, ''), coalesce(a.username, ''), extract(epoch FROM c.erase_at - now())::float8
-		FROM closures c JOIN accounts a ON a.id = c.account_id
-		WHERE c.id = ? AND c.undone_at IS NULL AND c.erased_at IS NULL AND a.email IS NOT NULL AND a.email_verified_at IS NOT NULL`,
-		closure).Scan(ctx, &r.AccountID, &r.Email, &r.Name, &r.Username, &left)
-	return r, max(0, time.Duration(left*float64(time.Second))), translate(err)
+		SELECT a.id, t.email, coalesce(a.full_name, '') AS name, coalesce(a.username, '') AS username, t.former,
+			extract(epoch FROM c.erase_at - now())::float8 AS seconds
+		FROM closures c JOIN accounts a ON a.id = c.account_id CROSS JOIN LATERAL (
+			SELECT f.email, f.former FROM unnest(c.former_emails) WITH ORDINALITY AS f (email, former)
+			UNION ALL SELECT a.email, 0 WHERE a.email IS NOT NULL AND a.email_verified_at IS NOT NULL) t
+		WHERE c.id = ? AND c.undone_at IS NULL AND c.erased_at IS NULL ORDER BY t.former = 0, t.former`, closure).Scan(ctx, &rows)
+	if err != nil {
+		return nil, 0, translate(err)
+	}
+	if len(rows) == 0 {
+		return nil, 0, account.ErrNotFound
+	}
+	to := make([]ClosedRecipient, len(rows))
+	for i, r := range rows {
+		to[i] = ClosedRecipient{Recipient: Recipient{AccountID: r.ID, Email: r.Email, Name: r.Name, Username: r.Username}, Former: r.Former}
+	}
+	return to, max(0, time.Duration(rows[0].Seconds*float64(time.Second))), nil
+}
+
+// ClosedRecipient is an address that is told of a closure. Former counts those that were the account's until lately, from 1; the
+// account's own is 0.
+type ClosedRecipient struct {
+	Recipient
+	Former int
 }
 
 // What an erased account keeps, because it names nobody: the ledger with its balance, what was paid for, and the settings
@@ -257,7 +296,8 @@ func (s *Store) EraseAccount(ctx context.Context, closure uuid.UUID) (time.Durat
 		if err := tx.eraseColumns(ctx, accountID); err != nil {
 			return err
 		}
-		_, err = tx.db.NewRaw(`UPDATE closures SET erased_at = CASE WHEN undone_at IS NULL THEN now() END, token_hash = NULL, providers = NULL WHERE account_id = ?`, accountID).Exec(ctx)
+		_, err = tx.db.NewRaw(`UPDATE closures SET erased_at = CASE WHEN undone_at IS NULL THEN now() END, token_hash = NULL, providers = NULL,
+			former_emails = NULL WHERE account_id = ?`, accountID).Exec(ctx)
 		if err != nil {
 			return err
 		}

@@ -119,7 +119,7 @@ func TestReopenAccount(t *testing.T) {
 	require.Equal(t, "g-1", links[0].Subject)
 	_, err = w.ClosureByToken(t.Context(), linkHash(id))
 	require.ErrorIs(t, err, account.ErrNotFound, "the link works once")
-	_, _, err = w.ClosedRecipient(t.Context(), id)
+	_, _, err = w.ClosedRecipients(t.Context(), id)
 	require.ErrorIs(t, err, account.ErrNotFound)
 	wait, err := w.EraseAccount(t.Context(), id)
 	require.NoError(t, err)
@@ -254,13 +254,14 @@ func TestEraseAccount(t *testing.T) {
 			AccountID: owner, Recipe: store.Recipe{Send: "mail", Input: []byte(`{}`)},
 		})
 	}
+	w.exec(t, `INSERT INTO former_emails VALUES ($1, $2, now() + interval '1 day')`, ada.AccountID, "former."+marker+"@example.com")
 	id := w.close(t, ada.AccountID)
 	wait, err := w.EraseAccount(t.Context(), id)
 	require.NoError(t, err)
 	require.InDelta(t, grace, wait, float64(time.Minute))
-	to, left, err := w.ClosedRecipient(t.Context(), id)
+	to, left, err := w.ClosedRecipients(t.Context(), id)
 	require.NoError(t, err)
-	require.Equal(t, marker+"@example.com", to.Email)
+	require.Equal(t, []string{"former." + marker + "@example.com", marker + "@example.com"}, []string{to[0].Email, to[1].Email})
 	require.InDelta(t, grace, left, float64(time.Minute))
 
 	w.due(t, id, "0")
@@ -274,7 +275,7 @@ func TestEraseAccount(t *testing.T) {
 	require.Equal(t, 1, w.count(t, `messages WHERE account_id = $1 AND masked_destination = '' AND recipe IS NULL`, ada.AccountID),
 		"what was sent is still counted, and nothing says where it went")
 	require.Equal(t, 1, w.count(t, `messages WHERE account_id = $1 AND masked_destination <> '' AND recipe IS NOT NULL`, other.AccountID))
-	for _, table := range []string{"sessions", "login_history", "linked_providers", "api_keys", "challenges", "onboarding_events", "signup_attempts"} {
+	for _, table := range []string{"sessions", "login_history", "linked_providers", "api_keys", "challenges", "onboarding_events", "signup_attempts", "former_emails"} {
 		require.Zero(t, w.count(t, table+` WHERE account_id = $1`, ada.AccountID), table)
 	}
 	require.Equal(t, 100, one[int](t, w, `SELECT sum(amount)::int FROM credit_moves WHERE account_id = $1`, ada.AccountID), "the ledger stays")
@@ -291,7 +292,7 @@ func TestCloseAccount_Unverified(t *testing.T) {
 	signed, id := w.newcomer(t, "ada@example.com"), uuid.New()
 	_, err := w.CloseAccount(t.Context(), store.NewClosure{ID: id, AccountID: signed.AccountID, TokenHash: linkHash(id), Grace: grace})
 	require.NoError(t, err)
-	_, _, err = w.ClosedRecipient(t.Context(), id)
+	_, _, err = w.ClosedRecipients(t.Context(), id)
 	require.ErrorIs(t, err, account.ErrNotFound)
 	require.ErrorIs(t, w.ReopenAccount(t.Context(), id, nil), account.ErrNotFound)
 	left, err := w.PurgeUnverified(t.Context(), signed.AccountID, time.Hour)

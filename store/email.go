@@ -84,10 +84,11 @@ func (s *Store) HasChallenge(ctx context.Context, purpose account.Purpose, subje
 }
 
 // ChangeEmail consumes a proven challenge and gives its account the address that it proves, and owes the former address
-// the notice told, in one transaction. An unverified account of that address dies; codes that were sent to the former one prove nothing any more. Repeating it
-// returns the same result. It returns account.ErrInvalidCode when the challenge is not proven or the change is not open
-// any more, and account.ErrEmailExists when the address was taken meanwhile.
-func (s *Store) ChangeEmail(ctx context.Context, challenge uuid.UUID, told account.Notice) (ChallengeResult, error) {
+// the notice told, in one transaction. The former address is kept for as long as keep says, for the undo of a closure. An
+// unverified account of the new address dies, and so does a sign-up that is open for it; codes that were sent to the former one
+// prove nothing any more. Repeating it returns the same result. It returns account.ErrInvalidCode when the challenge is not
+// proven or the change is not open any more, and account.ErrEmailExists when the address was taken meanwhile.
+func (s *Store) ChangeEmail(ctx context.Context, challenge uuid.UUID, told account.Notice, keep time.Duration) (ChallengeResult, error) {
 	var out ChallengeResult
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		if err := tx.lockChallenges(ctx, challenge); err != nil {
@@ -114,7 +115,7 @@ func (s *Store) ChangeEmail(ctx context.Context, challenge uuid.UUID, told accou
 		if err != nil {
 			return ended(err)
 		}
-		if err := tx.removeUnverified(ctx, e.NewEmail); err != nil {
+		if err := tx.clearEmail(ctx, e.NewEmail); err != nil {
 			return err
 		}
 		res, err := tx.db.NewRaw(`
@@ -124,7 +125,7 @@ func (s *Store) ChangeEmail(ctx context.Context, challenge uuid.UUID, told accou
 		if err := touched(res, err); err != nil {
 			return ended(err)
 		}
-		if err := tx.dropCodesTo(ctx, e.AccountID, e.OldEmail); err != nil {
+		if err := tx.leaveEmail(ctx, e.AccountID, e.OldEmail, keep); err != nil {
 			return err
 		}
 		if err := tx.record(ctx, e.AccountID, account.EventEmailChanged, nil); err != nil {
@@ -141,6 +142,27 @@ func (s *Store) ChangeEmail(ctx context.Context, challenge uuid.UUID, told accou
 	return out, translate(err)
 }
 
+// clearEmail ends what others began for an address that an account has proven: an open sign-up would go on asking the mailbox for
+// its code, and would cost whoever has the address next the password of their account.
+func (s *Store) clearEmail(ctx context.Context, email string) error {
+	if _, err := s.endContest(ctx, email); err != nil {
+		return err
+	}
+	return s.removeUnverified(ctx, email)
+}
+
+// leaveEmail ends what was sent to an address that is no longer an account's own, and keeps it for a while: whoever took it away
+// may go on and close the account, and its owner is then to be reached.
+func (s *Store) leaveEmail(ctx context.Context, accountID uuid.UUID, email string, keep time.Duration) error {
+	if err := s.dropCodesTo(ctx, accountID, email); err != nil || email == "" {
+		return err
+	}
+	_, err := s.db.NewRaw(`
+		INSERT INTO former_emails (account_id, email, expires_at) VALUES (?, ?, now() + ? * interval '1 second')
+		ON CONFLICT (account_id, email) DO UPDATE SET expires_at = EXCLUDED.expires_at`, accountID, email, seconds(keep)).Exec(ctx)
+	return translate(err)
+}
+
 // dropCodesTo ends the codes and links about an account that went to an address which is no longer its own.
 func (s *Store) dropCodesTo(ctx context.Context, accountID uuid.UUID, email string) error {
 	_, err := s.db.NewRaw(`UPDATE challenges SET superseded_at = now()
@@ -149,10 +171,10 @@ func (s *Store) dropCodesTo(ctx context.Context, accountID uuid.UUID, email stri
 }
 
 // UnlinkEmail takes an account's address away, with whatever was sent there to prove something or was to replace it, and
-// keeps it under id for ttl, so that its owner can be told there. The account stays proven. It returns
+// keeps it under id for ttl, so that its owner can be told there, and for keep as ChangeEmail does. The account stays proven. It returns
 // account.ErrLastProvider when no way to sign in would be left (contract X19), account.ErrNoSecondFactor when codes sent
 // there are its second factor, and account.ErrNotFound when there is no address. Changes of one account wait for each other.
-func (s *Store) UnlinkEmail(ctx context.Context, id, accountID uuid.UUID, ttl time.Duration) error {
+func (s *Store) UnlinkEmail(ctx context.Context, id, accountID uuid.UUID, ttl, keep time.Duration) error {
 	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		var old string
 		err := tx.db.NewRaw(`
@@ -173,7 +195,7 @@ func (s *Store) UnlinkEmail(ctx context.Context, id, accountID uuid.UUID, ttl ti
 		if err := tx.dropEmailChanges(ctx, accountID); err != nil {
 			return err
 		}
-		if err := tx.dropCodesTo(ctx, accountID, old); err != nil {
+		if err := tx.leaveEmail(ctx, accountID, old, keep); err != nil {
 			return err
 		}
 		_, err = tx.db.NewRaw(`

@@ -46,11 +46,11 @@ func TestChangeEmail(t *testing.T) {
 	stale := w.sent(t, account.PurposeEmail, oldMail, &signed.AccountID)
 	e := w.moving(t, signed.AccountID, newMail)
 	require.Equal(t, oldMail, *w.account(t, signed.SessionID).Email, "pending until proven")
-	_, err := w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID))
+	_, err := w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID), grace)
 	require.ErrorIs(t, err, account.ErrInvalidCode, "not proven")
 	w.proveChange(t, e)
 	for range 2 {
-		got, err := w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID))
+		got, err := w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID), grace)
 		require.NoError(t, err)
 		require.Equal(t, signed.AccountID, got.AccountID)
 	}
@@ -67,7 +67,7 @@ func TestChangeEmail(t *testing.T) {
 	require.NoError(t, w.ForgetEmailChange(t.Context(), e.ID))
 	_, err = w.EmailChange(t.Context(), e.ID)
 	require.ErrorIs(t, err, account.ErrNotFound)
-	_, err = w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID))
+	_, err = w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID), grace)
 	require.NoError(t, err, "the result outlives the change")
 	w.requireInvariants(t)
 }
@@ -93,7 +93,7 @@ func TestChangeEmail_Refused(t *testing.T) {
 			e := w.moving(t, w.member(t, oldMail).AccountID, newMail)
 			w.proveChange(t, e)
 			w.exec(t, test.spoil)
-			_, err := w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID))
+			_, err := w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID), grace)
 			require.ErrorIs(t, err, test.want)
 			require.Zero(t, w.count(t, `accounts WHERE email = $1`, newMail))
 			require.Zero(t, w.count(t, `challenges WHERE purpose = 'email_change' AND consumed_at IS NOT NULL`))
@@ -108,14 +108,14 @@ func TestChangeEmail_MeetsOthers(t *testing.T) {
 	w.newcomer(t, newMail)
 	e := w.moving(t, signed.AccountID, newMail)
 	w.proveChange(t, e)
-	_, err := w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID))
+	_, err := w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID), grace)
 	require.NoError(t, err, "an unproven account of the address dies (D5)")
 	require.Equal(t, 1, w.count(t, "accounts"))
 
 	e = w.moving(t, signed.AccountID, "third@example.com")
 	w.proveChange(t, e)
 	w.member(t, "third@example.com")
-	_, err = w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID))
+	_, err = w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID), grace)
 	require.ErrorIs(t, err, account.ErrEmailExists)
 	require.Equal(t, newMail, *w.account(t, signed.SessionID).Email)
 	w.requireInvariants(t)
@@ -189,7 +189,7 @@ func TestEmailChange_EndsWithAccess_RST03(t *testing.T) {
 			s.proveChange(t, e)
 			s.proveChange(t, foreign)
 			require.NoError(t, end(s))
-			_, err := s.ChangeEmail(t.Context(), e.ID, toldOf(e.ID))
+			_, err := s.ChangeEmail(t.Context(), e.ID, toldOf(e.ID), grace)
 			if lives[name] {
 				require.NoError(t, err)
 			} else {
@@ -199,7 +199,7 @@ func TestEmailChange_EndsWithAccess_RST03(t *testing.T) {
 				link, _, err := s.ChallengeByLink(t.Context(), account.PurposeEmailChange, linkHash(e.ID), "")
 				require.ErrorIs(t, err, account.ErrNotFound, "%v", link)
 			}
-			_, err = s.ChangeEmail(t.Context(), foreign.ID, toldOf(foreign.ID))
+			_, err = s.ChangeEmail(t.Context(), foreign.ID, toldOf(foreign.ID), grace)
 			require.NoError(t, err, "nobody else's")
 			s.requireInvariants(t)
 		})
@@ -254,7 +254,7 @@ func TestOpenEmailChange(t *testing.T) {
 	require.ErrorIs(t, w.Prove(t.Context(), first.ID, guessOf(account.PurposeEmailChange, newMail, ""), store.Proof{}),
 		account.ErrNotFound, "the newest only")
 	w.proveChange(t, second)
-	_, err = w.ChangeEmail(t.Context(), second.ID, toldOf(second.ID))
+	_, err = w.ChangeEmail(t.Context(), second.ID, toldOf(second.ID), grace)
 	require.NoError(t, err)
 	_, err = w.OpenEmailChangeOf(t.Context(), signed.AccountID)
 	require.ErrorIs(t, err, account.ErrNotFound)
@@ -292,13 +292,13 @@ func TestRaceChangeEmail(t *testing.T) {
 		_, signup := w.proven(t, newMail)
 		errs := race(crowd, func(i int) error {
 			if n := i % (len(changes) + 1); n < len(changes) {
-				_, err := w.ChangeEmail(t.Context(), changes[n].ID, toldOf(changes[n].ID))
+				_, err := w.ChangeEmail(t.Context(), changes[n].ID, toldOf(changes[n].ID), grace)
 				return err
 			}
 			_, err := w.CompleteSignup(t.Context(), signup.ID, bonus, sessionTTL)
 			return err
 		})
-		require.NotZero(t, winners(t, errs, account.ErrEmailExists, account.ErrUnavailable))
+		require.NotZero(t, winners(t, errs, account.ErrEmailExists, account.ErrInvalidCode, account.ErrUnavailable))
 		require.Equal(t, 1, w.count(t, `accounts WHERE email = $1 AND deleted_at IS NULL`, newMail))
 		w.requireInvariants(t)
 	}
@@ -309,7 +309,7 @@ func TestUnlinkEmail(t *testing.T) {
 	w := newWorld(t)
 	signed := w.member(t, oldMail)
 	id := signed.AccountID
-	require.ErrorIs(t, w.UnlinkEmail(t.Context(), uuid.New(), id, time.Hour), account.ErrLastProvider, "a password needs a name")
+	require.ErrorIs(t, w.UnlinkEmail(t.Context(), uuid.New(), id, time.Hour, grace), account.ErrLastProvider, "a password needs a name")
 	require.Equal(t, oldMail, *w.account(t, signed.SessionID).Email, "a refusal changes nothing")
 	require.Zero(t, w.count(t, "email_changes"))
 	w.link(t, id, google("1"))
@@ -317,7 +317,7 @@ func TestUnlinkEmail(t *testing.T) {
 	w.proveChange(t, e)
 	stale := w.sent(t, account.PurposeReset, oldMail, &id)
 	change := uuid.New()
-	require.NoError(t, w.UnlinkEmail(t.Context(), change, id, time.Hour))
+	require.NoError(t, w.UnlinkEmail(t.Context(), change, id, time.Hour, grace))
 
 	a := w.account(t, signed.SessionID)
 	require.Nil(t, a.Email)
@@ -326,15 +326,15 @@ func TestUnlinkEmail(t *testing.T) {
 	require.Equal(t, "google", a.PrimaryProvider)
 	_, err := w.OwnerOf(t.Context(), oldMail)
 	require.ErrorIs(t, err, account.ErrNotFound, "the address is free")
-	_, err = w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID))
+	_, err = w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID), grace)
 	require.ErrorIs(t, err, account.ErrInvalidCode, "what was to replace it is over")
 	require.NotNil(t, one[*time.Time](t, w, `SELECT superseded_at FROM challenges WHERE id = $1`, stale.ID))
 	kept, err := w.EmailChange(t.Context(), change)
 	require.NoError(t, err)
 	require.Equal(t, []any{oldMail, "", true}, []any{kept.OldEmail, kept.NewEmail, kept.Closed}, "its owner is still to be told")
-	require.ErrorIs(t, w.UnlinkEmail(t.Context(), uuid.New(), id, time.Hour), account.ErrNotFound)
-	require.ErrorIs(t, w.UnlinkEmail(t.Context(), uuid.New(), uuid.New(), time.Hour), account.ErrNotFound)
-	require.ErrorIs(t, w.UnlinkEmail(t.Context(), uuid.New(), w.newcomer(t, newMail).AccountID, time.Hour), account.ErrNotFound, "unproven")
+	require.ErrorIs(t, w.UnlinkEmail(t.Context(), uuid.New(), id, time.Hour, grace), account.ErrNotFound)
+	require.ErrorIs(t, w.UnlinkEmail(t.Context(), uuid.New(), uuid.New(), time.Hour, grace), account.ErrNotFound)
+	require.ErrorIs(t, w.UnlinkEmail(t.Context(), uuid.New(), w.newcomer(t, newMail).AccountID, time.Hour, grace), account.ErrNotFound, "unproven")
 
 	// It goes on without one: the account is proven, and another address may be linked to it.
 	_, err = w.UnlinkProvider(t.Context(), id, account.ProviderGoogle, nil)
@@ -342,7 +342,7 @@ func TestUnlinkEmail(t *testing.T) {
 	w.link(t, id, github("1"))
 	e = w.moving(t, id, "third@example.com")
 	w.proveChange(t, e)
-	_, err = w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID))
+	_, err = w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID), grace)
 	require.NoError(t, err)
 	require.Equal(t, "third@example.com", *w.account(t, signed.SessionID).Email)
 	require.NoError(t, w.Sweep(t.Context(), time.Hour))
@@ -356,7 +356,7 @@ func TestRecoverableAccount_OfAnAddressThatIsNew(t *testing.T) {
 	id := w.member(t, oldMail).AccountID
 	e := w.moving(t, id, newMail)
 	w.proveChange(t, e)
-	_, err := w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID))
+	_, err := w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID), grace)
 	require.NoError(t, err)
 	_, err = w.RecoverableAccount(t.Context(), newMail, 24*time.Hour)
 	require.ErrorIs(t, err, account.ErrNotFound)
@@ -385,7 +385,7 @@ func TestRace_OAU11_UnlinkAnything_LeavesOneWayIn(t *testing.T) {
 			case 1:
 				_, err = w.UnlinkProvider(t.Context(), id, account.ProviderGitHub, nil)
 			default:
-				err = w.UnlinkEmail(t.Context(), uuid.New(), id, time.Hour)
+				err = w.UnlinkEmail(t.Context(), uuid.New(), id, time.Hour, grace)
 			}
 			return err
 		})
@@ -432,7 +432,7 @@ func TestLinkingEmail(t *testing.T) {
 	require.True(t, open.Linking)
 	require.Equal(t, e.ID, open.ID)
 	require.NoError(t, prove(e))
-	_, err = w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID))
+	_, err = w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID), grace)
 	require.NoError(t, err)
 	require.Equal(t, newMail, *w.account(t, signed.SessionID).Email)
 	require.NotNil(t, one[*time.Time](t, w, `SELECT email_changed_at FROM accounts WHERE id = $1`, signed.AccountID))

@@ -349,7 +349,7 @@ func TestEmailStaysWhileItIsTheSecondFactor(t *testing.T) {
 	me := w.member(t, ada)
 	w.linkGoogle(t, me.AccountID, "1")
 	require.NoError(t, w.EnableTwoFactor(t.Context(), me.AccountID, me.SessionID))
-	unlink := func() error { return w.UnlinkEmail(t.Context(), uuid.New(), me.AccountID, time.Hour) }
+	unlink := func() error { return w.UnlinkEmail(t.Context(), uuid.New(), me.AccountID, time.Hour, grace) }
 	require.ErrorIs(t, unlink(), account.ErrNoSecondFactor)
 	w.beginFactor(t, me.AccountID)
 	require.ErrorIs(t, unlink(), account.ErrNoSecondFactor, "an app that waits is none")

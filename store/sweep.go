@@ -21,6 +21,7 @@ var expired = []struct{ table, where string }{
 		SELECT 1 FROM accounts a WHERE a.id = signup_attempts.account_id AND a.email_verified_at IS NULL)`},
 	{"challenges", `created_at < now() - interval '3 days' AND coalesce(link_expires_at, code_expires_at) < now() - interval '1 day'`},
 	{"email_changes", `expires_at < now() - interval '2 days'`},
+	{"former_emails", `expires_at < now()`},
 	{"idempotency_keys", `expires_at < now()`},
 	{"quotas", `expires_at < now()`},
 	{"rate_limits", `ends_at < now()`},

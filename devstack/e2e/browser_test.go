@@ -31,9 +31,8 @@ type watched struct {
 	codec string
 }
 
-// watch starts a system whose codec serves a UI. It is skipped where there is no browser, unless GATEHOUSE_TEST_BROWSER says that
-// there has to be one.
-func watch(t *testing.T, settings ...string) *watched {
+// findBrowser skips the test where there is no browser, unless GATEHOUSE_TEST_BROWSER says that there has to be one.
+func findBrowser(t *testing.T) *browser.Browser {
 	t.Helper()
 	var wanted struct {
 		Browser string `env:"GATEHOUSE_TEST_BROWSER"`
@@ -44,6 +43,13 @@ func watch(t *testing.T, settings ...string) *watched {
 		t.Skip(err)
 	}
 	require.NoError(t, err)
+	return found
+}
+
+// watch starts a system whose codec serves a UI. It is skipped as findBrowser says.
+func watch(t *testing.T, settings ...string) *watched {
+	t.Helper()
+	found := findBrowser(t)
 	port, err := machine.FreePort()
 	require.NoError(t, err)
 	w := &watched{browser: found}

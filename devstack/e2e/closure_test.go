@@ -35,6 +35,7 @@ func TestClosure(t *testing.T) {
 		"C01_UnverifiedAccountsCloseThemselves": closeUnverified,
 		"C01_UndoWithoutItsFlow":                undoWithoutItsFlow,
 		"C01_FlowOfAFormerClosure":              closeByTheFlowOfAFormerClosure,
+		"C01_AfterTheAddressWasTaken":           closeWithoutTheAddress,
 	})
 }
 
@@ -112,6 +113,25 @@ func closeByTheFlowOfAFormerClosure(t *testing.T, s *system) {
 	again := s.want(t, http.StatusOK, login).text(t, "session_token")
 	s.tolerant(t).refused(t, http.StatusServiceUnavailable, "unavailable", closeWith(again, fields{"password": password}))
 	s.want(t, http.StatusOK, call{Path: pathMe, Token: again})
+}
+
+// Whoever takes the address away (D25) and closes the account does not have it erased at once: its owner opens it again from there.
+func closeWithoutTheAddress(t *testing.T, s *system) {
+	email := newEmail()
+	token := s.signUp(t, email)
+	s.db.change(t, `INSERT INTO linked_providers (account_id, provider, provider_account_id) SELECT id, 'google', $1 FROM accounts WHERE email = $1`, email)
+	owner := s.db.texts(t, `SELECT id FROM accounts WHERE email = $1`, email)[0]
+	require.Equal(t, "Email unlinked", s.send(t, call{Method: http.MethodDelete, Path: pathLinkEmail, Token: token}).said(t, 200))
+	s.want(t, http.StatusOK, closeWith(token, fields{"password": password}))
+
+	mail := s.awaitClosureMail(t, email, "A Gatehouse account that had this address is closed")
+	require.Contains(t, mail.Text, "168 hours")
+	s.awaitClosureMail(t, email, "Your email address was unlinked from Gatehouse")
+	require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM closures
+		WHERE account_id = $1 AND erased_at IS NULL AND erase_at > now() + interval '6 days'`, owner))
+	s.want(t, http.StatusOK, call{Path: pathUndo, Body: fields{"token": tokenOf(t, mail)}})
+	require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM accounts a JOIN linked_providers l ON l.account_id = a.id
+		WHERE a.id = $1 AND a.deleted_at IS NULL AND a.email IS NULL`, owner))
 }
 
 // terminateFlow ends the running flow of a kind that an account has, as an operator or a lost database does.

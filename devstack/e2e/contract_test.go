@@ -374,7 +374,7 @@ var mailedLink = regexp.MustCompile(`https?://\S+`)
 func linkOf(t testing.TB, m inboxMessage) string {
 	t.Helper()
 	link := mailedLink.FindString(m.Text)
-	require.Contains(t, link, "?token=", m.Text)
+	require.Contains(t, link, "token=", m.Text)
 	return link
 }
 

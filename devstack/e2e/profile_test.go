@@ -277,6 +277,7 @@ func (s *system) move(t testing.TB, token, email string) inboxMessage {
 	s.want(t, http.StatusOK, moveTo(token, email))
 	mail := s.awaitMail(t, email, 1)
 	require.Equal(t, "Confirm your new email address", mail.Subject)
+	require.Contains(t, linkOf(t, mail), "/confirm-email?for=email_change&token=", "the page is to say that it is no sign-up")
 	return mail
 }
 

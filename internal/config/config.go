@@ -50,7 +50,8 @@ type Config struct {
 	WorkerOpsAddr string `env:"GATEHOUSE_WORKER_OPS_ADDR"`
 	// BaseURL is how clients reach the API; links in messages are built from it and never from a request.
 	BaseURL string `env:"GATEHOUSE_BASE_URL" envDefault:"http://localhost:8080"`
-	// ConfirmURL is the page that a confirmation mail links to, "?token=" is appended. Empty means BaseURL/confirm-email.
+	// ConfirmURL is the page that a confirmation mail links to, "?token=" is appended, and where it confirms the new address of an
+	// account that exists "for=email_change", which the page must tell its reader. Empty means BaseURL/confirm-email.
 	ConfirmURL string `env:"GATEHOUSE_CONFIRM_URL"`
 	// ResetURL is the page that a password reset mail links to, "?token=" is appended. Empty means BaseURL/reset-password.
 	ResetURL string `env:"GATEHOUSE_RESET_URL"`

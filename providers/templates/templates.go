@@ -88,6 +88,8 @@ const (
 	// optional. AccountErased is the receipt when nothing can bring it back. Name is optional.
 	AccountClosed = "account_closed"
 	AccountErased = "account_erased"
+	// AccountClosedFormer is AccountClosed for an address that was taken from the account lately. It needs the same.
+	AccountClosedFormer = "account_closed_former"
 	// The subscription messages tell a payer what has happened; they need Plan, and those that say when or how much also Date
 	// and Amount. Name is optional.
 	SubscriptionPaid           = "subscription_paid"
@@ -157,6 +159,7 @@ var messages = []message{
 	load(AccountReopened),
 	load(AccountClosed, link, linkHours),
 	load(AccountErased),
+	load(AccountClosedFormer, link, linkHours),
 	load(SubscriptionPaid, plan, amount, date),
 	load(SubscriptionDeclined, plan, amount),
 	load(SubscriptionChangeDeclined, plan, amount),
