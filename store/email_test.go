@@ -295,7 +295,7 @@ func TestRaceChangeEmail(t *testing.T) {
 				_, err := w.ChangeEmail(t.Context(), changes[n].ID, toldOf(changes[n].ID))
 				return err
 			}
-			_, err := w.CompleteSignup(t.Context(), signup.ID, bonus, sessionTTL)
+			_, err := w.CompleteSignup(t.Context(), signup.ID, bonus, sessionTTL, "")
 			return err
 		})
 		require.NotZero(t, winners(t, errs, account.ErrEmailExists, account.ErrUnavailable))

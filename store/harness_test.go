@@ -268,7 +268,7 @@ func (w world) prove(t *testing.T, ch account.Challenge, proof store.Proof) {
 func (w world) member(t *testing.T, email string, change ...func(*account.SignupAttempt)) store.Signed {
 	t.Helper()
 	_, ch := w.proven(t, email, change...)
-	signed, err := w.CompleteSignup(t.Context(), ch.ID, bonus, sessionTTL)
+	signed, err := w.CompleteSignup(t.Context(), ch.ID, bonus, sessionTTL, "")
 	require.NoError(t, err)
 	return signed
 }

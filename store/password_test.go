@@ -270,7 +270,7 @@ func TestPRE06_AContestedAccountGetsItsPasswordByAReset(t *testing.T) {
 	w := newWorld(t)
 	a, ch := w.proven(t, ada)
 	require.NoError(t, w.JoinSignup(t.Context(), a.ID, true, signupTTL))
-	signed, err := w.CompleteSignup(t.Context(), ch.ID, bonus, sessionTTL)
+	signed, err := w.CompleteSignup(t.Context(), ch.ID, bonus, sessionTTL, "")
 	require.NoError(t, err)
 	require.Empty(t, w.passwordOf(t, signed.AccountID))
 	link := w.resetLink(t, ada, signed.AccountID)
