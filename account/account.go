@@ -164,6 +164,8 @@ type Caller struct {
 	IdempotencyKey string
 	// KeyHolder is who the request is among all that have held IdempotencyKey: only the last of them may make its change.
 	KeyHolder uuid.UUID
+	// KeyUntil is when IdempotencyKey is forgotten: the requests under it until then are one, and those after that another one.
+	KeyUntil time.Time
 	// Made is what an earlier request under IdempotencyKey has made, as JSON, where its change was committed and nobody lived to
 	// keep its answer; nil for nothing.
 	Made []byte
