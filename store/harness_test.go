@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -125,6 +126,15 @@ func (w world) fewAtOnce(t *testing.T, table, event string) {
 		CREATE TRIGGER few_at_once AFTER `+event+` ON `+table+` REFERENCING `+transition+` TABLE AS changed
 		FOR EACH STATEMENT EXECUTE FUNCTION few_at_once()`)
 	require.NoError(t, err)
+}
+
+// transaction begins one behind the store's back; a test that fails leaves none behind, for which the pool would wait.
+func (w world) transaction(t *testing.T) pgx.Tx {
+	t.Helper()
+	tx, err := w.sql.Begin(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) })
+	return tx
 }
 
 // race calls fn n times at the same moment and returns what each call returned.

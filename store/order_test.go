@@ -32,9 +32,8 @@ func TestCodesBeforeKeysAndSessions(t *testing.T) {
 		me := w.member(t, ada)
 		key := w.key(t, me.AccountID).ID
 		change := w.moving(t, me.AccountID, "next@example.com")
-		spending, err := w.sql.Begin(t.Context())
-		require.NoError(t, err)
-		_, err = spending.Exec(t.Context(), `SELECT 1 FROM challenges WHERE id = $1 FOR UPDATE`, change.ID)
+		spending := w.transaction(t)
+		_, err := spending.Exec(t.Context(), `SELECT 1 FROM challenges WHERE id = $1 FOR UPDATE`, change.ID)
 		require.NoError(t, err)
 		ended := make(chan error, 1)
 		go func() { ended <- c.end(w, me, key) }()

@@ -72,9 +72,8 @@ func TestPAY07_ARefusedTrialLeavesOtherCardsTheirs(t *testing.T) {
 	}
 	n, opened := w.newSubscription(t, two, starterPlan), make(chan account.SubscriptionStatus, 1)
 	// Somebody's trial with one of the cards is being granted.
-	granting, err := w.sql.Begin(t.Context())
-	require.NoError(t, err)
-	_, err = granting.Exec(t.Context(), `INSERT INTO card_trials (family, fingerprint) VALUES ('main', 'b')`)
+	granting := w.transaction(t)
+	_, err := granting.Exec(t.Context(), `INSERT INTO card_trials (family, fingerprint) VALUES ('main', 'b')`)
 	require.NoError(t, err)
 	go func() {
 		s, _ := w.OpenSubscription(t.Context(), n, noon)

@@ -496,9 +496,8 @@ func TestWebhookReports_TakeTheirTime(t *testing.T) {
 			return err
 		},
 	} {
-		slow, err := w.sql.Begin(t.Context())
-		require.NoError(t, err)
-		_, err = slow.Exec(t.Context(), `LOCK TABLE webhook_deliveries`)
+		slow := w.transaction(t)
+		_, err := slow.Exec(t.Context(), `LOCK TABLE webhook_deliveries`)
 		require.NoError(t, err)
 		done := make(chan error, 1)
 		go func() { done <- read() }()
