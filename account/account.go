@@ -81,7 +81,7 @@ type Session struct {
 	ID        uuid.UUID
 	AccountID uuid.UUID
 	State     SessionState
-	// Method is how it was signed in; SessionByKey is the implicit session of an API key (contract X06).
+	// Method is how it was signed in: SessionByPassword, SessionByKey, a provider's name, or the sign-up that it came with.
 	Method string
 	// DeviceInfo is the label that the client chose, nil for none.
 	DeviceInfo *string
@@ -100,8 +100,12 @@ type Session struct {
 	ReadAt time.Time
 }
 
-// SessionByKey is the method of the implicit sessions of API keys.
-const SessionByKey = "api_key"
+// SessionByPassword is the method of sessions that a password opened, SessionByKey that of the implicit sessions of API keys
+// (contract X06).
+const (
+	SessionByPassword = "password"
+	SessionByKey      = "api_key"
+)
 
 // RevokedForReuse is the reason of a session that ended because one of its refresh tokens was used again.
 const RevokedForReuse = "refresh_reuse"
@@ -164,6 +168,8 @@ type Caller struct {
 	IdempotencyKey string
 	// KeyHolder is who the request is among all that have held IdempotencyKey: only the last of them may make its change.
 	KeyHolder uuid.UUID
+	// KeyUntil is when IdempotencyKey is forgotten: the requests under it until then are one, and those after that another one.
+	KeyUntil time.Time
 	// Made is what an earlier request under IdempotencyKey has made, as JSON, where its change was committed and nobody lived to
 	// keep its answer; nil for nothing.
 	Made []byte

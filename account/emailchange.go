@@ -19,5 +19,7 @@ type EmailChange struct {
 	// anybody may show who has it (C20).
 	Linking   bool
 	ExpiresAt time.Time
-	Closed    bool
+	// Left is how long an open one that was looked for is open still, by the clock that says so.
+	Left   time.Duration
+	Closed bool
 }

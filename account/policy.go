@@ -92,8 +92,8 @@ type Policy struct {
 	// RecoveryAge is how long an address that took the place of another one resets no password: whoever got hold of a session
 	// shall not get the account by it, once its owner was told at the former address (contract D23, C20).
 	RecoveryAge time.Duration `env:"RECOVERY_AGE" envDefault:"24h"`
-	// ContactAge is how long ago an email or a phone must have been proven for a code to it to guard the account, unless it
-	// was proven before the session began that asks (contract D06).
+	// ContactAge is how long ago an email or a phone must have been proven for a code to it to guard the account, unless it was
+	// proven before the session that asks was opened by the password, or is the address that the account began with (contract D06).
 	ContactAge time.Duration `env:"CONTACT_AGE" envDefault:"24h"`
 
 	// PaymentMethodsPerDay bounds the payment methods that one account may show in a day, good or not: nobody tries out stolen

@@ -212,7 +212,9 @@ func TestClosureMail_ToTheFormerAddress(t *testing.T) {
 	}
 }
 
-func link(b *bench, closure uuid.UUID) string { return b.UndoURL + "?token=" + b.Keys.LinkToken(closure) }
+func link(b *bench, closure uuid.UUID) string {
+	return b.UndoURL + "?token=" + b.Keys.LinkToken(closure)
+}
 
 // A mailbox that cannot be reached keeps the mail from no other, and what was given up is sent again by itself.
 func TestClosureMail_OneOfTwoFails(t *testing.T) {

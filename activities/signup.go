@@ -64,7 +64,7 @@ type SignedUp struct {
 // CompleteSignup turns a proven sign-up code into an account, settings, credits and first session, in one transaction.
 // It returns account.ErrInvalidCode and account.ErrEmailExists.
 func (a *Activities) CompleteSignup(ctx context.Context, in ChallengeInput) (SignedUp, error) {
-	signed, err := a.Store.CompleteSignup(ctx, in.ChallengeID, a.bonus(), a.Policy.SessionTTL)
+	signed, err := a.Store.CompleteSignup(ctx, in.ChallengeID, a.bonus(), a.Policy.SessionTTL, flowOf(ctx))
 	return SignedUp(signed), err
 }
 

@@ -33,7 +33,7 @@ type Deps struct {
 	PaymentNotices *payment.Webhook
 	// LinkRedirect is where they send people back to.
 	LinkRedirect string
-	// RequireAssertion wants requests of service keys to be signed.
+	// RequireAssertion wants requests of service keys to be signed, and lets nobody else say whose an outside account is.
 	RequireAssertion bool
 	Policy           account.Policy
 	// Billing is the terms of subscriptions.

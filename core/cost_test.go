@@ -125,7 +125,7 @@ func TestCost_Verify(t *testing.T) {
 			},
 			func() error { return w.Store.Prove(t.Context(), id, guess, store.Proof{}) },
 			func() error {
-				_, err := w.Store.CompleteSignup(t.Context(), id, store.Bonus{Full: 100, Reduced: 10}, time.Hour)
+				_, err := w.Store.CompleteSignup(t.Context(), id, store.Bonus{Full: 100, Reduced: 10}, time.Hour, "")
 				return err
 			},
 		} {

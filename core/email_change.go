@@ -137,7 +137,7 @@ func (c *Core) chargeEmailChange(ctx context.Context, by account.Caller, e accou
 	repeated, err := c.chargeSend(ctx, by, purpose, e.NewEmail)
 	if errors.Is(err, account.ErrTooManyRequests) {
 		open, missing := c.Store.OpenEmailChangeOf(ctx, e.AccountID)
-		age := c.emailChangeLife(open) - open.ExpiresAt.Sub(c.Clock.Now())
+		age := c.emailChangeLife(open) - open.Left
 		if missing == nil && open.NewEmail == e.NewEmail && open.Linking == e.Linking && age < min(c.Policy.SendGap, c.Policy.CodeTTL) {
 			return &open, nil
 		}

@@ -50,8 +50,8 @@ func (c *Core) LinkEmail(ctx context.Context, by account.Caller, in LinkEmailInp
 		return EmailLinkStarted{}, err
 	}
 	left := c.Policy.CodeTTL
-	if !change.ExpiresAt.IsZero() { // it was under way
-		left = change.ExpiresAt.Add(c.Policy.CodeTTL - c.emailChangeLife(change)).Sub(c.Clock.Now())
+	if change.Left > 0 { // it was under way
+		left = max(0, change.Left+c.Policy.CodeTTL-c.emailChangeLife(change))
 	}
 	return EmailLinkStarted{
 		TempToken: c.Keys.TempToken(account.PurposeEmailLink, change.ID), Hint: account.Hint(account.ChannelEmail, email), ExpiresIn: left,

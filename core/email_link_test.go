@@ -91,8 +91,14 @@ func TestLinkEmail_JoinsWithinTheGapAlone(t *testing.T) {
 		for range 2 {
 			require.Equal(t, account.Unavailable, account.AsError(ask(w, ann)).Kind, "%s is parked, and joined", name)
 		}
-		w.clock.ahead = w.Policy.SendGap
-		err := ask(w, ann)
+		w.clock.ahead = time.Hour
+		require.Equal(t, account.Unavailable, account.AsError(ask(w, ann)).Kind, "%s: the clock of this process makes nothing older (F-17)", name)
+		open, err := w.requestEmailChange(t.Context(), ann, "next@example.com", name == "D23")
+		require.Equal(t, account.Unavailable, account.AsError(err).Kind)
+		require.InDelta(t, w.emailChangeLife(open), open.Left, float64(30*time.Second), name)
+
+		w.Policy.CodeTTL += w.Policy.SendGap // as if it were a gap older
+		err = ask(w, ann)
 		require.ErrorIs(t, err, account.ErrTooManyRequests, name)
 		require.Greater(t, account.AsError(err).RetryAfter, w.Policy.SendGap, name)
 	}

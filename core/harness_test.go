@@ -108,7 +108,7 @@ func (w world) member(t *testing.T, email string) {
 	require.NoError(t, err)
 	guess := store.Guess{Purpose: account.PurposeSignup, Subject: subject, Tries: 5, Lease: time.Minute}
 	require.NoError(t, w.Store.Prove(t.Context(), attempt.ID, guess, store.Proof{}))
-	_, err = w.Store.CompleteSignup(t.Context(), attempt.ID, store.Bonus{Full: 100, Reduced: 50}, w.Policy.SessionTTL)
+	_, err = w.Store.CompleteSignup(t.Context(), attempt.ID, store.Bonus{Full: 100, Reduced: 50}, w.Policy.SessionTTL, "")
 	require.NoError(t, err)
 }
 

@@ -43,6 +43,8 @@ type Claim struct {
 	Holder uuid.UUID
 	// Made is account.Caller.Made.
 	Made []byte
+	// Until is account.Caller.KeyUntil.
+	Until time.Time
 }
 
 // ClaimKey takes an idempotency key for the caller, or returns the kept answer. It waits while another caller is serving
@@ -60,10 +62,10 @@ func (c *Core) ClaimKey(ctx context.Context, key string, requestHash []byte) (Cl
 		case err != nil:
 			return Claim{}, err
 		case claim.Claimed && claim.Made == nil:
-			return Claim{Holder: holder}, nil
+			return Claim{Holder: holder, Until: claim.Until}, nil
 		case claim.Claimed:
 			opened, err := c.Keyring.Open(claim.Made, sealOfMade(key))
-			return Claim{Holder: holder, Made: opened}, err
+			return Claim{Holder: holder, Made: opened, Until: claim.Until}, err
 		case claim.Status != 0:
 			body, err := c.Keyring.Open(claim.Answer, []byte(key))
 			return Claim{Answer: &Answer{Status: claim.Status, Body: body, Operation: claim.Operation}}, err

@@ -17,7 +17,7 @@ func (w world) held(t *testing.T, by account.Caller, key string) account.Caller 
 	claim, err := w.ClaimKey(t.Context(), key, []byte("request"))
 	require.NoError(t, err)
 	require.Nil(t, claim.Answer)
-	by.IdempotencyKey, by.KeyHolder, by.Made = key, claim.Holder, claim.Made
+	by.IdempotencyKey, by.KeyHolder, by.KeyUntil, by.Made = key, claim.Holder, claim.Until, claim.Made
 	return by
 }
 
@@ -55,6 +55,21 @@ func TestMadeUnderAKey(t *testing.T) {
 	keys, err := w.APIKeys(t.Context(), by, None{})
 	require.NoError(t, err)
 	require.Len(t, keys, 2)
+}
+
+// What is sent under a key is sent once while the key is known, and once more when it is new again.
+func TestChallengeID(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.held(t, account.Caller{}, "key")
+	require.NoError(t, w.ReleaseKey(t.Context(), "key", first.KeyHolder))
+	require.Equal(t, challengeID(first), challengeID(w.held(t, account.Caller{}, "key")))
+	other := w.held(t, account.Caller{}, "another key")
+	require.NotEqual(t, challengeID(first), challengeID(other))
+	later := first
+	later.KeyUntil = first.KeyUntil.Add(account.IdempotencyLife)
+	require.NotEqual(t, challengeID(first), challengeID(later))
+	require.NotEqual(t, challengeID(account.Caller{}), challengeID(account.Caller{}))
 }
 
 // A change that is not made keeps nothing, and what was made is of no use under another key.

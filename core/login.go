@@ -61,7 +61,7 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 		return SignIn{}, err
 	}
 	n := store.NewSession{
-		ID: uuid.New(), AccountID: cred.AccountID, Method: loginByPassword, IP: from.IP, UserAgent: from.UserAgent,
+		ID: uuid.New(), AccountID: cred.AccountID, Method: account.SessionByPassword, IP: from.IP, UserAgent: from.UserAgent,
 		TTL: c.Policy.SessionTTL, RefreshIdle: c.Policy.RefreshIdle, Client: in.Device.client(),
 	}
 	var refresh string
@@ -91,8 +91,6 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 	return c.challenge(ctx, by, out, step)
 }
 
-const loginByPassword = "password"
-
 // proveLogin compares the password and returns whose it is, and what slows down guessing it. A trusted device does not wait for
 // what others have guessed (security.md LOG-03).
 func (c *Core) proveLogin(ctx context.Context, from account.Origin, in LoginInput) (store.Credentials, *loginThrottle, error) {
@@ -115,7 +113,7 @@ func (c *Core) proveLogin(ctx context.Context, from account.Origin, in LoginInpu
 			return cred, throttle, err
 		}
 	}
-	record := account.LoginRecord{AccountID: cred.AccountID, Method: loginByPassword, IP: from.IP, UserAgent: from.UserAgent}
+	record := account.LoginRecord{AccountID: cred.AccountID, Method: account.SessionByPassword, IP: from.IP, UserAgent: from.UserAgent}
 	match, err := c.Hasher.Verify(ctx, cred.PasswordHash, in.Password, func(ctx context.Context) error { return throttle.judge(ctx, c) })
 	switch {
 	case errors.Is(err, account.ErrTooManyRequests):

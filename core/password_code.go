@@ -132,7 +132,8 @@ type PasswordCode struct {
 
 // SendPasswordCode has a code sent to the verified email or number of the caller's account (D06). It counts for this session
 // alone, once, in ChangePasswordByCode, ReplacePassword, SignOutOthers, SignOutAll or Reauthenticate (contract X15), and
-// replaces the one before. A contact that was verified within this session counts from Policy.ContactAge on.
+// replaces the one before. A contact that was verified within this session, or before one that no password opened, counts from
+// Policy.ContactAge on (store.ProvenContact).
 // It returns account.ErrNoVerifiedEmail, account.ErrNoVerifiedPhone, and account.ErrTooManyRequests when the contact or the
 // account got too many codes.
 func (c *Core) SendPasswordCode(ctx context.Context, by account.Caller, in SendPasswordCodeInput) (PasswordCode, error) {

@@ -126,8 +126,8 @@ func (c *Core) linkFlow(id uuid.UUID) string {
 }
 
 // CompleteLink links the outside account that the provider named to the callback (C10, C11), for the account that began the
-// link. The caller is the session or API key that began it, or a service key, whose request is signed where
-// RequireAssertion says so (design D11). Of many calls with one state one succeeds.
+// link. The caller is a service key, whose request is signed where RequireAssertion says so. Where it does not, the session or
+// API key that began the link may call, too (design D11, decision 0029). Of many calls with one state one succeeds.
 // It returns account.ErrUnsupportedProvider, account.ErrInvalidAssertion, account.ErrInvalidState, and
 // account.ErrProviderConnected when the outside account opens an account already.
 func (c *Core) CompleteLink(ctx context.Context, by account.Caller, in CompleteLinkInput) (LinkCompleted, error) {
@@ -144,14 +144,15 @@ func (c *Core) CompleteLink(ctx context.Context, by account.Caller, in CompleteL
 			Provider: provider, Subject: in.Subject, Email: given(in.Email), DisplayName: given(in.DisplayName), AvatarURL: picture(in.AvatarURL),
 		},
 	}
-	switch {
-	case by.Principal == nil:
+	if by.Principal == nil {
 		return LinkCompleted{}, account.ErrUnauthorized
-	case by.Principal.Service():
-		if err := c.requireAssertion(by); err != nil {
-			return LinkCompleted{}, err
-		}
-	default:
+	}
+	// Nothing here shows whose outside account it is but the word of the caller. A session or an API key signs nothing: it could name
+	// anybody's, who would open the wrong account by signing in there.
+	if err := c.requireAssertion(by); err != nil {
+		return LinkCompleted{}, err
+	}
+	if !by.Principal.Service() {
 		own := starter(by)
 		claim.Starter = &own
 	}
@@ -182,7 +183,7 @@ func given(s *string) *string {
 	return shown(*s)
 }
 
-// requireAssertion wants a service key's request to be signed, where the installation asks for that.
+// requireAssertion wants the request to be signed by a service key, where the installation asks for that.
 func (c *Core) requireAssertion(by account.Caller) error {
 	if c.RequireAssertion && !by.Asserted {
 		return account.ErrInvalidAssertion

@@ -100,34 +100,80 @@ func TestCompleteLinkInput(t *testing.T) {
 	require.ErrorIs(t, err, account.ErrInvalidState)
 }
 
-// C10, C11 (design D11, OAU-07): who may bring a state home.
-func TestCompleteLink_WhoMayCall(t *testing.T) {
-	t.Parallel()
+// linker is who may try to bring a state home, and what came of it.
+type linker struct {
+	world
+	ann, bob, annsOther, annsKey, service, signed account.Caller
+}
+
+func newLinker(t *testing.T) linker {
+	t.Helper()
 	w := newWorld(t).withGitHub()
-	w.RequireAssertion, w.Policy.ProofLease = true, time.Minute
+	w.Policy.ProofLease = time.Minute
 	w.member(t, "ann@example.com")
 	w.member(t, "bob@example.com")
-	_, ann := w.login(t, "ann@example.com")
-	_, bob := w.login(t, "bob@example.com")
-	_, annsOther := w.login(t, "ann@example.com")
-	service := account.Caller{Principal: &account.Principal{APIKey: &account.APIKey{ID: uuid.New(), Service: true}}}
-	signed := service
-	signed.Asserted = true
-	complete := func(by account.Caller, state string) error {
-		_, err := w.CompleteLink(t.Context(), by, CompleteLinkInput{State: state, Provider: "github", Subject: "42", AvatarURL: new("javascript:alert(1)")})
-		return err
-	}
-	state := w.pendingLink(t, ann)
-	require.ErrorIs(t, complete(bob, state), account.ErrInvalidState)
-	require.ErrorIs(t, complete(annsOther, state), account.ErrInvalidState, "another session of the same account")
-	require.ErrorIs(t, complete(service, state), account.ErrInvalidAssertion)
-	// The state is claimed, and the flow is asked, which nobody serves here.
-	require.ErrorIs(t, complete(ann, state), account.ErrUnavailable)
-	require.ErrorIs(t, complete(signed, state), account.ErrInvalidState, "claimed: it works once")
-	require.ErrorIs(t, complete(signed, w.pendingLink(t, ann)), account.ErrUnavailable)
-	links, err := w.Store.LinkedProviders(t.Context(), ann.Principal.Account.ID)
+	l := linker{world: w}
+	_, l.ann = w.login(t, "ann@example.com")
+	_, l.bob = w.login(t, "bob@example.com")
+	_, l.annsOther = w.login(t, "ann@example.com")
+	key, err := w.CreateAPIKey(t.Context(), l.ann, CreateAPIKeyInput{Name: "ci", Scopes: []string{"account:security"}})
+	require.NoError(t, err)
+	l.annsKey = w.caller(t, key.Secret)
+	l.service = account.Caller{Principal: &account.Principal{APIKey: &account.APIKey{ID: uuid.New(), Service: true}}}
+	l.signed = l.service
+	l.signed.Asserted = true
+	return l
+}
+
+func (l linker) complete(t *testing.T, by account.Caller, state string) error {
+	t.Helper()
+	_, err := l.CompleteLink(t.Context(), by, CompleteLinkInput{State: state, Provider: "github", Subject: "42", AvatarURL: new("javascript:alert(1)")})
+	return err
+}
+
+func (l linker) requireNothingLinked(t *testing.T) {
+	t.Helper()
+	links, err := l.Store.LinkedProviders(t.Context(), l.ann.Principal.Account.ID)
 	require.NoError(t, err)
 	require.Empty(t, links, "the flow links, nobody else")
+}
+
+// C10, C11 (design D11, OAU-07): who may bring a state home where nobody has to sign.
+func TestCompleteLink_WhoMayCall(t *testing.T) {
+	t.Parallel()
+	l := newLinker(t)
+	state := l.pendingLink(t, l.ann)
+	require.ErrorIs(t, l.complete(t, l.bob, state), account.ErrInvalidState)
+	require.ErrorIs(t, l.complete(t, l.annsOther, state), account.ErrInvalidState, "another session of the same account")
+	require.ErrorIs(t, l.complete(t, l.annsKey, state), account.ErrInvalidState, "nor a key of it")
+	// The state is claimed, and the flow is asked, which nobody serves here.
+	require.ErrorIs(t, l.complete(t, l.ann, state), account.ErrUnavailable)
+	require.ErrorIs(t, l.complete(t, l.service, state), account.ErrInvalidState, "claimed: it works once")
+	for _, by := range []account.Caller{l.service, l.signed} {
+		require.ErrorIs(t, l.complete(t, by, l.pendingLink(t, l.ann)), account.ErrUnavailable)
+	}
+	require.ErrorIs(t, l.complete(t, l.annsKey, l.pendingLink(t, l.annsKey)), account.ErrUnavailable)
+	l.requireNothingLinked(t)
+}
+
+// OAU-07: where requests must be signed, whoever began a link cannot say by themselves whose outside account it is: they could name
+// anybody's. A refusal leaves the state as it was.
+func TestCompleteLink_SignedAlone(t *testing.T) {
+	t.Parallel()
+	l := newLinker(t)
+	l.RequireAssertion = true
+	for name, starter := range map[string]account.Caller{"session": l.ann, "API key": l.annsKey} {
+		state := l.pendingLink(t, starter)
+		for refused, by := range map[string]account.Caller{
+			"who began it": starter, "somebody else": l.bob, "another session": l.annsOther, "a key": l.annsKey, "unsigned": l.service,
+		} {
+			require.ErrorIs(t, l.complete(t, by, state), account.ErrInvalidAssertion, "%s: %s", name, refused)
+		}
+		require.ErrorIs(t, l.complete(t, starter, "guessed"), account.ErrInvalidAssertion, "which tells nothing of the state")
+		require.ErrorIs(t, l.complete(t, l.signed, state), account.ErrUnavailable, "%s: the state is claimed now, and the flow is asked", name)
+		require.ErrorIs(t, l.complete(t, l.signed, state), account.ErrInvalidState, "once")
+	}
+	l.requireNothingLinked(t)
 }
 
 func TestPicture(t *testing.T) {

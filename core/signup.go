@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -309,10 +310,11 @@ func (c *Core) chargeOnce(ctx context.Context, by account.Caller, take func() er
 	return false, err
 }
 
-// challengeID is fresh, or the same for the same Idempotency-Key.
+// challengeID is fresh, or the same for the same Idempotency-Key as long as that is known: a code that was sent under an id is never sent
+// under it again.
 func challengeID(by account.Caller) uuid.UUID {
 	if by.IdempotencyKey == "" {
 		return uuid.New()
 	}
-	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("challenge/"+by.IdempotencyKey))
+	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("challenge/"+by.IdempotencyKey+"/"+strconv.FormatInt(by.KeyUntil.UnixMicro(), 10)))
 }

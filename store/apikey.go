@@ -157,7 +157,14 @@ func (s *Store) RevokeAPIKey(ctx context.Context, accountID, id uuid.UUID) error
 // RevokeKey ends any key by its id, as operators do, and returns the account whose it was, nil for a service key. It
 // returns account.ErrNotFound when there is no such live key.
 func (s *Store) RevokeKey(ctx context.Context, id uuid.UUID) (owner *uuid.UUID, err error) {
-	return s.revokeKey(ctx, id, nil)
+	err = s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		err := tx.holdChallengesOf(ctx, "api_keys", id)
+		if err == nil {
+			owner, err = tx.revokeKey(ctx, id, nil)
+		}
+		return err
+	})
+	return owner, err
 }
 
 func (s *Store) revokeKey(ctx context.Context, id uuid.UUID, of *uuid.UUID) (owner *uuid.UUID, err error) {

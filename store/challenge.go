@@ -349,6 +349,15 @@ func (r challengeRow) proof() (Proof, error) {
 	}, err
 }
 
+// holdChallengesOf is HoldChallenges for the account that a row of a table is of: before the row itself, in the order of whoever spends a
+// code.
+func (s *Store) holdChallengesOf(ctx context.Context, table string, id uuid.UUID) error {
+	_, err := s.db.NewRaw(`
+		SELECT 1 FROM challenges WHERE account_id = (SELECT account_id FROM `+table+` WHERE id = ?)
+			AND consumed_at IS NULL AND superseded_at IS NULL ORDER BY id FOR UPDATE`, id).Exec(ctx)
+	return translate(err)
+}
+
 // ChallengeExists reports whether a challenge was ever issued under an id.
 func (s *Store) ChallengeExists(ctx context.Context, id uuid.UUID) (bool, error) {
 	var exists bool

@@ -247,7 +247,7 @@ func TestSpentCodeRepeatsItsResultForItsKeyAlone(t *testing.T) {
 		require.NoError(t, w.guess(t, "mine"))
 	}
 	require.NoError(t, w.Prove(t.Context(), ch.ID, guessOf(account.PurposeSignup, ada, "mine"), store.Proof{}))
-	signed, err := w.CompleteSignup(t.Context(), ch.ID, bonus, sessionTTL)
+	signed, err := w.CompleteSignup(t.Context(), ch.ID, bonus, sessionTTL, "")
 	require.NoError(t, err)
 
 	counted, err := w.OwnProof(t.Context(), guessOf(account.PurposeSignup, ada, "mine"))

@@ -332,6 +332,10 @@ func (s *Store) eraseRows(ctx context.Context, accountID uuid.UUID) error {
 	if err != nil {
 		return err
 	}
+	// What is known of its cards, which is of nobody, before they go.
+	if err := s.keepTrials(ctx, accountID); err != nil {
+		return err
+	}
 	for _, table := range tables {
 		if slices.Contains(keptTables, table.Name) {
 			continue

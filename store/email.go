@@ -60,11 +60,13 @@ func (s *Store) EmailChange(ctx context.Context, id uuid.UUID) (account.EmailCha
 	return e, translate(err)
 }
 
-// OpenEmailChangeOf returns the open change of an account, or account.ErrNotFound.
+// OpenEmailChangeOf returns the open change of an account with what is left of its time, or account.ErrNotFound.
 func (s *Store) OpenEmailChangeOf(ctx context.Context, accountID uuid.UUID) (account.EmailChange, error) {
 	var e account.EmailChange
-	err := s.db.NewRaw(`SELECT `+emailChangeColumns+` FROM email_changes
-		WHERE account_id = ? AND closed_at IS NULL AND expires_at > now()`, accountID).Scan(ctx, emailChangeTargets(&e)...)
+	var left float64
+	err := s.db.NewRaw(`SELECT `+emailChangeColumns+`, extract(epoch FROM expires_at - now())::float8 FROM email_changes
+		WHERE account_id = ? AND closed_at IS NULL AND expires_at > now()`, accountID).Scan(ctx, append(emailChangeTargets(&e), &left)...)
+	e.Left = time.Duration(left * float64(time.Second))
 	return e, translate(err)
 }
 

@@ -295,7 +295,7 @@ func TestRaceChangeEmail(t *testing.T) {
 				_, err := w.ChangeEmail(t.Context(), changes[n].ID, toldOf(changes[n].ID), grace)
 				return err
 			}
-			_, err := w.CompleteSignup(t.Context(), signup.ID, bonus, sessionTTL)
+			_, err := w.CompleteSignup(t.Context(), signup.ID, bonus, sessionTTL, "")
 			return err
 		})
 		require.NotZero(t, winners(t, errs, account.ErrEmailExists, account.ErrInvalidCode, account.ErrUnavailable))
@@ -347,6 +347,33 @@ func TestUnlinkEmail(t *testing.T) {
 	require.Equal(t, "third@example.com", *w.account(t, signed.SessionID).Email)
 	require.NoError(t, w.Sweep(t.Context(), time.Hour))
 	w.requireInvariants(t)
+}
+
+// D25: the password of an account that has lost its address opens nothing, wherever that comes in between, until it has one again.
+func TestUnlinkEmail_EndsThePasswordsWayIn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.member(t, oldMail).AccountID
+	w.exec(t, `UPDATE accounts SET username = 'ada'`)
+	w.link(t, id, google("1"))
+	compared, err := w.CredentialsOf(t.Context(), "", "ada")
+	require.NoError(t, err)
+	_, err = w.byPassword(t, compared)
+	require.NoError(t, err)
+	sessions := w.count(t, `sessions`)
+	require.NoError(t, w.UnlinkEmail(t.Context(), uuid.New(), id, time.Hour))
+	_, err = w.byPassword(t, compared)
+	require.ErrorIs(t, err, account.ErrNotFound, "it was compared before, and is nothing now")
+	require.Equal(t, sessions, w.count(t, `sessions`))
+	_, _, err = w.OpenSession(t.Context(), store.NewSession{ID: uuid.New(), AccountID: id, Method: "google", TTL: sessionTTL}, store.Gate{})
+	require.NoError(t, err, "an outside account opens it")
+
+	e := w.moving(t, id, newMail)
+	w.proveChange(t, e)
+	_, err = w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID))
+	require.NoError(t, err)
+	_, err = w.byPassword(t, compared)
+	require.NoError(t, err, "the same password has a name again")
 }
 
 // An address that took the place of another one resets no password for a while.

@@ -42,7 +42,7 @@ const sessionOpened = `
 			EXISTS (SELECT 1 FROM totp_factors f WHERE f.account_id = a.id AND f.confirmed_at IS NOT NULL) AS app,
 			EXISTS (SELECT 1 FROM devices d WHERE d.account_id = a.id AND ` + deviceLive + `) AS guarded
 		FROM accounts a WHERE a.id = $1 AND a.deleted_at IS NULL AND (NOT $16::boolean
-			OR ` + accountUsable + ` AND a.password_hash IS NOT NULL AND a.password_changed_at IS NOT DISTINCT FROM $17::timestamptz)),
+			OR ` + accountUsable + ` AND ` + passwordOpens + ` AND a.password_changed_at IS NOT DISTINCT FROM $17::timestamptz)),
 	shown AS (
 		UPDATE devices d SET last_used_at = now() FROM facts
 		WHERE d.token_hash = $12::bytea AND d.account_id = $1 AND ` + deviceLive + `
@@ -76,7 +76,7 @@ const sessionOpened = `
 	FROM created, due`
 
 // open returns the steps that open the session of a login, and where their answer goes: nowhere if the account is gone, may not
-// be used, or has got another password meanwhile.
+// be used, or, where a password was compared, has got another one or lost its address meanwhile.
 func (e Entry) open(out *account.Session, due *string) (held, opened *step) {
 	n := e.Session
 	*out = account.Session{ID: n.ID, AccountID: n.AccountID, Method: n.Method, IP: n.IP, UserAgent: n.UserAgent}
@@ -119,7 +119,8 @@ const newPrincipal = `SELECT ` + sessionColumns + `, ` + accountColumns + wallet
 
 // Enter is OpenSession for a login by password, all of it in one round trip: the password is still the one that was compared,
 // wrong ones are forgotten, and the principal of the new session comes back. A change of the password waits and ends the
-// session, or there is none. It returns account.ErrNotFound when the account may not be used, or has another password.
+// session, or there is none. It returns account.ErrNotFound when the account may not be used, has another password, or has no address
+// any more.
 func (s *Store) Enter(ctx context.Context, e Entry) (account.Principal, account.SecondStep, error) {
 	var out account.Session
 	var due string

@@ -31,7 +31,7 @@ func TestAudit_TheProverOfACodeActs(t *testing.T) {
 
 	flow := account.WithActing(t.Context(), account.Acting{Kind: account.ActorFlow, ID: "signup/x"})
 	for range 2 { // an activity is tried again
-		_, err := w.CompleteSignup(flow, ch.ID, bonus, sessionTTL)
+		_, err := w.CompleteSignup(flow, ch.ID, bonus, sessionTTL, "")
 		require.NoError(t, err)
 	}
 

@@ -72,6 +72,36 @@ func TestSweepReadsIndexesOnly(t *testing.T) {
 	}
 }
 
+// unindexed are references without an index for the end of what they refer to.
+var unindexed = map[string]string{
+	"invoices.plan_id":              "a plan retires, and is never deleted",
+	"subscriptions.plan_id":         "a plan retires, and is never deleted",
+	"subscriptions.next_plan_id":    "a plan retires, and is never deleted",
+	"subscriptions.upgrade_plan_id": "a plan retires, and is never deleted",
+}
+
+// TestEveryReferenceHasAnIndex wants one for each foreign key, or the end of a row reads every row that might refer to it. An index with
+// a condition does not serve, but for the one that any key meets: it is not NULL.
+func TestEveryReferenceHasAnIndex(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	missing := one[[]string](t, w, `
+		SELECT coalesce(array_agg(reference ORDER BY reference), '{}') FROM (
+			SELECT c.conrelid::regclass || '.' || (SELECT string_agg(attname, ',' ORDER BY attname) FROM pg_attribute
+				WHERE attrelid = c.conrelid AND attnum = ANY (c.conkey)) AS reference
+			FROM pg_constraint c
+			WHERE c.contype = 'f' AND c.connamespace = 'public'::regnamespace AND NOT EXISTS (
+				SELECT 1 FROM pg_index i
+				WHERE i.indrelid = c.conrelid AND i.indisvalid AND (i.indkey::int2[])[0:cardinality(c.conkey) - 1] @> c.conkey
+					AND (i.indpred IS NULL OR cardinality(c.conkey) = 1 AND pg_get_expr(i.indpred, i.indrelid) = (
+						SELECT format('(%I IS NOT NULL)', attname) FROM pg_attribute WHERE attrelid = c.conrelid AND attnum = c.conkey[1]))
+			)) AS found`)
+	for _, reference := range missing {
+		require.Contains(t, unindexed, reference, "no index finds the rows that refer to a row, and neither does a reason")
+	}
+	require.Len(t, missing, len(unindexed), "%v: a reason without its case", missing)
+}
+
 const (
 	// dropRules takes away what any content might break: checks and references.
 	dropRules = `

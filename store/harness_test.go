@@ -116,6 +116,17 @@ func (w world) count(t *testing.T, from string, args ...any) int {
 	return one[int](t, w, `SELECT count(*)::int FROM `+from, args...)
 }
 
+// fewAtOnce refuses any statement that updates or deletes more rows of a table than one of a backlog may.
+func (w world) fewAtOnce(t *testing.T, table, event string) {
+	t.Helper()
+	transition := map[string]string{"UPDATE": "NEW", "DELETE": "OLD"}[event]
+	_, err := w.sql.Exec(t.Context(), `CREATE OR REPLACE FUNCTION few_at_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		IF (SELECT count(*) FROM changed) > 1000 THEN RAISE EXCEPTION 'too many rows at once'; END IF; RETURN NULL; END $$;
+		CREATE TRIGGER few_at_once AFTER `+event+` ON `+table+` REFERENCING `+transition+` TABLE AS changed
+		FOR EACH STATEMENT EXECUTE FUNCTION few_at_once()`)
+	require.NoError(t, err)
+}
+
 // race calls fn n times at the same moment and returns what each call returned.
 func race(n int, fn func(i int) error) []error {
 	start, errs := make(chan struct{}), make([]error, n)
@@ -257,7 +268,7 @@ func (w world) prove(t *testing.T, ch account.Challenge, proof store.Proof) {
 func (w world) member(t *testing.T, email string, change ...func(*account.SignupAttempt)) store.Signed {
 	t.Helper()
 	_, ch := w.proven(t, email, change...)
-	signed, err := w.CompleteSignup(t.Context(), ch.ID, bonus, sessionTTL)
+	signed, err := w.CompleteSignup(t.Context(), ch.ID, bonus, sessionTTL, "")
 	require.NoError(t, err)
 	return signed
 }

@@ -23,27 +23,34 @@ type KeyClaim struct {
 	Operation string
 	// Made is what KeepMade has stored for a key that was Claimed before, nil for nothing.
 	Made []byte
+	// Until is when a Claimed key is new again.
+	Until time.Time
 }
 
 // ClaimKey takes an idempotency key for holder and for lease, unless it holds an answer or another caller's lease. An expired
-// key, and one whose holder died, is taken over. It returns account.ErrIdempotencyKeyReused when the key was used for another
+// key, and one whose holder died, is taken over; the latter is known for ttl from its first use, as whatever a request has left
+// under it is, and no shorter than its lease. It returns account.ErrIdempotencyKeyReused when the key was used for another
 // request.
 func (s *Store) ClaimKey(
 	ctx context.Context, key string, holder uuid.UUID, requestHash []byte, lease, ttl time.Duration,
 ) (KeyClaim, error) {
-	var claimed struct{ Made []byte }
+	var claimed struct {
+		Made      []byte
+		ExpiresAt time.Time
+	}
 	err := translate(s.db.NewRaw(`
 		INSERT INTO idempotency_keys AS k (key, holder, request_hash, locked_until, expires_at)
 		VALUES (?, ?, ?, now() + ? * interval '1 second', now() + ? * interval '1 second')
 		ON CONFLICT (key) DO UPDATE SET holder = EXCLUDED.holder, request_hash = EXCLUDED.request_hash, locked_until = EXCLUDED.locked_until,
-			status = NULL, answer = NULL, operation = NULL, expires_at = EXCLUDED.expires_at,
+			status = NULL, answer = NULL, operation = NULL,
+			expires_at = CASE WHEN k.expires_at > now() THEN greatest(k.expires_at, EXCLUDED.locked_until) ELSE EXCLUDED.expires_at END,
 			made = CASE WHEN k.expires_at > now() THEN k.made END
 		WHERE k.expires_at <= now()
 			OR (k.status IS NULL AND k.locked_until <= now() AND k.request_hash = EXCLUDED.request_hash)
-		RETURNING made`,
+		RETURNING made, expires_at`,
 		key, holder, requestHash, seconds(lease), seconds(ttl)).Scan(ctx, &claimed))
 	if !errors.Is(err, account.ErrNotFound) {
-		return KeyClaim{Claimed: err == nil, Made: claimed.Made}, err
+		return KeyClaim{Claimed: err == nil, Made: claimed.Made, Until: claimed.ExpiresAt}, err
 	}
 	var row struct {
 		RequestHash []byte

@@ -21,7 +21,10 @@ var self = uuid.New()
 
 func (w world) claim(t *testing.T, key, body string) (store.KeyClaim, error) {
 	t.Helper()
-	return w.ClaimKey(t.Context(), key, self, []byte(body), lease, keyTTL)
+	c, err := w.ClaimKey(t.Context(), key, self, []byte(body), lease, keyTTL)
+	require.Equal(t, c.Claimed, !c.Until.IsZero(), "%v", err)
+	c.Until = time.Time{}
+	return c, err
 }
 
 // claimants lets a crowd claim a key and counts who holds it.
@@ -162,6 +165,27 @@ func TestKeepMade_Expires(t *testing.T) {
 	c, err := w.claim(t, "key", "another body")
 	require.NoError(t, err)
 	require.Equal(t, store.KeyClaim{Claimed: true}, c)
+}
+
+// A key is known from its first use on: taking it over does not make it younger.
+func TestClaimKey_TakenOverGrowsNoYounger(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	claim := func() store.KeyClaim {
+		c, err := w.ClaimKey(t.Context(), "key", self, []byte("body"), lease, keyTTL)
+		require.NoError(t, err)
+		require.True(t, c.Claimed)
+		require.NoError(t, w.ReleaseKey(t.Context(), "key", self))
+		return c
+	}
+	first := claim()
+	require.WithinDuration(t, time.Now().Add(keyTTL), first.Until, time.Minute)
+	w.exec(t, `UPDATE idempotency_keys SET expires_at = expires_at - interval '47 hours'`)
+	require.Equal(t, first.Until.Add(-47*time.Hour), claim().Until)
+	w.exec(t, `UPDATE idempotency_keys SET expires_at = now() + interval '1 second'`)
+	require.WithinDuration(t, time.Now().Add(lease), claim().Until, lease/2, "nobody loses a key that is just served")
+	w.exec(t, `UPDATE idempotency_keys SET expires_at = now()`)
+	require.WithinDuration(t, time.Now().Add(keyTTL), claim().Until, time.Minute, "it is new")
 }
 
 // A refusal is not worth what was made.

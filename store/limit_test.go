@@ -233,6 +233,11 @@ func TestCredentials(t *testing.T) {
 	cred, err := w.CredentialsOf(t.Context(), ada, "")
 	require.NoError(t, err)
 	require.Empty(t, cred.PasswordHash)
+	w.exec(t, `UPDATE accounts SET password_hash = 'x', email = NULL`)
+	cred, err = w.CredentialsOf(t.Context(), "", "ada")
+	require.NoError(t, err)
+	require.Equal(t, []any{signed.AccountID, ""}, []any{cred.AccountID, cred.PasswordHash}, "D25: without an address a password opens nothing")
+	w.exec(t, `UPDATE accounts SET email = $1`, ada)
 	for _, state := range []string{"is_active = false", "is_locked = true", "deleted_at = now()"} {
 		w.exec(t, `UPDATE accounts SET `+state)
 		_, err := w.CredentialsOf(t.Context(), ada, "ada")

@@ -11,7 +11,7 @@ import (
 	"gatehouse/account"
 )
 
-// Credentials are what a login compares. PasswordHash is empty for an account without a password.
+// Credentials are what a login compares. PasswordHash is empty for an account without a password that opens it.
 type Credentials struct {
 	AccountID    uuid.UUID
 	PasswordHash string
@@ -19,12 +19,16 @@ type Credentials struct {
 	ChangedAt *time.Time
 }
 
+// passwordOpens holds for an account whose password signs in: one whose address was taken away has no way back but the others that
+// it was left, whether it has a username or not (contract D25).
+const passwordOpens = `a.password_hash IS NOT NULL AND a.email IS NOT NULL`
+
 // CredentialsOf returns the credentials of the usable account with this email or username. It returns account.ErrNotFound
 // when there is none; a caller must not let the two cases differ in time.
 func (s *Store) CredentialsOf(ctx context.Context, email, username string) (Credentials, error) {
 	var c Credentials
 	err := s.only(ctx, `
-		SELECT a.id, coalesce(a.password_hash, ''), a.password_changed_at FROM accounts a
+		SELECT a.id, CASE WHEN `+passwordOpens+` THEN a.password_hash ELSE '' END, a.password_changed_at FROM accounts a
 		WHERE (a.email = $1 OR a.username = $2) AND `+accountUsable+` LIMIT 1`,
 		[]any{email, nullable(username)}, &c.AccountID, &c.PasswordHash, &c.ChangedAt)
 	return c, err

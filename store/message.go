@@ -57,7 +57,7 @@ func (s *Store) BeginMessage(ctx context.Context, m NewMessage) (id uuid.UUID, s
 			unanswered = CASE WHEN m.state = 'dead' THEN 1 WHEN `+exhausted+` THEN m.unanswered ELSE m.unanswered + 1 END,
 			state = CASE WHEN m.state = 'sent' THEN m.state WHEN `+exhausted+` THEN 'dead' ELSE 'queued' END,
 			last_error = CASE WHEN `+exhausted+` THEN 'no answer, too often: each attempt may have arrived' ELSE m.last_error END,
-			next_retry_at = NULL, account_id = EXCLUDED.account_id, recipe = EXCLUDED.recipe, updated_at = now()
+			next_retry_at = NULL, account_id = coalesce(EXCLUDED.account_id, m.account_id), recipe = EXCLUDED.recipe, updated_at = now()
 		RETURNING id, state = 'sent', state = 'dead'`, []any{
 		m.MostUnanswered, uuid.New(), m.Flow, m.Step, m.Template, string(m.Channel), account.Mask(m.Channel, m.Destination), m.AccountID, uuid.Nil,
 		string(recipe), cmp.Or(m.Notice, m.Flow),

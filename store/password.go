@@ -120,6 +120,9 @@ func (s *Store) AddPassword(ctx context.Context, accountID uuid.UUID, hash strin
 // last it ends (security.md SES-13), which it reports.
 func (s *Store) PasswordGuessed(ctx context.Context, session uuid.UUID, weak, last int) (ended bool, err error) {
 	err = s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		if err := tx.holdChallengesOf(ctx, "sessions", session); err != nil { // the last guess ends some
+			return err
+		}
 		var owner uuid.UUID
 		err := translate(tx.db.NewRaw(`
 			UPDATE sessions SET failed_guesses = failed_guesses + 1,
@@ -213,7 +216,7 @@ func (s *Store) resetPassword(ctx context.Context, row challengeRow, bonus Bonus
 	}
 	var verified bool
 	err = translate(s.db.NewRaw(`SELECT a.email_verified_at IS NOT NULL FROM accounts a WHERE a.id = ? AND a.email = ? AND `+
-		accountUsable+` FOR UPDATE`, id, row.Destination).Scan(ctx, &verified))
+		accountUsable+` FOR NO KEY UPDATE`, id, row.Destination).Scan(ctx, &verified))
 	if errors.Is(err, account.ErrNotFound) {
 		return ChallengeResult{}, account.ErrInvalidCode.Because(errNoReset)
 	}

@@ -23,18 +23,20 @@ const (
 )
 
 // ProvenContact returns where a code goes that guards an account from within a session: the account's email, or its number
-// for the other channels. It must have been proven before the session began or longer than age ago, so that whoever got
-// hold of a session cannot have put it there. It returns account.ErrNotFound when there is none, or the session has ended.
+// for the other channels. It must have been proven longer than age ago, or before a session began that a password opened, so that
+// whoever got hold of a session cannot have put it there: any other session may be their second one, opened by an account at a
+// provider or a key that they have added along with the contact. The address that the account began with counts for every session
+// that began after its proof. It returns account.ErrNotFound when there is none, or the session has ended.
 func (s *Store) ProvenContact(ctx context.Context, accountID, session uuid.UUID, channel account.Channel, age time.Duration) (string, error) {
-	contact, proven := "a.phone_number", "a.phone_verified_at"
+	contact, proven, trusted := "a.phone_number", "a.phone_verified_at", sessionByPassword
 	if channel == account.ChannelEmail {
-		contact, proven = "a.email", "a.email_verified_at"
+		contact, proven, trusted = "a.email", "a.email_verified_at", "("+sessionByPassword+" OR a.email_changed_at IS NULL)"
 	}
 	var to string
 	err := s.only(ctx, `
 		SELECT `+contact+` FROM accounts a JOIN sessions s ON s.account_id = a.id
 		WHERE a.id = $1 AND s.id = $2 AND `+contact+` IS NOT NULL AND `+accountUsable+` AND `+sessionLive+`
-			AND (`+proven+` <= s.created_at OR `+proven+` <= now() - $3::float8 * interval '1 second')`,
+			AND (`+proven+` <= s.created_at AND `+trusted+` OR `+proven+` <= now() - $3::float8 * interval '1 second')`,
 		[]any{accountID, session, seconds(age)}, &to)
 	return to, err
 }

@@ -216,6 +216,74 @@ func TestProvenContact(t *testing.T) {
 	require.ErrorIs(t, err, account.ErrNotFound, "a session of somebody else")
 }
 
+// OTP-13: whoever got hold of a session and put contacts and ways to sign in there has no younger session for which these contacts
+// count, as long as they do not know the password.
+func TestOTP13_ProvenContactOfEverySession(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	me := w.member(t, ada)
+	session := func(method string) uuid.UUID {
+		s, err := w.CreateSession(t.Context(), store.NewSession{ID: uuid.New(), AccountID: me.AccountID, Method: method, TTL: sessionTTL})
+		require.NoError(t, err)
+		return s.ID
+	}
+	stepped := func() uuid.UUID {
+		s, step := w.enter(t, me.AccountID, nil, phone("laptop"))
+		require.Equal(t, account.StepDevice, step)
+		require.NoError(t, w.LiftSession(t.Context(), store.Lift{AccountID: me.AccountID, SessionID: s.ID, Method: "device_otp", TTL: sessionTTL}))
+		return s.ID
+	}
+	byKey := func() uuid.UUID {
+		s, err := w.useKey(t, w.key(t, me.AccountID))
+		require.NoError(t, err)
+		return s.ID
+	}
+	// want are the sessions for which a contact counts.
+	requireCounts := func(channel account.Channel, to string, all map[string]uuid.UUID, want ...string) {
+		t.Helper()
+		var got []string
+		for name, id := range all {
+			contact, err := w.ProvenContact(t.Context(), me.AccountID, id, channel, 24*time.Hour)
+			if err != nil {
+				require.ErrorIs(t, err, account.ErrNotFound, name)
+				continue
+			}
+			require.Equal(t, to, contact)
+			got = append(got, name)
+		}
+		require.ElementsMatch(t, want, got)
+	}
+	every := []string{"password", "password and code", "google", "API key"}
+	begin := func() map[string]uuid.UUID {
+		return map[string]uuid.UUID{"password": session("password"), "password and code": stepped(), "google": session("google"), "API key": byKey()}
+	}
+	challenge := w.provenPhone(t, me.AccountID)
+	_, err := w.BindPhone(t.Context(), challenge, toldOf(challenge))
+	require.NoError(t, err)
+	before := begin()
+	requireCounts(account.ChannelEmail, ada, before, every...)
+	requireCounts(account.ChannelSMS, number, before, "password", "password and code")
+	requireCounts(account.ChannelWhatsApp, number, before, "password", "password and code")
+	requireCounts(account.ChannelEmail, ada, map[string]uuid.UUID{"sign-up": me.SessionID}, "sign-up")
+	requireCounts(account.ChannelSMS, number, map[string]uuid.UUID{"sign-up": me.SessionID})
+
+	e := w.moving(t, me.AccountID, newMail)
+	w.proveChange(t, e)
+	_, err = w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID))
+	require.NoError(t, err)
+	requireCounts(account.ChannelEmail, newMail, before)
+	after := begin()
+	requireCounts(account.ChannelEmail, newMail, after, "password", "password and code")
+	w.exec(t, `UPDATE accounts SET email_verified_at = now() - interval '23 hours', email_changed_at = now() - interval '23 hours',
+		phone_verified_at = now() - interval '23 hours'`)
+	requireCounts(account.ChannelEmail, newMail, after, "password", "password and code")
+	requireCounts(account.ChannelSMS, number, after, "password", "password and code")
+	w.exec(t, `UPDATE accounts SET email_verified_at = now() - interval '25 hours', email_changed_at = now() - interval '25 hours',
+		phone_verified_at = now() - interval '25 hours'`)
+	requireCounts(account.ChannelEmail, newMail, after, every...)
+	requireCounts(account.ChannelSMS, number, after, every...)
+}
+
 func TestOTP03_SpendPasswordCodeRace(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

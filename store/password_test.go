@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/account"
+	"gatehouse/internal/testkit"
 	"gatehouse/store"
 )
 
@@ -270,7 +271,7 @@ func TestPRE06_AContestedAccountGetsItsPasswordByAReset(t *testing.T) {
 	w := newWorld(t)
 	a, ch := w.proven(t, ada)
 	require.NoError(t, w.JoinSignup(t.Context(), a.ID, true, signupTTL))
-	signed, err := w.CompleteSignup(t.Context(), ch.ID, bonus, sessionTTL)
+	signed, err := w.CompleteSignup(t.Context(), ch.ID, bonus, sessionTTL, "")
 	require.NoError(t, err)
 	require.Empty(t, w.passwordOf(t, signed.AccountID))
 	link := w.resetLink(t, ada, signed.AccountID)
@@ -407,4 +408,47 @@ func (w world) byPassword(t *testing.T, cred store.Credentials) (account.Princip
 		Compared: &cred,
 	})
 	return p, err
+}
+
+// The first use of a key makes a session while a reset waits for the key's row: neither waits for the other in a circle, for the
+// statement of a request is not run again.
+func TestRace_UseKeyAgainstReset(t *testing.T) {
+	t.Parallel()
+	w := impatient(t, newWorld(t))
+	me := w.member(t, ada)
+	k := w.key(t, me.AccountID)
+	link := w.resetLink(t, ada, me.AccountID)
+	w.prove(t, link, store.Proof{PasswordHash: "reset"})
+	using, err := w.sql.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = using.Exec(t.Context(), `UPDATE api_keys SET last_used_at = now() WHERE id = $1`, k.ID)
+	require.NoError(t, err)
+	reset := make(chan error, 1)
+	go func() { reset <- w.reset(t.Context(), link.ID) }()
+	testkit.Eventually(t, 10*time.Second, func() bool {
+		return w.count(t, `pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) > 0
+	}, "the reset to wait for the key")
+	session := uuid.New()
+	_, err = using.Exec(t.Context(), `INSERT INTO sessions (id, account_id, method, api_key_id, expires_at)
+		VALUES ($1, $2, 'api_key', $3, now() + interval '1 day')`, session, me.AccountID, k.ID)
+	require.NoError(t, err)
+	require.NoError(t, using.Commit(t.Context()))
+	require.NoError(t, <-reset)
+	require.False(t, w.live(t, session), "it was made before the reset")
+
+	for range *rounds {
+		k = w.key(t, me.AccountID)
+		link = w.resetLink(t, ada, me.AccountID)
+		w.prove(t, link, store.Proof{PasswordHash: uuid.NewString()})
+		errs := race(20, func(i int) error {
+			if i == 10 {
+				return w.reset(t.Context(), link.ID)
+			}
+			_, err := w.useKey(t, k)
+			return err
+		})
+		winners(t, errs, account.ErrNotFound)
+		require.NoError(t, errs[10])
+		require.Zero(t, w.count(t, `sessions WHERE api_key_id = $1 AND revoked_at IS NULL`, k.ID))
+	}
 }

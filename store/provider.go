@@ -100,12 +100,12 @@ func (s *Store) keepWayIn(ctx context.Context, accountID uuid.UUID) (int, error)
 	var remaining int
 	err := s.db.NewRaw(`
 		WITH links AS (SELECT provider, created_at FROM linked_providers WHERE account_id = ?0)
-		UPDATE accounts SET updated_at = now(), primary_provider = CASE
+		UPDATE accounts a SET updated_at = now(), primary_provider = CASE
 			WHEN primary_provider = 'email' AND email IS NOT NULL OR primary_provider IN (SELECT provider FROM links) THEN primary_provider
-			WHEN password_hash IS NOT NULL AND email IS NOT NULL THEN 'email'
+			WHEN `+passwordOpens+` THEN 'email'
 			ELSE coalesce((SELECT provider FROM links ORDER BY created_at, provider LIMIT 1), primary_provider) END
 		WHERE id = ?0
-		RETURNING (SELECT count(*) FROM links) + (password_hash IS NOT NULL AND email IS NOT NULL)::int`, accountID).
+		RETURNING (SELECT count(*) FROM links) + (`+passwordOpens+`)::int`, accountID).
 		Scan(ctx, &remaining)
 	if err == nil && remaining == 0 {
 		err = account.ErrLastProvider

@@ -126,7 +126,7 @@ func TestPRE09_RaceOfEverySignUp(t *testing.T) {
 			case 0:
 				_, err = w.SignInByProvider(t.Context(), signInOf(google(subject), email))
 			case 1:
-				_, err = w.CompleteSignup(t.Context(), ch.ID, bonus, sessionTTL)
+				_, err = w.CompleteSignup(t.Context(), ch.ID, bonus, sessionTTL, "")
 			default:
 				_, err = w.Register(t.Context(), store.Registration{Attempt: registration.ID, SessionTTL: sessionTTL, Bonus: bonus})
 			}

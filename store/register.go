@@ -25,6 +25,8 @@ type newAccount struct {
 	origin         account.Origin
 	// method is how the account came to be: signup, register or the name of a provider.
 	method string
+	// flow is that of the sign-up, whose mails were of no account so far; empty for none.
+	flow string
 }
 
 // createAccount inserts an account with its settings, credits and welcome, and does then what further steps do; a verified one gets
@@ -49,7 +51,7 @@ func (s *Store) createAccount(ctx context.Context, n newAccount, bonus Bonus, fu
 		query: accountCreated,
 		args: []any{
 			n.id, n.email, n.verified, n.username, n.passwordHash, n.name, n.marketingOptIn, n.origin.AnonymousID,
-			nullable(string(n.origin.Fingerprint)), fingerprint, string(attribution), bonus.Full, welcome, reduced,
+			nullable(string(n.origin.Fingerprint)), fingerprint, string(attribution), bonus.Full, welcome, reduced, n.flow,
 		},
 	}}
 	if n.verified {
@@ -78,7 +80,8 @@ const accountCreated = `
 			$9::text::jsonb, $10::bytea, $11::text::jsonb)
 		RETURNING id),
 	s AS (INSERT INTO settings (account_id) SELECT id FROM a),
-	c AS (INSERT INTO credits (account_id) SELECT id FROM a)
+	c AS (INSERT INTO credits (account_id) SELECT id FROM a),
+	m AS (UPDATE messages SET account_id = a.id FROM a WHERE flow = $15::text AND flow <> '' AND messages.account_id IS NULL)
 	INSERT INTO welcomes (account_id, full_bonus, received, reduced) SELECT id, $12::bigint, $13::bigint, $14::boolean FROM a`
 
 func welcomeMove(id uuid.UUID, amount int64) CreditMove {
@@ -238,11 +241,12 @@ func (s *Store) disarm(ctx context.Context, id uuid.UUID) error {
 // the account still has; 0 means that it is gone or verified.
 func (s *Store) PurgeUnverified(ctx context.Context, id uuid.UUID, ttl time.Duration) (time.Duration, error) {
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		res, err := tx.db.NewRaw(`
-			DELETE FROM accounts WHERE id = ? AND email_verified_at IS NULL AND deleted_at IS NULL
-				AND created_at <= now() - ? * interval '1 second'`, id, seconds(ttl)).Exec(ctx)
-		if err := touched(res, err); err != nil {
+		gone := &step{query: unverifiedGone + `id = $1 AND created_at <= now() - $2::float8 * interval '1 second'` + mailsForgotten, args: []any{id, seconds(ttl)}}
+		if err := tx.atOnce(ctx, gone); err != nil {
 			return err
+		}
+		if !gone.found {
+			return errNoRows
 		}
 		return tx.record(ctx, id, account.EventAccountPurged, map[string]any{"reason": "unproven"})
 	})

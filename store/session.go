@@ -23,6 +23,9 @@ func sessionTargets(to []any, s *account.Session) []any {
 
 const sessionLive = `s.revoked_at IS NULL AND s.expires_at > now()`
 
+// sessionByPassword holds for a session whose first proof was the password, whatever its second step was.
+const sessionByPassword = `s.method = '` + account.SessionByPassword + `'`
+
 // NewSession is a session to be created.
 type NewSession struct {
 	ID        uuid.UUID

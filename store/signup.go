@@ -195,10 +195,11 @@ type Bonus struct {
 
 // CompleteSignup consumes a proven sign-up code and makes the account in the same transaction: account, settings, credits
 // with the welcome bonus, and the first session. An unverified account of the address dies with everything of it; a
-// contested sign-up gets no password. Repeating it returns the same account and session.
+// contested sign-up gets no password. The mails of flow, which could not know the account, are its own from now on, and forgotten with
+// it. Repeating it returns the same account and session.
 // It returns account.ErrInvalidCode when the code is not proven or the sign-up has expired, and account.ErrEmailExists
 // when the address was taken meanwhile.
-func (s *Store) CompleteSignup(ctx context.Context, challenge uuid.UUID, bonus Bonus, sessionTTL time.Duration) (Signed, error) {
+func (s *Store) CompleteSignup(ctx context.Context, challenge uuid.UUID, bonus Bonus, sessionTTL time.Duration, flow string) (Signed, error) {
 	var out Signed
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		row, done, err := tx.consume(ctx, challenge)
@@ -215,7 +216,7 @@ func (s *Store) CompleteSignup(ctx context.Context, challenge uuid.UUID, bonus B
 		}
 		n := newAccount{
 			id: uuid.New(), email: row.Destination, verified: true, name: attempt.Name, origin: origin,
-			passwordHash: nullable(attempt.PasswordHash), method: "signup",
+			passwordHash: nullable(attempt.PasswordHash), method: "signup", flow: flow,
 		}
 		if attempt.Contested {
 			n.name, n.passwordHash = nil, nil
@@ -304,10 +305,19 @@ func (s *Store) removeUnverified(ctx context.Context, email string) error {
 
 func unverifiedRemoved(email string, gone *uuid.UUID) *step {
 	return &step{
-		query: `DELETE FROM accounts WHERE email = $1 AND email_verified_at IS NULL AND deleted_at IS NULL RETURNING id`,
-		args:  []any{email}, into: []any{gone},
+		query: unverifiedGone + `email = $1` + mailsForgotten, args: []any{email}, into: []any{gone},
 	}
 }
+
+// Between the two stands which unverified account is deleted, with all that is its own. That mails went to it is still counted; where
+// they went is not known any more.
+const (
+	unverifiedGone = `
+		WITH gone AS (DELETE FROM accounts WHERE email_verified_at IS NULL AND deleted_at IS NULL AND `
+	mailsForgotten = ` RETURNING id),
+		m AS (UPDATE messages SET masked_destination = '', recipe = NULL FROM gone WHERE messages.account_id = gone.id)
+		SELECT id FROM gone`
+)
 
 // purged tells of an account that was deleted for the one who has proven its address.
 func (s *Store) purged(ctx context.Context, gone uuid.UUID) error {

@@ -15,7 +15,7 @@ import (
 
 func (w world) complete(t *testing.T, challenge uuid.UUID) (store.Signed, error) {
 	t.Helper()
-	return w.CompleteSignup(t.Context(), challenge, bonus, sessionTTL)
+	return w.CompleteSignup(t.Context(), challenge, bonus, sessionTTL, "")
 }
 
 func TestOpenSignup(t *testing.T) {
@@ -455,4 +455,48 @@ func TestUnbegunSignups_UseIndexes(t *testing.T) {
 	began := time.Now()
 	require.Len(t, w.unbegun(t), 1)
 	t.Logf("looked at 30,000 in %s", time.Since(began))
+}
+
+// The mails of a sign-up know no account: they are its own once there is one, and forgotten with it.
+func TestMailsOfASignup(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	mail := func(flow string, of uuid.UUID) uuid.UUID {
+		return w.message(t, store.NewMessage{
+			Flow: flow, Step: "code", Template: "signup_code", Channel: account.ChannelEmail, Destination: "bob@example.com", AccountID: of,
+			Recipe: store.Recipe{Send: "code", Input: []byte(`{}`)},
+		})
+	}
+	const forgotten = `messages WHERE masked_destination = '' AND recipe IS NULL AND id = $1`
+	_, ch := w.proven(t, "bob@example.com")
+	own, other := mail("signup/bob", uuid.Nil), mail("signup/other", uuid.Nil)
+	signed, err := w.CompleteSignup(t.Context(), ch.ID, bonus, sessionTTL, "signup/bob")
+	require.NoError(t, err)
+	require.Equal(t, own, mail("signup/bob", uuid.Nil), "a late try of it knows the account no better")
+	id := w.close(t, signed.AccountID)
+	w.due(t, id, "0")
+	_, err = w.EraseAccount(t.Context(), id)
+	require.NoError(t, err)
+	require.Equal(t, 1, w.count(t, forgotten, own))
+	require.Zero(t, w.count(t, forgotten, other))
+
+	unproven := w.newcomer(t, "cat@example.com")
+	link := mail("registration/cat", unproven.AccountID)
+	_, ch = w.proven(t, "cat@example.com")
+	_, err = w.CompleteSignup(t.Context(), ch.ID, bonus, sessionTTL, "")
+	require.NoError(t, err)
+	require.Equal(t, 1, w.count(t, forgotten, link), "it died for the owner of the mailbox")
+
+	unproven = w.newcomer(t, "dan@example.com")
+	link = mail("registration/dan", unproven.AccountID)
+	left, err := w.PurgeUnverified(t.Context(), unproven.AccountID, time.Hour)
+	require.NoError(t, err)
+	require.Positive(t, left)
+	require.Zero(t, w.count(t, forgotten, link))
+	w.exec(t, `UPDATE accounts SET created_at = now() - interval '2 hours' WHERE id = $1`, unproven.AccountID)
+	left, err = w.PurgeUnverified(t.Context(), unproven.AccountID, time.Hour)
+	require.NoError(t, err)
+	require.Zero(t, left)
+	require.Equal(t, 1, w.count(t, forgotten, link), "nobody has proven it")
+	require.Zero(t, w.count(t, forgotten, other))
 }

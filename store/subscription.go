@@ -111,7 +111,7 @@ func (s *Store) SubscriptionsOf(ctx context.Context, accountID uuid.UUID) ([]acc
 }
 
 // OpenSubscription creates a subscription and its first invoice in one transaction. The trial is granted once per family to an
-// account, and once to whoever holds its card. Repeating the id returns the subscription as it is. It returns
+// account, and once to whoever holds its card, erased accounts among them. Repeating the id returns the subscription as it is. It returns
 // account.ErrAlreadySubscribed when the account has another live subscription of the family, and account.ErrNotFound when the
 // account is gone, or may not bind a payment (design D5).
 func (s *Store) OpenSubscription(ctx context.Context, n account.NewSubscription, now time.Time) (account.Subscription, error) {
@@ -127,12 +127,13 @@ func (s *Store) OpenSubscription(ctx context.Context, n account.NewSubscription,
 		if err == nil || !errors.Is(err, account.ErrNotFound) {
 			return err
 		}
-		if n.Trial {
-			if n.Trial, err = tx.trialLeft(ctx, n.AccountID, n.Plan.Family); err != nil {
+		granted := n
+		if n.Trial && n.Plan.TrialDays > 0 {
+			if granted.Trial, err = tx.takeTrial(ctx, n.AccountID, n.Plan.Family); err != nil {
 				return err
 			}
 		}
-		c := n.Open(now)
+		c := granted.Open(now)
 		if err := tx.insertSubscription(ctx, c.After); err != nil {
 			return err
 		}
@@ -140,24 +141,6 @@ func (s *Store) OpenSubscription(ctx context.Context, n account.NewSubscription,
 		return tx.keepChange(ctx, c, "open", now)
 	})
 	return out, translate(err)
-}
-
-// trialLeft reports whether neither the account nor another one with a card of its has had a trial of the family.
-func (s *Store) trialLeft(ctx context.Context, accountID uuid.UUID, family string) (bool, error) {
-	// Accounts that share a card ask one after the other, or each would find that no other has had it yet.
-	_, err := s.db.NewRaw(`
-		SELECT pg_advisory_xact_lock(hashtextextended('trial/' || fingerprint, 0)) FROM (
-			SELECT DISTINCT fingerprint FROM payment_methods WHERE account_id = ? AND fingerprint <> '' ORDER BY 1) AS cards`, accountID).Exec(ctx)
-	if err != nil {
-		return false, translate(err)
-	}
-	var left bool
-	err = s.db.NewRaw(`
-		SELECT NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.family = ?1 AND s.trial_end IS NOT NULL AND s.account_id IN (
-			SELECT ?0::uuid UNION SELECT other.account_id FROM payment_methods mine
-			JOIN payment_methods other ON other.fingerprint = mine.fingerprint
-			WHERE mine.account_id = ?0 AND mine.fingerprint <> '' AND other.fingerprint <> ''))`, accountID, family).Scan(ctx, &left)
-	return left, translate(err)
 }
 
 // RequestKeyPrefix begins the keys of changes that a client asks for. They are known for account.IdempotencyLife, as the client's

@@ -29,6 +29,7 @@ func TestSubscriptionsReadIndexesOnly(t *testing.T) {
 	w.exec(t, `INSERT INTO subscription_events (subscription_id, version, key, event, status, at)
 		SELECT id, 1, 'open', 'created', status, now() FROM subscriptions WHERE status = 'active'`)
 	w.exec(t, `INSERT INTO credit_moves (account_id, kind, key, amount) SELECT account_id, 'subscription', id, 0 FROM subscriptions WHERE status = 'active'`)
+	w.exec(t, `INSERT INTO card_trials (family, fingerprint) SELECT 'main', 'card' || n FROM generate_series(1, 5000) n`)
 	_, err := w.sql.Exec(t.Context(), `ANALYZE`)
 	require.NoError(t, err)
 
@@ -42,7 +43,7 @@ func TestSubscriptionsReadIndexesOnly(t *testing.T) {
 // requireIndexed fails when the transaction has read a table from end to end.
 func requireIndexed(ctx context.Context, t *testing.T, tx *store.Store, step string) {
 	t.Helper()
-	for _, table := range []string{"subscriptions", "invoices", "payment_attempts", "payment_methods", "subscription_events", "credit_moves", "credits", "accounts"} {
+	for _, table := range []string{"subscriptions", "invoices", "payment_attempts", "payment_methods", "card_trials", "subscription_events", "credit_moves", "credits", "accounts"} {
 		whole, _, err := tx.Scans(ctx, table)
 		require.NoError(t, err)
 		require.Zero(t, whole, "%s: %s was read from end to end", step, table)

@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"context"
-	"strconv"
 	"testing"
 	"time"
 
@@ -212,24 +211,6 @@ func TestRefusedOpenings(t *testing.T) {
 	require.ErrorIs(t, err, account.ErrSubscriptionState, "its charge has no outcome")
 }
 
-func TestOneTrialPerCard(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.exec(t, `UPDATE plans SET trial_days = 14 WHERE id = $1`, starterPlan)
-	for name, want := range map[string]account.SubscriptionStatus{"ann": account.SubscriptionTrialing, "bob": account.SubscriptionTrialing} {
-		id := w.member(t, name+"@example.com").AccountID
-		require.NoError(t, w.KeepPaymentMethod(t.Context(), store.PaymentMethod{Provider: "sandbox", ID: "pm_" + name, AccountID: id, Fingerprint: name}))
-		s, err := w.OpenSubscription(t.Context(), w.newSubscription(t, id, starterPlan), noon)
-		require.NoError(t, err)
-		require.Equal(t, want, s.Status)
-	}
-	id := w.member(t, "ann2@example.com").AccountID
-	require.NoError(t, w.KeepPaymentMethod(t.Context(), store.PaymentMethod{Provider: "sandbox", ID: "pm_ann2", AccountID: id, Fingerprint: "ann"}))
-	s, err := w.OpenSubscription(t.Context(), w.newSubscription(t, id, starterPlan), noon)
-	require.NoError(t, err)
-	require.Equal(t, account.SubscriptionIncomplete, s.Status, "PAY-07: the card has had its trial")
-}
-
 func TestRace_PAY01_OpenSubscription(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -413,29 +394,4 @@ func TestAwaitedCharge(t *testing.T) {
 	require.NoError(t, err)
 	_, err = w.AwaitedCharge(t.Context(), attempt.Key, time.Minute)
 	require.ErrorIs(t, err, account.ErrNotFound, "its outcome is known")
-}
-
-func TestRacePAY07_OneTrialPerCard(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.exec(t, `UPDATE plans SET trial_days = 14 WHERE id = $1`, starterPlan)
-	const cards, accounts = 10, 8
-	for card := range cards {
-		all := make([]account.NewSubscription, accounts)
-		for i := range all {
-			name := strconv.Itoa(card) + "-" + strconv.Itoa(i)
-			owner := w.member(t, "farmer"+name+"@example.com").AccountID
-			require.NoError(t, w.KeepPaymentMethod(t.Context(), store.PaymentMethod{
-				Provider: "sandbox", ID: "pm_" + name, Shown: "pm", AccountID: owner, Fingerprint: "card " + strconv.Itoa(card),
-			}))
-			all[i] = w.newSubscription(t, owner, starterPlan)
-		}
-		errs := race(accounts, func(i int) error {
-			_, err := w.OpenSubscription(t.Context(), all[i], noon)
-			return err
-		})
-		require.Equal(t, accounts, winners(t, errs))
-	}
-	require.Equal(t, cards, w.count(t, `subscriptions WHERE trial_end IS NOT NULL`))
-	w.requireBillingInvariants(t)
 }

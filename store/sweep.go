@@ -61,15 +61,24 @@ func (s *Store) Sweep(ctx context.Context, unverifiedTTL time.Duration) error {
 // attempt takes, and what may pass until a busy worker begins it.
 const leastSilence = 45 * time.Second
 
-// EndAbandonedMessages marks messages that nobody tries to send any more as expired: their flow has ended, because its code had
-// reached its owner though the provider never said so, or because the time for it was over. Should a worker that was away still
-// try, the message is queued again. It may run anywhere, any time, and twice at once.
+// EndAbandonedMessages marks messages that nobody tries to send any more as expired, a batch at a time: their flow has ended, because
+// its code had reached its owner though the provider never said so, or because the time for it was over. Should a worker that was away
+// still try, the message is queued again. It may run anywhere, any time, and twice at once.
 func (s *Store) EndAbandonedMessages(ctx context.Context) error {
-	_, err := s.db.NewRaw(`
-		UPDATE messages SET state = 'expired', last_error = concat_ws(': ', 'nobody waits for it any more', last_error),
-			next_retry_at = NULL, updated_at = now()
-		WHERE state = 'queued' AND greatest(next_retry_at, updated_at) < now() - ? * interval '1 second'`, seconds(leastSilence)).Exec(ctx)
-	return translate(err)
+	// The condition once more outside: what was tried or sent while the statement waits for its row is left alone.
+	const abandoned = `state = 'queued' AND greatest(next_retry_at, updated_at) < now() - ?0 * interval '1 second'`
+	for {
+		res, err := s.db.NewRaw(`
+			UPDATE messages SET state = 'expired', last_error = concat_ws(': ', 'nobody waits for it any more', last_error),
+				next_retry_at = NULL, updated_at = now()
+			WHERE id IN (SELECT id FROM messages WHERE `+abandoned+` LIMIT ?1) AND `+abandoned, seconds(leastSilence), sweepBatch).Exec(ctx)
+		if err != nil {
+			return translate(err)
+		}
+		if n, err := res.RowsAffected(); err != nil || n < sweepBatch {
+			return translate(err)
+		}
+	}
 }
 
 // purgeOverdue deletes the unverified accounts that their flow should have purged a day ago.

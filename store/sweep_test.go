@@ -133,6 +133,18 @@ func TestEndAbandonedMessages(t *testing.T) {
 	require.Equal(t, "queued", states()["abandoned"], "a worker that was away goes on")
 }
 
+// A backlog of an outage is worked off in batches: one statement of all of it would run into its timeout each time.
+func TestEndAbandonedMessages_InBatches(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fewAtOnce(t, "messages", "UPDATE")
+	w.exec(t, `INSERT INTO messages (id, flow, step, template, channel, masked_destination, state, attempts, updated_at)
+		SELECT gen_random_uuid(), 'flow/' || n, 'code', 'signup_code', 'email', 'a***@example.com', 'queued', 1, now() - interval '1 hour'
+		FROM generate_series(1, 2500) n`)
+	require.NoError(t, w.EndAbandonedMessages(t.Context()))
+	require.Equal(t, 2500, w.count(t, `messages WHERE state = 'expired'`))
+}
+
 func TestSweepGoesOnPastAFailure(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -101,8 +103,19 @@ type EndpointReport struct {
 	Deliveries map[account.WebhookState]int
 }
 
-// WebhookEndpoints returns every receiver, oldest first.
-func (s *Store) WebhookEndpoints(ctx context.Context) ([]EndpointReport, error) {
+// WebhookEndpoints returns every receiver, oldest first. It reads all deliveries that are kept, for as long as that takes.
+func (s *Store) WebhookEndpoints(ctx context.Context) (all []EndpointReport, err error) {
+	err = s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		if err := tx.takeTime(ctx); err != nil {
+			return err
+		}
+		all, err = tx.endpointReports(ctx)
+		return err
+	})
+	return all, err
+}
+
+func (s *Store) endpointReports(ctx context.Context) ([]EndpointReport, error) {
 	rows, err := s.db.QueryContext(ctx, `
 		SELECT `+endpointColumns+`, coalesce((
 			SELECT jsonb_object_agg(state, n) FROM (
@@ -127,19 +140,21 @@ func (s *Store) WebhookEndpoints(ctx context.Context) ([]EndpointReport, error) 
 	return all, translate(rows.Err())
 }
 
-// RemoveWebhookEndpoint forgets a receiver and its deliveries: what is under way to it ends by itself. It returns
-// account.ErrNotFound when there is no such receiver.
+// RemoveWebhookEndpoint forgets a receiver, from then on it is told nothing, and then its deliveries, a batch at a time: what is under
+// way to it ends by itself. It returns account.ErrNotFound when there is no such receiver; deliveries that an earlier removal has left
+// when it died are gone then, too.
 func (s *Store) RemoveWebhookEndpoint(ctx context.Context, id uuid.UUID) error {
-	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		res, err := tx.db.NewRaw(`DELETE FROM webhook_endpoints WHERE id = ?`, id).Exec(ctx)
 		if err := touched(res, err); err != nil {
 			return err
 		}
-		if _, err = tx.db.NewRaw(`DELETE FROM webhook_deliveries WHERE endpoint_id = ?`, id).Exec(ctx); err != nil {
-			return err
-		}
 		return tx.recordWebhook(ctx, account.EventWebhookRemoved, id, nil)
 	})
+	if err != nil && !errors.Is(err, account.ErrNotFound) {
+		return err
+	}
+	return cmp.Or(s.sweep(ctx, "webhook_deliveries", `endpoint_id = '`+id.String()+`'`), err)
 }
 
 // EnableWebhookEndpoint has a receiver told again, first of what has waited for it. It returns account.ErrNotFound when there

@@ -234,14 +234,19 @@ type WebhookReport struct {
 }
 
 // WebhookDeliveries returns the newest deliveries of a receiver (the zero id: of all) in a state (empty: in any), at most
-// atMost.
+// atMost. No index leads to the newest of all, nor to those in a state: it takes its time.
 func (s *Store) WebhookDeliveries(ctx context.Context, endpoint uuid.UUID, state account.WebhookState, atMost int) ([]WebhookReport, error) {
 	var all []WebhookReport
-	err := s.db.NewRaw(`
-		SELECT d.id, d.event_id, d.endpoint_id, v.type, d.state, d.attempts, d.last_status AS status, d.last_error AS reason,
-			d.next_try_at, d.delivered_at, d.created_at
-		FROM webhook_deliveries d JOIN webhook_events v ON v.id = d.event_id
-		WHERE (?0 = '00000000-0000-0000-0000-000000000000'::uuid OR d.endpoint_id = ?0) AND (?1 = '' OR d.state = ?1)
-		ORDER BY d.created_at DESC, d.id LIMIT ?2`, endpoint, state, atMost).Scan(ctx, &all)
+	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		if err := tx.takeTime(ctx); err != nil {
+			return err
+		}
+		return tx.db.NewRaw(`
+			SELECT d.id, d.event_id, d.endpoint_id, v.type, d.state, d.attempts, d.last_status AS status, d.last_error AS reason,
+				d.next_try_at, d.delivered_at, d.created_at
+			FROM webhook_deliveries d JOIN webhook_events v ON v.id = d.event_id
+			WHERE (?0 = '00000000-0000-0000-0000-000000000000'::uuid OR d.endpoint_id = ?0) AND (?1 = '' OR d.state = ?1)
+			ORDER BY d.created_at DESC, d.id LIMIT ?2`, endpoint, state, atMost).Scan(ctx, &all)
+	})
 	return all, translate(err)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/account"
+	"gatehouse/internal/testkit"
 	"gatehouse/store"
 )
 
@@ -432,6 +433,82 @@ func TestWebhookEndpoints(t *testing.T) {
 	_, _, err = w.WebhookFailed(t.Context(), attempt, store.WebhookFailure{Reason: "refused"}, disableAfter)
 	require.ErrorIs(t, err, account.ErrNotFound)
 	require.NoError(t, w.WebhookDelivered(t.Context(), attempt, 200))
+}
+
+// millions stands for a receiver with more deliveries than one statement ends.
+func (w world) millions(t *testing.T) uuid.UUID {
+	t.Helper()
+	endpoint := w.receiver(t, "*")
+	w.exec(t, `WITH e AS (INSERT INTO webhook_events (id, type, data, occurred_at)
+		SELECT gen_random_uuid(), 'subscription.renewed', '{}', now() FROM generate_series(1, 2500) RETURNING id)
+		INSERT INTO webhook_deliveries (event_id, endpoint_id) SELECT id, $1 FROM e`, endpoint)
+	return endpoint
+}
+
+func TestRemoveWebhookEndpoint_InBatches(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	other, _ := w.owedOne(t)
+	endpoint := w.millions(t)
+	w.fewAtOnce(t, "webhook_deliveries", "DELETE")
+	require.NoError(t, w.RemoveWebhookEndpoint(t.Context(), endpoint))
+	require.Zero(t, w.count(t, `webhook_deliveries WHERE endpoint_id = $1`, endpoint))
+	require.Equal(t, 1, w.count(t, `webhook_deliveries WHERE id = $1`, other))
+}
+
+// A removal that dies half-way has removed the receiver: it is told nothing more, and a repetition ends the rest.
+func TestRemoveWebhookEndpoint_DiesBetween(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	delivery, endpoint := w.owedOne(t)
+	w.told(t, "subscription.renewed")
+	_, err := w.sql.Exec(t.Context(), `CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'died'; END $$;
+		CREATE TRIGGER die BEFORE DELETE ON webhook_deliveries FOR EACH ROW EXECUTE FUNCTION die()`)
+	require.NoError(t, err)
+	require.Error(t, w.RemoveWebhookEndpoint(t.Context(), endpoint))
+	require.Zero(t, w.count(t, `webhook_endpoints`))
+	require.Equal(t, 2, w.count(t, `webhook_deliveries`))
+	require.Empty(t, w.claimed(t))
+	_, err = w.BeginWebhook(t.Context(), delivery)
+	require.ErrorIs(t, err, account.ErrNotFound)
+
+	_, err = w.sql.Exec(t.Context(), `DROP TRIGGER die ON webhook_deliveries`)
+	require.NoError(t, err)
+	require.ErrorIs(t, w.RemoveWebhookEndpoint(t.Context(), endpoint), account.ErrNotFound)
+	require.Zero(t, w.count(t, `webhook_deliveries`))
+}
+
+// What operators look at reads as much as there is: the timeout of requests is none for it.
+func TestWebhookReports_TakeTheirTime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.owedOne(t)
+	hasty, err := store.Open(store.Options{URL: w.url, Pool: 2, Application: "store-test", StatementTimeout: 200 * time.Millisecond})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = hasty.Close() })
+	for name, read := range map[string]func() error{
+		"endpoints": func() error {
+			_, err := hasty.WebhookEndpoints(t.Context())
+			return err
+		},
+		"deliveries": func() error {
+			_, err := hasty.WebhookDeliveries(t.Context(), uuid.Nil, "", 10)
+			return err
+		},
+	} {
+		slow, err := w.sql.Begin(t.Context())
+		require.NoError(t, err)
+		_, err = slow.Exec(t.Context(), `LOCK TABLE webhook_deliveries`)
+		require.NoError(t, err)
+		done := make(chan error, 1)
+		go func() { done <- read() }()
+		testkit.Eventually(t, 10*time.Second, func() bool {
+			return len(done) > 0 || w.count(t, `pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+				AND now() - query_start > interval '400 milliseconds'`) > 0
+		}, "the read to take longer than a request may")
+		require.NoError(t, slow.Rollback(t.Context()))
+		require.NoError(t, <-done, name)
+	}
 }
 
 // The removal of a receiver fails nobody who writes an event at that moment.

@@ -75,7 +75,7 @@ func Idempotency(route endpoint.Route, keys Keys) fiber.Handler {
 			}
 			return endpoint.Replay(c, kept.Status, kept.Body)
 		}
-		state.Caller.IdempotencyKey, state.Caller.KeyHolder, state.Caller.Made = key, claim.Holder, claim.Made
+		state.Caller.IdempotencyKey, state.Caller.KeyHolder, state.Caller.KeyUntil, state.Caller.Made = key, claim.Holder, claim.Until, claim.Made
 		return settle(c, keys, key, claim.Holder)
 	}
 }

@@ -108,6 +108,10 @@ func TestUnlinkEmail_OAU11(t *testing.T) {
 	db, c := openDatabase(t, s), newClient(s.BaseURL)
 	email := newEmail()
 	mine := c.signUp(t, email)
+	username := newUsername()
+	byName := func(pass string) answer {
+		return c.send(t, call{Path: pathAuthenticate, Body: fields{"username": username, "password": pass}})
+	}
 	unlink := func() answer { return c.send(t, call{Method: http.MethodDelete, Path: pathLinkEmail, Token: mine}) }
 	link := func(subject string) {
 		t.Helper()
@@ -116,6 +120,8 @@ func TestUnlinkEmail_OAU11(t *testing.T) {
 	}
 	require.Equal(t, "Cannot unlink last auth provider", unlink().said(t, 400))
 	link("sub-1")
+	c.want(t, http.StatusOK, changeUsername(mine, username))
+	require.Equal(t, http.StatusOK, byName(password).Status)
 	got := unlink()
 	require.Equal(t, "Email unlinked", got.said(t, 200))
 	require.Equal(t, map[string]any{"unlinked": true, "message": "Email unlinked successfully"}, got.data(t))
@@ -130,6 +136,10 @@ func TestUnlinkEmail_OAU11(t *testing.T) {
 	}, "the owner is told at the former address")
 	login := c.send(t, call{Path: pathLogin, Body: fields{"email": email, "password": password}})
 	require.Equal(t, http.StatusUnauthorized, login.Status)
+	wrong, right := byName("not-the-password-1"), byName(password)
+	require.Equal(t, http.StatusUnauthorized, right.Status, "its password opens nothing by the username either: %s", right.Body)
+	require.Equal(t, wrong.code(), right.code())
+	require.Equal(t, wrong.text(t, "message"), right.text(t, "message"))
 	require.Equal(t, http.StatusBadRequest, c.send(t, call{Method: http.MethodDelete, Path: pathLinkOAuth + "/google", Token: mine}).Status)
 	checked := c.want(t, http.StatusOK, call{Path: "/api/v1/auth/check-email", Body: fields{"email": email}}).object(t)
 	require.Equal(t, false, checked["exists"], "the address is free")

@@ -3,12 +3,16 @@
 package e2e_test
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
@@ -122,6 +126,8 @@ func TestGoogle(t *testing.T) {
 		"OAU-09_TheIdOfAnotherProvider":     googleOtherProvider,
 		"OAU-05_AddressesOpenNothing":       googleNoMerge,
 		"ENU-01_AccountsThatMayNotBeUsed":   googleUnusable,
+		"OTP-13_ContactsOfAThief":           googleThiefsContacts,
+		"OAU-07_AnothersIdLinkedBeforehand": googleLinkedBeforehand,
 		"unset":                             googleUnset,
 	})
 }
@@ -297,6 +303,66 @@ func googleNoMerge(t *testing.T, g *googleSystem) {
 	require.NoError(t, err)
 	g.want(t, http.StatusOK, call{Path: pathLinkOAuth, Token: token, Body: fields{"provider": "GOOGLE", "idToken": idToken}})
 	require.Equal(t, "Login successful", g.google(t, g.code(t, owner)).text(t, "message"))
+}
+
+// Whoever stole a session links an outside account of their own, their address and their number. Signed in anew by the one, they get
+// no code to the others; who signs in by the password does.
+func googleThiefsContacts(t *testing.T, g *googleSystem) {
+	email, address, number, thief := newEmail(), newEmail(), newNumber(t), newVisitor()
+	g.signUp(t, email)
+	stolen := g.signedIn(t, email, password)
+	idToken := (&outside{oidc: g.oidc}).idToken(t, g.oidc.ClientID, thief.subject, thief.email)
+	g.want(t, http.StatusOK, call{Path: pathLinkOAuth, Token: stolen, Body: fields{"provider": "GOOGLE", "idToken": idToken}})
+	g.sendPhoneCode(t, stolen, number)
+	g.want(t, http.StatusOK, phoneProof(stolen, number, g.awaitPhoneCode(t, number, 1)))
+	temp, code := g.link(t, stolen, address)
+	g.want(t, http.StatusOK, verifyLink(stolen, temp, code))
+	again := g.google(t, g.code(t, thief)).text(t, "token")
+	for channel, none := range map[string]string{"EMAIL": "No verified email", "SMS": "No verified phone number", "WHATSAPP": "No verified phone number"} {
+		for _, token := range []string{stolen, again} {
+			g.refuses(t, http.StatusBadRequest, none, call{Path: pathSendOTP, Token: token, Body: fields{"channel": channel}})
+		}
+	}
+	g.sendOTP(t, g.signedIn(t, address, password), "EMAIL")
+}
+
+// Where requests must be signed, nobody links the id of somebody else who has yet to sign in for the first time.
+func googleLinkedBeforehand(t *testing.T, g *googleSystem) {
+	service := strings.TrimSpace(g.stack.Command(t, nil, "keys", "create", "--service", "--name", "links"))
+	strict := g.replica(t, "127.0.0.78", "GATEHOUSE_REQUIRE_ASSERTION", "true")
+	victim, token := newVisitor(), strict.signUp(t, newEmail())
+	key := strict.apiKey(t, token, "account:security")
+	state := func(token string) string {
+		return strict.want(t, http.StatusOK, call{Path: pathLinked + "/initiate", Token: token, Body: fields{"provider": "google"}}).text(t, "state")
+	}
+	body := func(state, subject string) string {
+		raw, err := json.Marshal(fields{"state": state, "provider": "google", "provider_account_id": subject})
+		require.NoError(t, err)
+		return string(raw)
+	}
+	begun := state(token)
+	for _, path := range []string{pathLinked + "/callback", pathLinked + "/complete"} {
+		for by, state := range map[string]string{token: begun, key: state(key), service: begun} {
+			got := strict.raw(t, "POST", path, body(state, victim.subject), "Authorization", "Bearer "+by)
+			require.Equal(t, http.StatusUnauthorized, got.Status, "%s", got.Body)
+			require.Equal(t, "invalid_assertion", got.text(t, "error"))
+		}
+	}
+	require.Equal(t, "Registration successful", g.google(t, g.code(t, victim)).text(t, "message"), "an account of their own")
+	own := body(begun, uuid.NewString())
+	for _, want := range []int{http.StatusOK, http.StatusBadRequest} {
+		got := strict.raw(t, "POST", pathLinked+"/complete", own, "Authorization", "Bearer "+service, "X-Assertion", assertion(service, own))
+		require.Equal(t, want, got.Status, "the state was not used up, and is now: %s", got.Body)
+	}
+	require.Equal(t, 1, g.db.number(t, `SELECT count(*) FROM linked_providers l JOIN sessions s USING (account_id) WHERE s.id = $1`, g.sessionID(t, token)))
+}
+
+// assertion signs a body with a service key.
+func assertion(key, body string) string {
+	at, nonce := time.Now().Unix(), uuid.NewString()
+	mac := hmac.New(sha256.New, []byte(key))
+	_, _ = fmt.Fprintf(mac, "%d.%s.%s", at, nonce, body)
+	return fmt.Sprintf("t=%d,n=%s,sig=%x", at, nonce, mac.Sum(nil))
 }
 
 func googleUnusable(t *testing.T, g *googleSystem) {

@@ -58,7 +58,8 @@ type Config struct {
 	// LinkRedirectURL is your page to which a provider sends people back who link an account there. Empty means
 	// BaseURL/link-account.
 	LinkRedirectURL string `env:"GATEHOUSE_LINK_REDIRECT_URL"`
-	// RequireAssertion wants requests of service keys to be signed by X-Assertion; production always does.
+	// RequireAssertion wants requests of service keys to be signed by X-Assertion, and lets no session or API key finish a
+	// link by itself (C10, C11); production always does.
 	RequireAssertion bool `env:"GATEHOUSE_REQUIRE_ASSERTION" envDefault:"false"`
 	// ClosureUndoURL is the page that the mail about a closed account links to, "?token=" is appended. Empty means
 	// BaseURL/undo-closure.

@@ -1,0 +1,1 @@
+DROP INDEX IF EXISTS closures_account_idx;
