@@ -27,7 +27,7 @@ func TestLogin_WithoutAnAddress(t *testing.T) {
 	require.NoError(t, login(ownPassword))
 	_, err = w.Store.LinkProvider(t.Context(), owner, account.LinkedProvider{Provider: account.ProviderGoogle, Subject: "1", Type: "oauth"})
 	require.NoError(t, err)
-	require.NoError(t, w.Store.UnlinkEmail(t.Context(), uuid.New(), owner, time.Hour))
+	require.NoError(t, w.Store.UnlinkEmail(t.Context(), uuid.New(), owner, time.Hour, time.Hour))
 
 	wrong, right := login("wrong"), login(ownPassword)
 	require.ErrorIs(t, wrong, account.ErrInvalidCredentials)

@@ -361,7 +361,7 @@ func TestUnlinkEmail_EndsThePasswordsWayIn(t *testing.T) {
 	_, err = w.byPassword(t, compared)
 	require.NoError(t, err)
 	sessions := w.count(t, `sessions`)
-	require.NoError(t, w.UnlinkEmail(t.Context(), uuid.New(), id, time.Hour))
+	require.NoError(t, w.UnlinkEmail(t.Context(), uuid.New(), id, time.Hour, grace))
 	_, err = w.byPassword(t, compared)
 	require.ErrorIs(t, err, account.ErrNotFound, "it was compared before, and is nothing now")
 	require.Equal(t, sessions, w.count(t, `sessions`))
