@@ -370,7 +370,7 @@ func TestUnlinkEmail_EndsThePasswordsWayIn(t *testing.T) {
 
 	e := w.moving(t, id, newMail)
 	w.proveChange(t, e)
-	_, err = w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID))
+	_, err = w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID), grace)
 	require.NoError(t, err)
 	_, err = w.byPassword(t, compared)
 	require.NoError(t, err, "the same password has a name again")
