@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -67,7 +68,8 @@ func (s Subscription) Paid(invoice string, now time.Time) (SubscriptionChange, e
 		if s.Upgrade.Interval != s.Plan.Interval {
 			s.PeriodStart, s.PeriodEnd, s.Anchor = paid.PeriodStart, paid.PeriodEnd, paid.PeriodStart
 		}
-		s.Plan, s.Upgrade, s.NextPlan = *s.Upgrade, nil, nil
+		s.MethodID = cmp.Or(s.UpgradeMethodID, s.MethodID)
+		s.Plan, s.Upgrade, s.UpgradeMethodID, s.NextPlan = *s.Upgrade, nil, "", nil
 	case s.Status == SubscriptionUnpaid:
 		s.PeriodStart, s.PeriodEnd, s.Anchor = paid.PeriodStart, paid.PeriodEnd, paid.PeriodStart
 		fallthrough
@@ -89,7 +91,7 @@ func (s Subscription) Declined(invoice string, attempt int, d Decline, rules Bil
 	case s.Invoice.Attempt != attempt:
 		return SubscriptionChange{After: s}, nil
 	case s.Upgrade != nil:
-		s.Upgrade = nil
+		s.Upgrade, s.UpgradeMethodID = nil, ""
 		return s.settle(InvoiceVoid, now).became("plan_change_declined"), nil
 	case s.Status == SubscriptionUnpaid:
 		return s.settle(InvoiceVoid, now).became("payment_declined"), nil
@@ -270,7 +272,7 @@ func (s Subscription) settle(status InvoiceStatus, now time.Time) SubscriptionCh
 
 func (s Subscription) end(status SubscriptionStatus, invoice InvoiceStatus, now time.Time) SubscriptionChange {
 	s.Status, s.EndedAt = status, &now
-	s.Upgrade, s.NextPlan, s.PausedAt, s.ResumesAt, s.PauseReason = nil, nil, nil, nil, ""
+	s.Upgrade, s.UpgradeMethodID, s.NextPlan, s.PausedAt, s.ResumesAt, s.PauseReason = nil, "", nil, nil, nil, ""
 	if s.CanceledAt == nil {
 		s.CanceledAt = &now
 	}

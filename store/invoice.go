@@ -122,7 +122,7 @@ func (s *Store) BeginAttempt(ctx context.Context, provider, invoice string, atte
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		made, err := tx.run(ctx, `
 			WITH i AS (
-				SELECT i.id, i.attempt, s.method_id FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id
+				SELECT i.id, i.attempt, coalesce(`+upgradeMethod+`, s.method_id) AS method_id FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id
 				WHERE i.id = $1 AND i.attempt = $2 AND i.status = 'open' FOR NO KEY UPDATE OF i)
 			INSERT INTO payment_attempts (invoice_id, attempt, key, provider, method_id)
 			SELECT id, attempt, id || '/' || attempt, $3::text, method_id FROM i

@@ -153,7 +153,7 @@ func (b *Books) change(in activities.SubscriptionCommand) (activities.Subscripti
 		return b.state(), nil
 	}
 	plan, known := b.Plans[in.PlanID]
-	if in.Kind == activities.CommandChangePlan && !known {
+	if in.Kind.NamesPlan() && !known {
 		return activities.SubscriptionState{}, account.ErrUnknownPlan
 	}
 	c, err := in.Apply(b.Sub, plan, b.Rules)
