@@ -93,10 +93,10 @@ func (s Subscription) Declined(invoice string, attempt int, d Decline, rules Bil
 	case s.Upgrade != nil:
 		s.Upgrade, s.UpgradeMethodID = nil, ""
 		return s.settle(InvoiceVoid, now).became("plan_change_declined"), nil
-	case s.Status == SubscriptionUnpaid:
-		return s.settle(InvoiceVoid, now).became("payment_declined"), nil
 	case s.CancelAtPeriodEnd:
 		return s.end(SubscriptionCanceled, InvoiceVoid, now).became("canceled"), nil
+	case s.Status == SubscriptionUnpaid:
+		return s.settle(InvoiceVoid, now).became("payment_declined"), nil
 	}
 	invoiced := *s.Invoice
 	invoiced.Attempt++
@@ -210,13 +210,14 @@ func (s Subscription) Resume(now time.Time) (SubscriptionChange, error) {
 	return s.became("resumed"), nil
 }
 
-// Cancel ends the subscription with its period. One whose present is not paid, or that is paused, ends at once. The plan that was to
-// come stays: it is what an undoing goes on with.
+// Cancel ends the subscription with its period. One whose present is not paid, or that is paused, ends at once, unless a charge of it
+// has no outcome: it ends with the decline, or with the period that turns out to be paid. The plan that was to come stays: it is what
+// an undoing goes on with.
 func (s Subscription) Cancel(now time.Time) (SubscriptionChange, error) {
 	switch {
 	case s.Status.Ended():
 		return SubscriptionChange{}, s.refuse("has ended")
-	case s.Status != SubscriptionActive && s.Status != SubscriptionTrialing:
+	case s.Status != SubscriptionActive && s.Status != SubscriptionTrialing && !s.Charging:
 		return s.CancelNow(now)
 	case s.CancelAtPeriodEnd:
 		return SubscriptionChange{After: s}, nil
@@ -265,7 +266,7 @@ func (s Subscription) settle(status InvoiceStatus, now time.Time) SubscriptionCh
 		}
 		c.Settled = &settled
 	}
-	s.Invoice, s.Declines, s.FirstDeclineAt, s.RetryAt = nil, 0, nil, nil
+	s.Invoice, s.Charging, s.Declines, s.FirstDeclineAt, s.RetryAt = nil, false, 0, nil, nil
 	c.After = s
 	return c
 }

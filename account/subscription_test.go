@@ -295,6 +295,58 @@ func TestPlanAndMethodChangeTogether(t *testing.T) {
 	require.NotNil(t, again.After.RetryAt, "what is owed is tried with it")
 }
 
+// B21 while a charge of what is not paid has no outcome: that decides.
+func TestCancellationDuringACharge(t *testing.T) {
+	t.Parallel()
+	owing := terms
+	owing.DunningEnd = account.SubscriptionUnpaid
+	renewed := func() account.Subscription {
+		s := paid(t, opened(starter, false), start).After
+		c, err := s.Renew(s.PeriodEnd)
+		require.NoError(t, err)
+		c, err = c.After.Declined(c.After.Invoice.ID, 1, account.Decline{Hard: true}, owing, s.PeriodEnd)
+		require.NoError(t, err)
+		return c.After
+	}
+	unpaid := func() account.Subscription {
+		s := renewed()
+		_, due := s.Next(owing)
+		c, err := s.GiveUp(owing, due)
+		require.NoError(t, err)
+		c, err = c.After.ChangeMethod("pm_2", due)
+		require.NoError(t, err)
+		return c.After
+	}
+	for name, s := range map[string]account.Subscription{"incomplete": opened(starter, false), "past due": renewed(), "unpaid": unpaid()} {
+		require.NotEqual(t, account.SubscriptionActive, s.Status, name)
+		now := s.PeriodEnd.Add(time.Hour)
+		ended, err := s.Cancel(now)
+		require.NoError(t, err, name)
+		require.Equal(t, account.SubscriptionCanceled, ended.After.Status, "%s: nothing is charged, so it ends at once", name)
+		s.Charging = true
+		c, err := s.Cancel(now)
+		require.NoError(t, err, name)
+		require.Equal(t, "cancellation_scheduled", c.Event, name)
+		require.Equal(t, s.Status, c.After.Status, name)
+		require.Nil(t, c.Settled, name)
+		again, err := c.After.Cancel(now)
+		require.NoError(t, err, name)
+		require.Empty(t, again.Event, name)
+
+		declined, err := c.After.Declined(s.Invoice.ID, s.Invoice.Attempt, account.Decline{Code: "x"}, owing, now)
+		require.NoError(t, err, name)
+		require.Equal(t, account.SubscriptionCanceled, declined.After.Status, name)
+		require.Equal(t, account.InvoiceVoid, declined.Settled.Status, name)
+		served := paid(t, c.After, now).After
+		require.Equal(t, account.SubscriptionActive, served.Status, name)
+		require.True(t, served.CancelAtPeriodEnd, name)
+		over, err := served.Renew(served.PeriodEnd)
+		require.NoError(t, err, name)
+		require.Equal(t, account.SubscriptionCanceled, over.After.Status, name)
+		require.Nil(t, over.Opened, name)
+	}
+}
+
 func TestCancellation(t *testing.T) {
 	t.Parallel()
 	s := paid(t, opened(starter, false), start).After
@@ -434,7 +486,11 @@ func request(t *rapid.T, s account.Subscription, plans []account.Plan, now time.
 	var err error
 	switch rapid.IntRange(0, 7).Draw(t, "request") {
 	case 0:
+		// A charge that is due may have been asked for.
+		action, due := s.Next(terms)
+		s.Charging = action == account.ActionCharge && !due.After(now) && rapid.Bool().Draw(t, "charging")
 		c, err = s.Cancel(now)
+		c.After.Charging = false
 	case 1:
 		c, err = s.UndoCancel()
 	case 2:

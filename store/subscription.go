@@ -170,8 +170,9 @@ const RequestKeyPrefix = "request/"
 type Transition func(account.Subscription) (account.SubscriptionChange, error)
 
 // ChangeSubscription applies a transition in one transaction: the row, its invoices, the credits and the event. The key makes
-// it happen once: a repetition returns the subscription as it is, without an event. A transition's own error is returned as
-// it is; account.ErrNotFound means that there is no such subscription.
+// it happen once: a repetition returns the subscription as it is, without an event. A transition's own error is returned as it is;
+// account.ErrSubscriptionState means that it would close an invoice of which a charge has no outcome, account.ErrNotFound that there
+// is no such subscription.
 func (s *Store) ChangeSubscription(ctx context.Context, id, key string, at time.Time, transition Transition) (account.SubscriptionChange, error) {
 	var out account.SubscriptionChange
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
@@ -187,10 +188,19 @@ func (s *Store) ChangeSubscription(ctx context.Context, id, key string, at time.
 		if known {
 			return nil
 		}
+		if i := current.Invoice; i != nil {
+			if current.Charging, err = tx.beingCharged(ctx, i.ID); err != nil {
+				return err
+			}
+		}
 		change, err := transition(current)
 		if err != nil || change.Event == "" {
 			return err
 		}
+		if current.Charging && change.Settled != nil {
+			return account.ErrSubscriptionState.Saying("Subscription is being charged")
+		}
+		change.After.Charging = false
 		if made {
 			if err := tx.retireKey(ctx, id, key); err != nil {
 				return err

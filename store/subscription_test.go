@@ -214,6 +214,44 @@ func TestADearerPlanIsChargedToItsMethod(t *testing.T) {
 	}
 }
 
+// B21 of what is not paid while a charge of it has no outcome: the books keep the wish, and the outcome decides.
+func TestACancellationIsKeptWhileAFirstChargeHasNoOutcome(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	cancel := func(s account.Subscription, key string) (account.SubscriptionChange, error) {
+		return w.ChangeSubscription(t.Context(), s.ID, key, noon, func(s account.Subscription) (account.SubscriptionChange, error) {
+			return s.Cancel(noon)
+		})
+	}
+	for email, decline := range map[string]*account.Decline{"ann@example.com": {Code: "card_declined"}, "bob@example.com": nil} {
+		s := w.subscribed(t, email)
+		_, err := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1)
+		require.NoError(t, err)
+		change, err := cancel(s, "cancel")
+		require.NoError(t, err)
+		require.Equal(t, "cancellation_scheduled", change.Event)
+		read, err := w.Subscription(t.Context(), s.ID)
+		require.NoError(t, err)
+		require.Equal(t, change.After, read)
+		_, err = w.ChangeSubscription(t.Context(), s.ID, "now", noon, func(s account.Subscription) (account.SubscriptionChange, error) {
+			return s.CancelNow(noon)
+		})
+		require.ErrorIs(t, err, account.ErrSubscriptionState, "nothing but its outcome ends a charge")
+		change, err = w.settled(t.Context(), read, decline, noon)
+		require.NoError(t, err)
+		if decline != nil {
+			require.Equal(t, account.SubscriptionCanceled, change.After.Status)
+			continue
+		}
+		require.Equal(t, account.SubscriptionActive, change.After.Status)
+		require.True(t, change.After.CancelAtPeriodEnd)
+	}
+	change, err := cancel(w.subscribed(t, "cy@example.com"), "cancel")
+	require.NoError(t, err)
+	require.Equal(t, account.SubscriptionCanceled, change.After.Status, "nobody has asked for the money yet")
+	w.requireBillingInvariants(t)
+}
+
 func TestAttemptsKeepWhatTheyBeganWith(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
