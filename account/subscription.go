@@ -62,11 +62,15 @@ type Subscription struct {
 
 	// NextPlan takes over when the period ends.
 	NextPlan *Plan `json:",omitzero"`
-	// Upgrade is a dearer plan that takes over once its invoice is paid.
-	Upgrade *Plan `json:",omitzero"`
+	// Upgrade is a dearer plan that takes over once its invoice is paid. UpgradeMethodID, where it was asked for with the plan, is
+	// what that invoice is charged to: it takes over with the plan, or not at all.
+	Upgrade         *Plan  `json:",omitzero"`
+	UpgradeMethodID string `json:",omitzero"`
 
-	// Invoice is the open invoice, nil for none. Declines counts its attempts that were declined; FirstDeclineAt is the first.
+	// Invoice is the open invoice, nil for none. Charging is set while a charge of it has no outcome; only what changes the subscription
+	// is told, no flow and no reader. Declines counts its attempts that were declined; FirstDeclineAt is the first.
 	Invoice        *Invoice   `json:",omitzero"`
+	Charging       bool       `json:"-"`
 	Declines       int        `json:",omitzero"`
 	FirstDeclineAt *time.Time `json:",omitzero"`
 	// RetryAt is when the open invoice is tried again; nil means not before there is another method.

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -67,7 +68,8 @@ func (s Subscription) Paid(invoice string, now time.Time) (SubscriptionChange, e
 		if s.Upgrade.Interval != s.Plan.Interval {
 			s.PeriodStart, s.PeriodEnd, s.Anchor, s.PeriodLength = paid.PeriodStart, paid.PeriodEnd, paid.PeriodStart, 0
 		}
-		s.Plan, s.Upgrade, s.NextPlan = *s.Upgrade, nil, nil
+		s.MethodID = cmp.Or(s.UpgradeMethodID, s.MethodID)
+		s.Plan, s.Upgrade, s.UpgradeMethodID, s.NextPlan = *s.Upgrade, nil, "", nil
 	case s.Status == SubscriptionUnpaid:
 		s.PeriodStart, s.PeriodEnd, s.Anchor, s.PeriodLength = paid.PeriodStart, paid.PeriodEnd, paid.PeriodStart, 0
 		fallthrough
@@ -89,12 +91,12 @@ func (s Subscription) Declined(invoice string, attempt int, d Decline, rules Bil
 	case s.Invoice.Attempt != attempt:
 		return SubscriptionChange{After: s}, nil
 	case s.Upgrade != nil:
-		s.Upgrade = nil
+		s.Upgrade, s.UpgradeMethodID = nil, ""
 		return s.settle(InvoiceVoid, now).became("plan_change_declined"), nil
-	case s.Status == SubscriptionUnpaid:
-		return s.settle(InvoiceVoid, now).became("payment_declined"), nil
 	case s.CancelAtPeriodEnd:
 		return s.end(SubscriptionCanceled, InvoiceVoid, now).became("canceled"), nil
+	case s.Status == SubscriptionUnpaid:
+		return s.settle(InvoiceVoid, now).became("payment_declined"), nil
 	}
 	invoiced := *s.Invoice
 	invoiced.Attempt++
@@ -209,13 +211,14 @@ func (s Subscription) Resume(now time.Time) (SubscriptionChange, error) {
 	return s.became("resumed"), nil
 }
 
-// Cancel ends the subscription with its period. One whose present is not paid, or that is paused, ends at once. The plan that was to
-// come stays: it is what an undoing goes on with.
+// Cancel ends the subscription with its period. One whose present is not paid, or that is paused, ends at once, unless a charge of it
+// has no outcome: it ends with the decline, or with the period that turns out to be paid. The plan that was to come stays: it is what
+// an undoing goes on with.
 func (s Subscription) Cancel(now time.Time) (SubscriptionChange, error) {
 	switch {
 	case s.Status.Ended():
 		return SubscriptionChange{}, s.refuse("has ended")
-	case s.Status != SubscriptionActive && s.Status != SubscriptionTrialing:
+	case s.Status != SubscriptionActive && s.Status != SubscriptionTrialing && !s.Charging:
 		return s.CancelNow(now)
 	case s.CancelAtPeriodEnd:
 		return SubscriptionChange{After: s}, nil
@@ -264,14 +267,14 @@ func (s Subscription) settle(status InvoiceStatus, now time.Time) SubscriptionCh
 		}
 		c.Settled = &settled
 	}
-	s.Invoice, s.Declines, s.FirstDeclineAt, s.RetryAt = nil, 0, nil, nil
+	s.Invoice, s.Charging, s.Declines, s.FirstDeclineAt, s.RetryAt = nil, false, 0, nil, nil
 	c.After = s
 	return c
 }
 
 func (s Subscription) end(status SubscriptionStatus, invoice InvoiceStatus, now time.Time) SubscriptionChange {
 	s.Status, s.EndedAt = status, &now
-	s.Upgrade, s.NextPlan, s.PausedAt, s.ResumesAt, s.PauseReason = nil, nil, nil, nil, ""
+	s.Upgrade, s.UpgradeMethodID, s.NextPlan, s.PausedAt, s.ResumesAt, s.PauseReason = nil, "", nil, nil, nil, ""
 	if s.CanceledAt == nil {
 		s.CanceledAt = &now
 	}

@@ -97,6 +97,29 @@ func (s Subscription) ChangePlan(plan Plan, at time.Time, rules BillingRules, no
 	return s.bill(InvoiceUpdate, plan, p.Due, p.PeriodStart, p.PeriodEnd, now).became("plan_change_started"), nil
 }
 
+// ChangePlanAndMethod changes both, or neither: a plan that is paid for at once is charged to the method, which takes over with it. Where
+// nothing is paid for the plan now, the method changes as by ChangeMethod.
+func (s Subscription) ChangePlanAndMethod(plan Plan, method string, at time.Time, rules BillingRules, now time.Time) (SubscriptionChange, error) {
+	planned, err := s.ChangePlan(plan, at, rules, now)
+	if err != nil {
+		return SubscriptionChange{}, err
+	}
+	if planned.Opened != nil {
+		planned.After.UpgradeMethodID = method
+		return planned, nil
+	}
+	c, err := s.ChangeMethod(method, now)
+	switch {
+	case err != nil || planned.Event == "":
+		return c, err
+	case c.Event == "":
+		return planned, nil
+	}
+	c.Event = planned.Event
+	c.After.Plan, c.After.NextPlan = planned.After.Plan, planned.After.NextPlan
+	return c, nil
+}
+
 // length is how long the present period was paid for. A period is as long as its anchor makes it: from February to the 31st of
 // March it has 31 days. After a pause it ends later, with its anchor, and keeps the length that it had.
 func (s Subscription) length() time.Duration {

@@ -232,6 +232,121 @@ func TestPlanChanges(t *testing.T) {
 	require.ErrorIs(t, err, account.ErrInvalid)
 }
 
+// B20 with both: the method that comes with a dearer plan pays it, and takes over with it or not at all.
+func TestPlanAndMethodChangeTogether(t *testing.T) {
+	t.Parallel()
+	s := paid(t, opened(starter, false), start).After
+	half := s.PeriodStart.Add(s.PeriodEnd.Sub(s.PeriodStart) / 2)
+	change := func(s account.Subscription, plan account.Plan, method string) account.SubscriptionChange {
+		t.Helper()
+		c, err := s.ChangePlanAndMethod(plan, method, half, terms, half)
+		require.NoError(t, err)
+		return c
+	}
+	up := change(s, premium, "pm_2")
+	require.Equal(t, "plan_change_started", up.Event)
+	require.Equal(t, "pm", up.After.MethodID, "not before it has paid")
+	require.Equal(t, "pm_2", up.After.UpgradeMethodID)
+	refused, err := up.After.Declined(up.After.Invoice.ID, 1, account.Decline{Code: "card_declined"}, terms, half)
+	require.NoError(t, err)
+	nothing := refused.After
+	nothing.Version = s.Version
+	require.Equal(t, s, nothing, "nothing has changed")
+	done := paid(t, up.After, half)
+	require.Equal(t, "plan_changed", done.Event)
+	require.Equal(t, premium, done.After.Plan)
+	require.Equal(t, "pm_2", done.After.MethodID)
+	require.Empty(t, done.After.UpgradeMethodID)
+	ended, err := up.After.CancelNow(half)
+	require.NoError(t, err)
+	require.Empty(t, ended.After.UpgradeMethodID)
+	alone, err := s.ChangePlan(premium, half, terms, half)
+	require.NoError(t, err)
+	require.Equal(t, "pm", paid(t, alone.After, half).After.MethodID)
+
+	down := change(done.After, starter, "pm_3")
+	require.Equal(t, "plan_change_scheduled", down.Event)
+	require.Equal(t, done.After.Version+1, down.After.Version, "one change")
+	require.Equal(t, "pm_3", down.After.MethodID, "nothing is paid for it now")
+	require.Equal(t, starter, *down.After.NextPlan)
+	back := change(down.After, premium, "pm_3")
+	require.Equal(t, "plan_change_undone", back.Event)
+	require.Nil(t, back.After.NextPlan)
+	same := change(back.After, premium, "pm_2")
+	require.Equal(t, "method_changed", same.Event)
+	require.Empty(t, change(same.After, premium, "pm_2").Event)
+	_, err = up.After.ChangePlanAndMethod(premium, "pm_3", half, terms, half)
+	require.ErrorIs(t, err, account.ErrSubscriptionState, "another method while the first is charged")
+	euro := premium
+	euro.Price.Currency = "eur"
+	_, err = s.ChangePlanAndMethod(euro, "pm_2", half, terms, half)
+	require.ErrorIs(t, err, account.ErrInvalid)
+
+	trying := change(opened(trial, true), premium, "pm_2")
+	require.Equal(t, "plan_changed", trying.Event)
+	require.Equal(t, premium, trying.After.Plan)
+	require.Equal(t, "pm_2", trying.After.MethodID)
+	owing, err := s.Renew(s.PeriodEnd)
+	require.NoError(t, err)
+	owing, err = owing.After.Declined(owing.After.Invoice.ID, 1, account.Decline{Hard: true}, terms, s.PeriodEnd)
+	require.NoError(t, err)
+	again := change(owing.After, starter, "pm_2")
+	require.Equal(t, "method_changed", again.Event)
+	require.NotNil(t, again.After.RetryAt, "what is owed is tried with it")
+}
+
+// B21 while a charge of what is not paid has no outcome: that decides.
+func TestCancellationDuringACharge(t *testing.T) {
+	t.Parallel()
+	owing := terms
+	owing.DunningEnd = account.SubscriptionUnpaid
+	renewed := func() account.Subscription {
+		s := paid(t, opened(starter, false), start).After
+		c, err := s.Renew(s.PeriodEnd)
+		require.NoError(t, err)
+		c, err = c.After.Declined(c.After.Invoice.ID, 1, account.Decline{Hard: true}, owing, s.PeriodEnd)
+		require.NoError(t, err)
+		return c.After
+	}
+	unpaid := func() account.Subscription {
+		s := renewed()
+		_, due := s.Next(owing)
+		c, err := s.GiveUp(owing, due)
+		require.NoError(t, err)
+		c, err = c.After.ChangeMethod("pm_2", due)
+		require.NoError(t, err)
+		return c.After
+	}
+	for name, s := range map[string]account.Subscription{"incomplete": opened(starter, false), "past due": renewed(), "unpaid": unpaid()} {
+		require.NotEqual(t, account.SubscriptionActive, s.Status, name)
+		now := s.PeriodEnd.Add(time.Hour)
+		ended, err := s.Cancel(now)
+		require.NoError(t, err, name)
+		require.Equal(t, account.SubscriptionCanceled, ended.After.Status, "%s: nothing is charged, so it ends at once", name)
+		s.Charging = true
+		c, err := s.Cancel(now)
+		require.NoError(t, err, name)
+		require.Equal(t, "cancellation_scheduled", c.Event, name)
+		require.Equal(t, s.Status, c.After.Status, name)
+		require.Nil(t, c.Settled, name)
+		again, err := c.After.Cancel(now)
+		require.NoError(t, err, name)
+		require.Empty(t, again.Event, name)
+
+		declined, err := c.After.Declined(s.Invoice.ID, s.Invoice.Attempt, account.Decline{Code: "x"}, owing, now)
+		require.NoError(t, err, name)
+		require.Equal(t, account.SubscriptionCanceled, declined.After.Status, name)
+		require.Equal(t, account.InvoiceVoid, declined.Settled.Status, name)
+		served := paid(t, c.After, now).After
+		require.Equal(t, account.SubscriptionActive, served.Status, name)
+		require.True(t, served.CancelAtPeriodEnd, name)
+		over, err := served.Renew(served.PeriodEnd)
+		require.NoError(t, err, name)
+		require.Equal(t, account.SubscriptionCanceled, over.After.Status, name)
+		require.Nil(t, over.Opened, name)
+	}
+}
+
 func TestCancellation(t *testing.T) {
 	t.Parallel()
 	s := paid(t, opened(starter, false), start).After
@@ -359,15 +474,23 @@ func (l *ledger) take(t *rapid.T, before account.Subscription, c account.Subscri
 	}
 	require.True(t, after.PeriodEnd.After(after.PeriodStart))
 	require.Equal(t, after.Status.Ended(), after.EndedAt != nil)
+	require.False(t, after.UpgradeMethodID != "" && after.Upgrade == nil, "the method of a change goes with it")
+	if c.Event == "plan_change_declined" {
+		require.Equal(t, before.MethodID, after.MethodID)
+	}
 	return after
 }
 
 func request(t *rapid.T, s account.Subscription, plans []account.Plan, now time.Time) account.SubscriptionChange {
 	var c account.SubscriptionChange
 	var err error
-	switch rapid.IntRange(0, 6).Draw(t, "request") {
+	switch rapid.IntRange(0, 7).Draw(t, "request") {
 	case 0:
+		// A charge that is due may have been asked for.
+		action, due := s.Next(terms)
+		s.Charging = action == account.ActionCharge && !due.After(now) && rapid.Bool().Draw(t, "charging")
 		c, err = s.Cancel(now)
+		c.After.Charging = false
 	case 1:
 		c, err = s.UndoCancel()
 	case 2:
@@ -383,6 +506,9 @@ func request(t *rapid.T, s account.Subscription, plans []account.Plan, now time.
 		c, err = s.ChangePlan(rapid.SampledFrom(plans).Draw(t, "to"), now, terms, now)
 	case 5:
 		c, err = s.ChangeMethod(rapid.SampledFrom([]string{"pm", "pm_2"}).Draw(t, "method"), now)
+	case 6:
+		plan, method := rapid.SampledFrom(plans).Draw(t, "to"), rapid.SampledFrom([]string{"pm", "pm_2"}).Draw(t, "method")
+		c, err = s.ChangePlanAndMethod(plan, method, now, terms, now)
 	default:
 		if rapid.IntRange(0, 9).Draw(t, "really") == 0 {
 			c, err = s.CancelNow(now)

@@ -254,6 +254,36 @@ func TestCharge_AChangeOfPlanThatIsRefusedHoldsNothingUp(t *testing.T) {
 	require.Equal(t, "paid", s.state.Event)
 }
 
+// B20 with both: a card that can be attached and not charged does not take the old one's place.
+func TestCharge_AChangeOfPlanAndMethod(t *testing.T) {
+	t.Parallel()
+	everyProvider(t, func(t *testing.T, s *till) {
+		t.Helper()
+		require.NoError(t, s.charge())
+		old := s.state.Subscription.MethodID
+		other, err := run[activities.AttachedMethod](s.bench, s.AttachMethod, activities.AttachMethodInput{AccountID: s.owner, MethodID: "pm_card_mastercard"})
+		require.NoError(t, err)
+		require.NotEqual(t, old, other.MethodID)
+		both := activities.SubscriptionCommand{
+			Kind: activities.CommandChangeBoth, PlanID: "premium_monthly", MethodID: other.MethodID, Key: "up", At: s.Clock.Now(),
+		}
+		s.change(t, both)
+		require.Equal(t, old, s.state.Subscription.MethodID)
+		s.Decline("card_declined")
+		require.NoError(t, s.charge())
+		require.Equal(t, "plan_change_declined", s.state.Event)
+		require.Equal(t, old, s.state.Subscription.MethodID)
+		declined := s.state.Subscription.Version
+		s.change(t, both)
+		require.Equal(t, declined, s.state.Subscription.Version, "a repetition changes nothing more")
+		both.Key = "up again"
+		s.change(t, both)
+		require.NoError(t, s.charge())
+		require.Equal(t, "plan_changed", s.state.Event)
+		require.Equal(t, other.MethodID, s.state.Subscription.MethodID)
+	})
+}
+
 // What the provider refuses to charge for good is a decline like any other: nothing waits for it, and another card is taken.
 func TestCharge_WhatIsRefusedForGoodIsDeclined(t *testing.T) {
 	t.Parallel()

@@ -184,6 +184,7 @@ const (
 	CommandGiveUp       SubscriptionCommandKind = "give_up"
 	CommandChangePlan   SubscriptionCommandKind = "change_plan"
 	CommandChangeMethod SubscriptionCommandKind = "change_method"
+	CommandChangeBoth   SubscriptionCommandKind = "change_plan_and_method"
 	CommandPause        SubscriptionCommandKind = "pause"
 	CommandResume       SubscriptionCommandKind = "resume"
 	CommandCancel       SubscriptionCommandKind = "cancel"
@@ -191,11 +192,21 @@ const (
 	CommandUndoCancel   SubscriptionCommandKind = "undo_cancel"
 )
 
+// NamesPlan reports whether commands of the kind name a plan.
+func (k SubscriptionCommandKind) NamesPlan() bool {
+	return k == CommandChangePlan || k == CommandChangeBoth
+}
+
+// NamesMethod reports whether commands of the kind name a payment method, which has to be attached before.
+func (k SubscriptionCommandKind) NamesMethod() bool {
+	return k == CommandChangeMethod || k == CommandChangeBoth
+}
+
 // ChangeSubscription applies a command, in one transaction, once per key. It returns account.ErrSubscriptionState where the
 // subscription's state refuses it, account.ErrUnknownPlan, and account.ErrInvalid.
 func (a *Activities) ChangeSubscription(ctx context.Context, in SubscriptionCommand) (SubscriptionState, error) {
 	var plan account.Plan
-	if in.Kind == CommandChangePlan {
+	if in.Kind.NamesPlan() {
 		var err error
 		plan, err = a.Store.Plan(ctx, in.PlanID)
 		if errors.Is(err, account.ErrNotFound) {
@@ -221,15 +232,8 @@ func (in SubscriptionCommand) Apply(s account.Subscription, plan account.Plan, r
 		return s.Expire(in.At)
 	case CommandGiveUp:
 		return s.GiveUp(rules, in.At)
-	case CommandChangePlan:
-		if plan.Retired && plan.ID != s.Plan.ID {
-			return account.SubscriptionChange{}, account.ErrUnknownPlan
-		}
-		at := in.ProrateAt
-		if at.IsZero() {
-			at = in.At
-		}
-		return s.ChangePlan(plan, at, rules, in.At)
+	case CommandChangePlan, CommandChangeBoth:
+		return in.changePlan(s, plan, rules)
 	case CommandChangeMethod:
 		return s.ChangeMethod(in.MethodID, in.At)
 	case CommandPause:
@@ -244,6 +248,20 @@ func (in SubscriptionCommand) Apply(s account.Subscription, plan account.Plan, r
 		return s.UndoCancel()
 	}
 	return account.SubscriptionChange{}, fmt.Errorf("no such command: %q", in.Kind)
+}
+
+func (in SubscriptionCommand) changePlan(s account.Subscription, plan account.Plan, rules account.BillingRules) (account.SubscriptionChange, error) {
+	if plan.Retired && plan.ID != s.Plan.ID {
+		return account.SubscriptionChange{}, account.ErrUnknownPlan
+	}
+	at := in.ProrateAt
+	if at.IsZero() {
+		at = in.At
+	}
+	if in.Kind == CommandChangeBoth {
+		return s.ChangePlanAndMethod(plan, in.MethodID, at, rules, in.At)
+	}
+	return s.ChangePlan(plan, at, rules, in.At)
 }
 
 // LiveSubscriptionsInput names an account.

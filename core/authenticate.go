@@ -86,7 +86,7 @@ func (c *Core) byToken(ctx context.Context, cred Credential) (account.Principal,
 	if c.worthNoting(&p.Session.LastActiveAt) {
 		p.Session.LastActiveAt, err = c.Store.TouchSession(ctx, p.Account.ID, session, c.Policy.ActivityGap)
 	}
-	return withMultipliers(p), unauthorized(err)
+	return c.completed(p), unauthorized(err)
 }
 
 // worthNoting reports whether activity is to be written down again: most requests are one query.
@@ -118,7 +118,7 @@ func (c *Core) byKey(ctx context.Context, cred Credential, key string) (account.
 	if err := c.useKey(ctx, cred, &p); err != nil {
 		return account.Principal{}, unauthorized(err)
 	}
-	return withMultipliers(p), nil
+	return c.completed(p), nil
 }
 
 // useKey notes that a key is in use, and makes its implicit session when it has none (contract X06).
@@ -146,9 +146,11 @@ func unauthorized(err error) error {
 	return err
 }
 
-func withMultipliers(p account.Principal) account.Principal {
+// completed adds to a wallet what no row says.
+func (c *Core) completed(p account.Principal) account.Principal {
 	if p.Wallet != nil {
 		p.Credits.MultiplierByAction = account.CreditMultipliers
+		p.Credits.NextResetAt = p.NextReset(c.Clock.Now().UTC())
 	}
 	return p
 }

@@ -81,7 +81,7 @@ func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (Sig
 	}
 	var out SignIn
 	if in.WithRefresh {
-		out, err = c.withRefresh(SignIn{Principal: withMultipliers(p)}, refresh)
+		out, err = c.withRefresh(SignIn{Principal: c.completed(p)}, refresh)
 	} else {
 		out, err = c.signedIn(p)
 	}
@@ -224,7 +224,7 @@ func (c *Core) signedIn(p account.Principal) (SignIn, error) {
 		expires = p.Session.CreatedAt.Add(c.Policy.SessionTTL)
 	}
 	token, err := c.Tokens.Sign(p.Session.ID, p.Account.ID, p.Session.CreatedAt, expires)
-	return SignIn{Principal: withMultipliers(p), AccessToken: token, ExpiresAt: expires}, err
+	return SignIn{Principal: c.completed(p), AccessToken: token, ExpiresAt: expires}, err
 }
 
 // Me returns the caller: the query that authenticated the request has read it all.

@@ -35,16 +35,16 @@ func ownNames(a account.Account) []string {
 }
 
 func (in ChangePasswordInput) validate(by account.Caller) error {
-	invalid := account.ErrInvalid.Saying("Password doesn't meet requirements")
-	if in.Current == "" {
-		invalid = invalid.On("current_password", "is required")
-	}
 	fault := account.PasswordFault(in.New, ownNames(by.Principal.Account)...)
 	if fault == "" && in.LetterAndNumber && !by.KeyHeader {
 		fault = account.LetterAndNumberFault(in.New)
 	}
+	invalid := account.ErrInvalid
 	if fault != "" {
-		invalid = invalid.On("new_password", fault)
+		invalid = account.ErrPasswordRules.On("new_password", fault)
+	}
+	if in.Current == "" {
+		invalid = invalid.On("current_password", "is required")
 	}
 	return faults(invalid)
 }

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,6 +41,12 @@ func TestProfileChangesAreJudged(t *testing.T) {
 				at = append(at, f.Name)
 			}
 			require.Equal(t, test.fields, at)
+			switch {
+			case slices.Equal(at, []string{"user_type"}):
+				require.Equal(t, "Invalid user type", failure.Message, "document A's own sentences")
+			case len(at) > 0:
+				require.Equal(t, "Invalid field values", failure.Message)
+			}
 		})
 	}
 }

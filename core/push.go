@@ -51,7 +51,7 @@ func osFault(s string) string {
 	return ""
 }
 
-// RegisterDevice keeps the token of a device (B24, design D11). Only for the caller's own id, with a proven address, it is
+// RegisterDevice keeps the token of a device (B24, design D11). Only for the caller's own id, of an account that is proven, it is
 // bound to the caller, as ClaimPushToken binds it. Anybody else's stays unbound, reaches nobody, and is forgotten after
 // Policy.PushTokenTTL; a bound one is never moved. The answer tells none of this, nor whether the user exists.
 func (c *Core) RegisterDevice(ctx context.Context, by account.Caller, in RegisterDeviceInput) (None, error) {
@@ -60,7 +60,7 @@ func (c *Core) RegisterDevice(ctx context.Context, by account.Caller, in Registe
 	}
 	token := c.pushToken(in.Token, &in.OS)
 	p := by.Principal
-	if p == nil || p.Session == nil || !p.Account.EmailVerified || p.Account.ID.String() != strings.ToLower(strings.TrimSpace(in.UserID)) {
+	if p == nil || p.Session == nil || !p.Account.Proven() || p.Account.ID.String() != strings.ToLower(strings.TrimSpace(in.UserID)) {
 		return None{}, c.Store.KeepPushToken(ctx, token, c.Policy.PushTokenTTL)
 	}
 	err := c.Store.BindPushToken(ctx, token, p.Account.ID, p.Session.ID, account.MaxPushTokens)

@@ -75,4 +75,13 @@ func TestAUT03_OnlyOneselfBinds(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, reaches(ada))
 	require.NoError(t, claim(eve, "t1"), "whoever holds a device that was signed out")
+
+	without := eve
+	unlinked := *eve.Principal
+	unlinked.Account.Email, unlinked.Account.EmailVerified = nil, false
+	without.Principal = &unlinked
+	before := reaches(eve)
+	register(without, eve.Principal.Account.ID.String(), "t6")
+	require.NoError(t, claim(without, "t7"))
+	require.Equal(t, before+2, reaches(eve), "D25: whose address is unlinked has proven the account all the same")
 }

@@ -46,7 +46,7 @@ func (c *Core) Refresh(ctx context.Context, _ account.Caller, in RefreshInput) (
 	if err != nil {
 		return SignIn{}, err
 	}
-	return c.withRefresh(SignIn{Principal: withMultipliers(p)}, next)
+	return c.withRefresh(SignIn{Principal: c.completed(p)}, next)
 }
 
 // usedAgain judges a refresh token that is not good for the first time.

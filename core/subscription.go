@@ -182,11 +182,13 @@ func (c *Core) ownSubscription(ctx context.Context, by account.Caller, id string
 	return s, err
 }
 
-// changeSubscription has the flow of a subscription do what its owner asks for.
+// changeSubscription has the flow of a subscription do what its owner asks for, under the key of r, or else of by and kind.
 func (c *Core) changeSubscription(
 	ctx context.Context, by account.Caller, s account.Subscription, kind activities.SubscriptionCommandKind, r workflows.SubscriptionRequest,
 ) (account.Subscription, error) {
-	r.Key = commandKey(by, kind)
+	if r.Key == "" {
+		r.Key = commandKey(by, kind)
+	}
 	after, err := s, error(account.ErrSubscriptionState.Saying("Subscription has ended"))
 	if !s.Status.Ended() {
 		by.Begin(s.ID)

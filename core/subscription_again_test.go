@@ -33,6 +33,9 @@ func TestChangeSubscription_AskedAgain(t *testing.T) {
 	in := ChangeSubscriptionInput{ID: own.ID, PlanID: &planID, ProrationTime: &shown}
 	_, err = s.ChangeSubscription(t.Context(), again, in)
 	require.ErrorIs(t, err, errReached, "its flow knows the rest")
+	in.MethodID = new("pm_2")
+	_, err = s.ChangeSubscription(t.Context(), again, in)
+	require.ErrorIs(t, err, errReached, "with a method, too: it is one change")
 	_, err = s.ChangeSubscription(t.Context(), ann, in)
 	require.ErrorIs(t, err, account.ErrInvalid, "another request is judged")
 	in.ID = "\x00"

@@ -46,9 +46,10 @@ func (in ChangeSubscriptionInput) validate(now time.Time) (at time.Time, err err
 	return at, faults(invalid)
 }
 
-// ChangeSubscription changes the plan, the payment method, or both, the method first (B20). A dearer plan takes over once it is
-// paid, any other when the period ends. It returns account.ErrNotFound, account.ErrUnknownPlan, account.ErrSubscriptionState,
-// and account.ErrPaymentDeclined when the dearer plan could not be paid: the present one stays.
+// ChangeSubscription changes the plan, the payment method, or both (B20). A dearer plan takes over once it is paid, and so does the
+// method that comes with it and pays it; any other plan takes over when the period ends, and the method at once. It returns
+// account.ErrNotFound, account.ErrUnknownPlan, account.ErrSubscriptionState, and account.ErrPaymentDeclined when the dearer plan could
+// not be paid: the present one stays, and so does the method.
 func (c *Core) ChangeSubscription(ctx context.Context, by account.Caller, in ChangeSubscriptionInput) (account.Subscription, error) {
 	begun, err := c.planChangeBegun(ctx, by, in)
 	if err != nil {
@@ -63,7 +64,7 @@ func (c *Core) ChangeSubscription(ctx context.Context, by account.Caller, in Cha
 		return s, err
 	}
 	if in.PlanID != nil && s.Plan.ID != *in.PlanID && !begun {
-		// Before the method is changed: nothing is done by halves.
+		// Before the flow is asked, which makes the method chargeable first.
 		if _, err := c.prorated(ctx, s, *in.PlanID, c.Clock.Now()); err != nil {
 			return s, err
 		}
@@ -73,13 +74,16 @@ func (c *Core) ChangeSubscription(ctx context.Context, by account.Caller, in Cha
 			}
 		}
 	}
-	if in.MethodID != nil {
-		s, err = c.changeSubscription(ctx, by, s, activities.CommandChangeMethod, workflows.SubscriptionRequest{MethodID: *in.MethodID})
-		if err != nil || in.PlanID == nil {
-			return s, err
-		}
+	if in.PlanID == nil {
+		return c.changeSubscription(ctx, by, s, activities.CommandChangeMethod, workflows.SubscriptionRequest{MethodID: *in.MethodID})
 	}
-	return c.changeSubscription(ctx, by, s, activities.CommandChangePlan, workflows.SubscriptionRequest{PlanID: *in.PlanID, ProrateAt: at})
+	kind, request := activities.CommandChangePlan, workflows.SubscriptionRequest{PlanID: *in.PlanID, ProrateAt: at}
+	// With a method or without, it is the change of plan of this key: planChangeBegun looks for that.
+	request.Key = commandKey(by, kind)
+	if in.MethodID != nil {
+		kind, request.MethodID = activities.CommandChangeBoth, *in.MethodID
+	}
+	return c.changeSubscription(ctx, by, s, kind, request)
 }
 
 // planChangeBegun reports whether an earlier request under the key of by has begun the change of plan, which then is not judged

@@ -74,23 +74,21 @@ func (s *Store) insertInvoice(ctx context.Context, i account.Invoice) error {
 	return err
 }
 
-// settleInvoice closes an open invoice. While the outcome of a charge is unknown, nothing but that outcome can.
-func (s *Store) settleInvoice(ctx context.Context, i account.Invoice) error {
+// beingCharged locks an open invoice, and reports whether the outcome of a charge of it is unknown. None begins before the transaction ends.
+func (s *Store) beingCharged(ctx context.Context, invoice string) (bool, error) {
 	var id string
-	if err := s.only(ctx, `SELECT id FROM invoices WHERE id = $1 AND status = 'open' FOR UPDATE`, []any{i.ID}, &id); err != nil {
-		return err
+	if err := s.only(ctx, `SELECT id FROM invoices WHERE id = $1 AND status = 'open' FOR UPDATE`, []any{invoice}, &id); err != nil {
+		return false, err
 	}
 	// A statement of its own: it sees the attempt that BeginAttempt made while the one above waited for its lock.
 	var charging bool
-	err := s.only(ctx, `SELECT EXISTS (SELECT 1 FROM payment_attempts WHERE invoice_id = $1 AND state = 'pending')`, []any{i.ID}, &charging)
-	if err != nil {
-		return err
-	}
-	if charging {
-		return account.ErrSubscriptionState.Saying("Subscription is being charged")
-	}
-	_, err = s.run(ctx, `UPDATE invoices SET status = $1, paid_at = $2 WHERE id = $3`, i.Status, i.PaidAt, i.ID)
-	return err
+	err := s.only(ctx, `SELECT EXISTS (SELECT 1 FROM payment_attempts WHERE invoice_id = $1 AND state = 'pending')`, []any{invoice}, &charging)
+	return charging, err
+}
+
+// settleInvoice closes an open invoice of which no charge is under way.
+func (s *Store) settleInvoice(ctx context.Context, i account.Invoice) error {
+	return s.change(ctx, `UPDATE invoices SET status = $1, paid_at = $2 WHERE id = $3 AND status = 'open'`, i.Status, i.PaidAt, i.ID)
 }
 
 func (s *Store) countAttempt(ctx context.Context, i account.Invoice) error {
@@ -122,7 +120,7 @@ func (s *Store) BeginAttempt(ctx context.Context, provider, invoice string, atte
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		made, err := tx.run(ctx, `
 			WITH i AS (
-				SELECT i.id, i.attempt, s.method_id FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id
+				SELECT i.id, i.attempt, coalesce(`+upgradeMethod+`, s.method_id) AS method_id FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id
 				WHERE i.id = $1 AND i.attempt = $2 AND i.status = 'open' FOR NO KEY UPDATE OF i)
 			INSERT INTO payment_attempts (invoice_id, attempt, key, provider, method_id)
 			SELECT id, attempt, id || '/' || attempt, $3::text, method_id FROM i

@@ -24,6 +24,10 @@ func subscriptionTargets(s *account.Subscription) []any {
 	}
 }
 
+// upgradeMethod is what the open invoice of a dearer plan is charged to, NULL for the subscription's own. One that a process from before
+// the column has left behind, when it settled the invoice, counts for nothing.
+const upgradeMethod = `CASE WHEN s.upgrade_plan_id IS NOT NULL THEN s.upgrade_method_id END`
+
 const live = `status NOT IN ('canceled', 'incomplete_expired')`
 
 // Subscription returns a subscription with its open invoice and its plans, or account.ErrNotFound.
@@ -45,8 +49,8 @@ func (s *Store) subscription(ctx context.Context, id, lock string) (account.Subs
 	var out account.Subscription
 	var plan string
 	var next, upgrade *string
-	targets := append(subscriptionTargets(&out), &plan, &next, &upgrade)
-	err := s.only(ctx, `SELECT `+subscriptionColumns+`, s.plan_id, s.next_plan_id, s.upgrade_plan_id
+	targets := append(subscriptionTargets(&out), &plan, &next, &upgrade, &out.UpgradeMethodID)
+	err := s.only(ctx, `SELECT `+subscriptionColumns+`, s.plan_id, s.next_plan_id, s.upgrade_plan_id, coalesce(`+upgradeMethod+`, '')
 		FROM subscriptions s WHERE s.id = $1 `+lock, []any{id}, targets...)
 	if err != nil {
 		return out, err
@@ -151,8 +155,9 @@ const RequestKeyPrefix = "request/"
 type Transition func(account.Subscription) (account.SubscriptionChange, error)
 
 // ChangeSubscription applies a transition in one transaction: the row, its invoices, the credits and the event. The key makes
-// it happen once: a repetition returns the subscription as it is, without an event. A transition's own error is returned as
-// it is; account.ErrNotFound means that there is no such subscription.
+// it happen once: a repetition returns the subscription as it is, without an event. A transition's own error is returned as it is;
+// account.ErrSubscriptionState means that it would close an invoice of which a charge has no outcome, account.ErrNotFound that there
+// is no such subscription.
 func (s *Store) ChangeSubscription(ctx context.Context, id, key string, at time.Time, transition Transition) (account.SubscriptionChange, error) {
 	var out account.SubscriptionChange
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
@@ -168,10 +173,19 @@ func (s *Store) ChangeSubscription(ctx context.Context, id, key string, at time.
 		if known {
 			return nil
 		}
+		if i := current.Invoice; i != nil {
+			if current.Charging, err = tx.beingCharged(ctx, i.ID); err != nil {
+				return err
+			}
+		}
 		change, err := transition(current)
 		if err != nil || change.Event == "" {
 			return err
 		}
+		if current.Charging && change.Settled != nil {
+			return account.ErrSubscriptionState.Saying("Subscription is being charged")
+		}
+		change.After.Charging = false
 		if made {
 			if err := tx.retireKey(ctx, id, key); err != nil {
 				return err
@@ -248,12 +262,12 @@ func (s *Store) updateSubscription(ctx context.Context, n account.Subscription) 
 	return s.change(ctx, `
 		UPDATE subscriptions SET plan_id = $1, status = $2, version = $3, method_id = $4, period_start = $5, period_end = $6, anchor = $7,
 			trial_end = $8, cancel_at_period_end = $9, cancel_at = $10, canceled_at = $11, ended_at = $12, paused_at = $13, resumes_at = $14,
-			pause_reason = $15, next_plan_id = $16, upgrade_plan_id = $17, declines = $18, first_decline_at = $19, retry_at = $20,
-			period_length = $21, updated_at = now()
-		WHERE id = $22 AND version = $23`,
+			pause_reason = $15, next_plan_id = $16, upgrade_plan_id = $17, upgrade_method_id = $18, declines = $19,
+			first_decline_at = $20, retry_at = $21, period_length = $22, updated_at = now()
+		WHERE id = $23 AND version = $24`,
 		n.Plan.ID, n.Status, n.Version, n.MethodID, n.PeriodStart, n.PeriodEnd, n.Anchor,
 		n.TrialEnd, n.CancelAtPeriodEnd, cancelAt, n.CanceledAt, n.EndedAt, n.PausedAt, n.ResumesAt,
-		n.PauseReason, planID(n.NextPlan), planID(n.Upgrade), n.Declines, n.FirstDeclineAt, n.RetryAt,
+		n.PauseReason, planID(n.NextPlan), planID(n.Upgrade), nullable(n.UpgradeMethodID), n.Declines, n.FirstDeclineAt, n.RetryAt,
 		int64(n.PeriodLength/time.Second), n.ID, n.Version-1)
 }
 

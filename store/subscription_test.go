@@ -113,7 +113,7 @@ func TestEveryFieldOfASubscriptionIsKept(t *testing.T) {
 		s.Version++
 		s.Status, s.MethodID, s.CancelAtPeriodEnd, s.PauseReason = account.SubscriptionPaused, "pm_2", true, account.PausedByOwner
 		s.TrialEnd, s.CanceledAt, s.PausedAt, s.ResumesAt, s.FirstDeclineAt, s.RetryAt = &at, &at, &at, &at, &at, &at
-		s.NextPlan, s.Upgrade, s.Declines, s.Anchor = &premium, &premium, 3, at
+		s.NextPlan, s.Upgrade, s.UpgradeMethodID, s.Declines, s.Anchor = &premium, &premium, "pm_3", 3, at
 		return account.SubscriptionChange{Event: "all", After: s}, nil
 	})
 	require.NoError(t, err)
@@ -166,6 +166,88 @@ func TestADeclineEndsWhatWasCancelledMeanwhile(t *testing.T) {
 		one[string](t, w, `SELECT state FROM payment_attempts WHERE invoice_id = $1`, renewed.Invoice.ID),
 		one[string](t, w, `SELECT event FROM subscription_events ORDER BY version DESC LIMIT 1`),
 	})
+	w.requireBillingInvariants(t)
+}
+
+// B20 with both: the invoice of the dearer plan is charged to the method that came with it, and no other invoice ever is before.
+func TestADearerPlanIsChargedToItsMethod(t *testing.T) {
+	t.Parallel()
+	for name, decline := range map[string]*account.Decline{"declined": {Code: "card_declined"}, "paid": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			s := w.subscribed(t, "ann@example.com")
+			_, err := w.settled(t.Context(), s, nil, noon)
+			require.NoError(t, err)
+			premium, err := w.Plan(t.Context(), "premium_monthly")
+			require.NoError(t, err)
+			at := noon.Add(time.Hour)
+			change, err := w.ChangeSubscription(t.Context(), s.ID, "both", at, func(s account.Subscription) (account.SubscriptionChange, error) {
+				return s.ChangePlanAndMethod(premium, "pm_2", at, rules, at)
+			})
+			require.NoError(t, err)
+			upgrade := change.After.Invoice
+			change, err = w.settled(t.Context(), change.After, decline, at)
+			require.NoError(t, err)
+			want := "pm_2"
+			require.Equal(t, want, one[string](t, w, `SELECT method_id FROM payment_attempts WHERE invoice_id = $1`, upgrade.ID))
+			if decline != nil {
+				want = "pm_1"
+			}
+			require.Equal(t, want, change.After.MethodID)
+			require.Zero(t, w.count(t, `subscriptions WHERE upgrade_method_id IS NOT NULL`))
+			// As a process from before the column leaves it.
+			w.exec(t, `UPDATE subscriptions SET upgrade_method_id = 'pm_left'`)
+			renewal := change.After.PeriodEnd
+			change, err = w.ChangeSubscription(t.Context(), s.ID, "renew", renewal, func(s account.Subscription) (account.SubscriptionChange, error) {
+				require.Empty(t, s.UpgradeMethodID)
+				return s.Renew(renewal)
+			})
+			require.NoError(t, err)
+			w.exec(t, `UPDATE subscriptions SET upgrade_method_id = 'pm_left'`)
+			begun, err := w.BeginAttempt(t.Context(), "sandbox", change.After.Invoice.ID, 1)
+			require.NoError(t, err)
+			require.Equal(t, want, begun.MethodID)
+			w.requireBillingInvariants(t)
+		})
+	}
+}
+
+// B21 of what is not paid while a charge of it has no outcome: the books keep the wish, and the outcome decides.
+func TestACancellationIsKeptWhileAFirstChargeHasNoOutcome(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	cancel := func(s account.Subscription, key string) (account.SubscriptionChange, error) {
+		return w.ChangeSubscription(t.Context(), s.ID, key, noon, func(s account.Subscription) (account.SubscriptionChange, error) {
+			return s.Cancel(noon)
+		})
+	}
+	for email, decline := range map[string]*account.Decline{"ann@example.com": {Code: "card_declined"}, "bob@example.com": nil} {
+		s := w.subscribed(t, email)
+		_, err := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1)
+		require.NoError(t, err)
+		change, err := cancel(s, "cancel")
+		require.NoError(t, err)
+		require.Equal(t, "cancellation_scheduled", change.Event)
+		read, err := w.Subscription(t.Context(), s.ID)
+		require.NoError(t, err)
+		require.Equal(t, change.After, read)
+		_, err = w.ChangeSubscription(t.Context(), s.ID, "now", noon, func(s account.Subscription) (account.SubscriptionChange, error) {
+			return s.CancelNow(noon)
+		})
+		require.ErrorIs(t, err, account.ErrSubscriptionState, "nothing but its outcome ends a charge")
+		change, err = w.settled(t.Context(), read, decline, noon)
+		require.NoError(t, err)
+		if decline != nil {
+			require.Equal(t, account.SubscriptionCanceled, change.After.Status)
+			continue
+		}
+		require.Equal(t, account.SubscriptionActive, change.After.Status)
+		require.True(t, change.After.CancelAtPeriodEnd)
+	}
+	change, err := cancel(w.subscribed(t, "cy@example.com"), "cancel")
+	require.NoError(t, err)
+	require.Equal(t, account.SubscriptionCanceled, change.After.Status, "nobody has asked for the money yet")
 	w.requireBillingInvariants(t)
 }
 

@@ -141,6 +141,7 @@ var requestable = []struct {
 }{
 	{activities.CommandChangePlan, "Change the plan"},
 	{activities.CommandChangeMethod, "Change the payment method; what is owed is charged at once"},
+	{activities.CommandChangeBoth, "Change the plan, and the payment method with it"},
 	{activities.CommandPause, "Pause"},
 	{activities.CommandResume, "Resume"},
 	{activities.CommandCancel, "Cancel with the end of the period"},

@@ -120,6 +120,41 @@ func TestSubscription_CanceledWhileIncomplete(t *testing.T) {
 	require.Empty(t, l.Ledger)
 }
 
+// So does one whose first charge has no outcome yet: the provider is away, and its owner has changed their mind.
+func TestSubscription_CanceledDuringTheFirstCharge(t *testing.T) {
+	t.Parallel()
+	for name, decline := range map[string]*account.Decline{"declined": {Code: "card_declined"}, "paid": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLife(t)
+			away := true
+			l.Refuse = func(account.Invoice) (*account.Decline, error) {
+				if away {
+					return nil, errors.New("away")
+				}
+				return decline, nil
+			}
+			canceled := l.change(time.Hour, activities.CommandCancel, workflows.SubscriptionRequest{})
+			again := l.change(90*time.Minute, activities.CommandCancel, workflows.SubscriptionRequest{})
+			l.at(2*time.Hour, func(*testsuite.TestWorkflowEnvironment) { away = false })
+			ended, err := l.until(days(40), "starter")
+			require.NoError(t, err)
+			require.True(t, ended)
+			require.NoError(t, canceled.err)
+			require.True(t, canceled.state.Subscription.CancelAtPeriodEnd)
+			require.Equal(t, account.SubscriptionIncomplete, canceled.state.Subscription.Status)
+			require.NoError(t, again.err)
+			require.Equal(t, account.SubscriptionCanceled, l.Sub.Status)
+			want := []string{"created", "cancellation_scheduled", "canceled"}
+			if decline == nil {
+				want = []string{"created", "cancellation_scheduled", "paid", "canceled"}
+				require.Equal(t, midnight.AddDate(0, 1, 0), l.Sub.EndedAt.Truncate(time.Minute), "with the period that was paid")
+			}
+			require.Equal(t, want, l.Events)
+		})
+	}
+}
+
 // A renewal has no outcome yet when its owner cancels, and then it is declined: nothing is tried again.
 func TestSubscription_CanceledDuringACharge(t *testing.T) {
 	t.Parallel()

@@ -43,6 +43,7 @@ func (a *audit) see(before account.Subscription, c account.SubscriptionChange) {
 	after := c.After
 	a.require(after.Version == before.Version+1, "I-10: versions count the changes")
 	a.require(before.ID == "" || !before.Status.Ended(), "I-10: what is over is over")
+	a.require(c.Event != "plan_change_declined" || after.MethodID == before.MethodID, "what was declined takes no method's place")
 	a.require(c.Opened == nil || before.Invoice == nil, "I-08: one open invoice at a time")
 	a.require(after.Status != account.SubscriptionPaused || after.Invoice == nil, "I-09: nothing is owed while it is paused")
 	if c.Opened != nil {
@@ -102,12 +103,17 @@ func edge(t *rapid.T) time.Duration {
 // asked draws a request, and has it asked.
 func (l *life) asked(t *rapid.T) *reply {
 	at := edge(t)
-	switch kind := rapid.SampledFrom([]string{"plan", "method", "pause", "until", "resume", "cancel", "now", "undo", "look"}).Draw(t, "request"); kind {
+	switch kind := rapid.SampledFrom([]string{"plan", "method", "both", "pause", "until", "resume", "cancel", "now", "undo", "look"}).Draw(t, "request"); kind {
 	case "plan":
 		to := rapid.SampledFrom([]string{"starter", "premium", "tried", "annual", "nonsense"}).Draw(t, "to")
 		return l.change(at, activities.CommandChangePlan, workflows.SubscriptionRequest{PlanID: to})
 	case "method":
 		return l.change(at, activities.CommandChangeMethod, workflows.SubscriptionRequest{
+			MethodID: rapid.SampledFrom([]string{"pm_1", "pm_2"}).Draw(t, "method"),
+		})
+	case "both":
+		return l.change(at, activities.CommandChangeBoth, workflows.SubscriptionRequest{
+			PlanID:   rapid.SampledFrom([]string{"starter", "premium", "tried", "annual", "nonsense"}).Draw(t, "to"),
 			MethodID: rapid.SampledFrom([]string{"pm_1", "pm_2"}).Draw(t, "method"),
 		})
 	case "pause":

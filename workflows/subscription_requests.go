@@ -114,7 +114,7 @@ func (s *subscription) change(ctx workflow.Context, kind activities.Subscription
 		return err
 	}
 	method := r.MethodID
-	if kind == activities.CommandChangeMethod {
+	if kind.NamesMethod() {
 		var err error
 		if method, err = s.attach(ctx, s.now.Subscription.AccountID, r.MethodID); err != nil {
 			return err

@@ -313,6 +313,47 @@ func TestSubscription_DeclinedUpgradeChangesNothing(t *testing.T) {
 	require.Equal(t, account.SubscriptionActive, l.Sub.Status)
 }
 
+// B20 with both, in one request: what is declined with the new card leaves the old one in use.
+func TestSubscription_PlanAndMethodTogether(t *testing.T) {
+	t.Parallel()
+	l := newLife(t)
+	l.Refuse = func(account.Invoice) (*account.Decline, error) {
+		if l.Sub.UpgradeMethodID == "pm_bad" || l.Sub.Upgrade == nil && l.Sub.MethodID != "pm_1" && l.Sub.MethodID != "pm_good" {
+			return &account.Decline{Code: "card_declined"}, nil
+		}
+		return nil, nil
+	}
+	both := func(after time.Duration, plan, method string) *reply {
+		return l.change(after, activities.CommandChangeBoth, workflows.SubscriptionRequest{PlanID: plan, MethodID: method})
+	}
+	declined := both(days(3), "premium", "pm_bad")
+	var kept string
+	l.at(days(4), func(*testsuite.TestWorkflowEnvironment) { kept = l.Sub.MethodID })
+	up := both(days(40), "premium", "pm_good")
+	_, err := l.until(days(70), "starter")
+	require.NoError(t, err)
+	require.ErrorIs(t, declined.err, account.ErrPaymentDeclined)
+	require.Equal(t, "pm_1", kept)
+	require.NoError(t, up.err)
+	require.Equal(t, "premium", up.state.Subscription.Plan.ID)
+	require.Equal(t, "pm_good", l.Sub.MethodID)
+	require.Equal(t, []string{
+		"created", "paid", "plan_change_started", "plan_change_declined", "renewed", "paid", "plan_change_started", "plan_changed", "renewed", "paid",
+	}, l.Events)
+	l = newLife(t)
+	l.Attach = func() error {
+		if l.Sub.ID != "" {
+			return account.ErrNotFound
+		}
+		return nil
+	}
+	stolen := both(days(3), "premium", "pm_theirs")
+	_, err = l.until(days(4), "starter")
+	require.NoError(t, err)
+	require.ErrorIs(t, stolen.err, account.ErrNotFound)
+	require.Equal(t, []string{"created", "paid"}, l.Events, "neither is changed")
+}
+
 func TestSubscription_Refusals(t *testing.T) {
 	t.Parallel()
 	t.Run("plan", func(t *testing.T) {

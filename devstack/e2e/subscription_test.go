@@ -159,6 +159,10 @@ func (s *system) requireBooks(t *testing.T) {
 func changePlanAndMethod(t *testing.T, s *system) {
 	token, _ := s.payer(t)
 	id := s.pays(t, token, starterPlan)
+	method := func() string { return s.db.texts(t, `SELECT method_id FROM subscriptions WHERE id = $1`, id)[0] }
+	kept := method()
+	s.refused(t, 400, "payment_declined", put(token, id, fields{"planId": premiumPlan, "paymentMethodId": "pm_card_chargeCustomerFail"}))
+	require.Equal(t, kept, method(), "nothing has changed")
 	preview := s.want(t, 200, call{Path: pathSubscriptions + "/" + id + "/preview?planId=premium_monthly", Token: token}).object(t)
 	require.Equal(t, true, preview["immediate"])
 	require.InDelta(t, 2000, preview["amount"], 2)

@@ -153,10 +153,13 @@ func (b *Books) change(in activities.SubscriptionCommand) (activities.Subscripti
 		return b.state(), nil
 	}
 	plan, known := b.Plans[in.PlanID]
-	if in.Kind == activities.CommandChangePlan && !known {
+	if in.Kind.NamesPlan() && !known {
 		return activities.SubscriptionState{}, account.ErrUnknownPlan
 	}
-	c, err := in.Apply(b.Sub, plan, b.Rules)
+	sub := b.Sub
+	sub.Charging = sub.Invoice != nil && b.pending[sub.Invoice.ID]
+	c, err := in.Apply(sub, plan, b.Rules)
+	c.After.Charging = false
 	return b.take(c, in.Key, err)
 }
 

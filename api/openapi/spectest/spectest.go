@@ -109,6 +109,9 @@ func (c *Contract) Check(request *http.Request, sent []byte, response *http.Resp
 		return fmt.Errorf("%s %s answered %d with what the file does not allow: %w\nbody: %s",
 			o.Method, o.Path, status, err, body)
 	}
+	if documented := o.Responses.Status(status); response.Header.Get("Set-Cookie") != "" && documented.Value.Headers["Set-Cookie"] == nil {
+		return fmt.Errorf("%s %s answered %d with a cookie, of which the file does not tell", o.Method, o.Path, status)
+	}
 	return nil
 }
 
