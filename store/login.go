@@ -17,6 +17,8 @@ type Credentials struct {
 	PasswordHash string
 	// ChangedAt is when the password was set, nil without one. Renewing its hash does not count.
 	ChangedAt *time.Time
+	// Proven is account.Account.Proven.
+	Proven bool
 }
 
 // CredentialsOf returns the credentials of the usable account with this email or username. It returns account.ErrNotFound
@@ -24,9 +26,10 @@ type Credentials struct {
 func (s *Store) CredentialsOf(ctx context.Context, email, username string) (Credentials, error) {
 	var c Credentials
 	err := s.only(ctx, `
-		SELECT a.id, coalesce(a.password_hash, ''), a.password_changed_at FROM accounts a
+		SELECT a.id, coalesce(a.password_hash, ''), a.password_changed_at,
+			a.email IS NULL OR a.email_verified_at IS NOT NULL FROM accounts a
 		WHERE (a.email = $1 OR a.username = $2) AND `+accountUsable+` LIMIT 1`,
-		[]any{email, nullable(username)}, &c.AccountID, &c.PasswordHash, &c.ChangedAt)
+		[]any{email, nullable(username)}, &c.AccountID, &c.PasswordHash, &c.ChangedAt, &c.Proven)
 	return c, err
 }
 
