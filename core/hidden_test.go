@@ -113,3 +113,90 @@ func TestHidden_KeyOfARegistrationIsForgottenWithItsAnswer(t *testing.T) {
 	w.clock.ahead = account.IdempotencyLife
 	require.NotEqual(t, made.AccountID, register())
 }
+
+// ENU-05: which codes are guessed depends on what awaits one. What the guesser is told does not.
+func TestHidden_WrongCodesTellNothing(t *testing.T) {
+	t.Parallel()
+	w := newHidden(t)
+	w.Policy.GuessedPerAddress, w.Policy.GuessedPerNetwork = 1000, 1000
+	const wrong = "000000"
+	verify := func(email string) error {
+		_, err := w.VerifyCode(t.Context(), client, VerifyCodeInput{Email: email, Code: wrong})
+		return err
+	}
+	complete := func(email string) error {
+		_, err := w.CompleteSignup(t.Context(), client, CompleteSignupInput{Email: email, Code: wrong})
+		return err
+	}
+	codes := map[string]string{}
+	for name, await := range map[string]func(email string){
+		"nothing": func(string) {},
+		"a change of email": func(email string) {
+			_, codes[email] = w.sentCode(t, w.guess(account.PurposeEmailChange, email, client), email)
+		},
+		"a registration": func(email string) { w.squatter(t, uuid.New(), email) },
+		"a sign-up": func(email string) {
+			_, _, err := w.Store.OpenSignup(t.Context(), account.SignupAttempt{ID: uuid.New(), Kind: account.SignupByCode, Email: email}, time.Hour)
+			require.NoError(t, err)
+			_, codes[email] = w.sentCode(t, w.guess(account.PurposeSignup, email, client), email)
+		},
+	} {
+		for order, guesses := range map[string][2]func(string) error{
+			"C31": {verify, verify}, "C06 first": {complete, verify}, "C31 first": {verify, complete},
+		} {
+			t.Run(name+", "+order, func(t *testing.T) {
+				before, after := uuid.NewString()+"@example.com", uuid.NewString()+"@example.com"
+				await(after)
+				for range w.Policy.CodeTriesPerHour {
+					require.ErrorIs(t, guesses[0](before), account.ErrInvalidCode)
+					require.ErrorIs(t, guesses[0](after), account.ErrInvalidCode)
+				}
+				await(before)
+				for _, email := range []string{before, after} {
+					for _, guess := range guesses {
+						err := guess(email)
+						require.ErrorIs(t, err, account.ErrTooManyRequests)
+						require.Greater(t, account.AsError(err).RetryAfter, 50*time.Minute)
+					}
+				}
+				if name == "a sign-up" && order == "C31" {
+					_, err := w.VerifyCode(t.Context(), client, VerifyCodeInput{Email: before, Code: codes[before]})
+					require.NoError(t, err, "a stranger's guesses of nothing keep nobody from a code")
+				}
+			})
+		}
+	}
+}
+
+// Who has to wait for where the guess comes from is told so, whatever awaits a code.
+func TestHidden_SourcesThatWaitAreTold(t *testing.T) {
+	t.Parallel()
+	w := newHidden(t)
+	w.Policy.GuessedPerAddress = 1
+	verify := func() error {
+		_, err := w.VerifyCode(t.Context(), client, VerifyCodeInput{Email: uuid.NewString() + "@example.com", Code: "000000"})
+		return err
+	}
+	require.ErrorIs(t, verify(), account.ErrInvalidCode)
+	require.ErrorIs(t, verify(), account.ErrTooManyRequests)
+}
+
+// ENU-05: a code that is asked for again is counted alike, whatever was sent before and to whom.
+func TestHidden_ResendsTellNothing(t *testing.T) {
+	t.Parallel()
+	w := newHidden(t)
+	w.member(t, "taken@example.com")
+	w.squatter(t, uuid.New(), "free@example.com")
+	for _, email := range []string{"free@example.com", "taken@example.com"} {
+		// B02 was charged a moment ago.
+		require.NoError(t, w.Store.TakeQuota(t.Context(), w.sendKey(account.PurposeEmail, email), w.Policy.SendQuotas()))
+		_, err := w.ResendCode(t.Context(), client, ResendCodeInput{Email: email})
+		require.NotErrorIs(t, err, account.ErrTooManyRequests, email)
+		require.Equal(t, account.Unavailable, account.AsError(err).Kind, "as far as it gets without Temporal")
+		_, err = w.ResendCode(t.Context(), client, ResendCodeInput{Email: email})
+		require.ErrorIs(t, err, account.ErrTooManyRequests, email)
+	}
+	used, err := w.Store.QuotaUsed(t.Context(), w.sendKey(account.PurposeSignup, "taken@example.com"), account.Quota{Per: time.Hour})
+	require.NoError(t, err)
+	require.False(t, used, "what is not sent counts for nothing else")
+}

@@ -303,6 +303,7 @@ func TestEnumeration_ENU03_Hidden(t *testing.T) {
 		"ENU05_Budget":   hiddenBudget,
 		"Register":       hiddenRegister,
 		"Username":       hiddenUsername,
+		"Guesses":        hiddenGuesses,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -429,6 +430,11 @@ func hiddenRegister(t *testing.T, s *system) {
 	}
 	requireSame(t, everywhere(people, func(email string) answer { return s.login(t, email, password+" of a stranger") }))
 	requireSame(t, everywhere(people, func(email string) answer { return s.authenticate(t, email, password+" of a stranger") }))
+	for range 2 { // the second is too soon
+		requireSame(t, everywhere(people, func(email string) answer {
+			return s.send(t, call{Path: pathSendCode, Body: fields{"email": email}})
+		}))
+	}
 	for _, name := range []string{"verified", "unverified"} {
 		testkit.Eventually(t, patience, func() bool { return s.inbox(t, people[name])[0].Subject == existsSubject }, "the owner's mail")
 	}
@@ -443,6 +449,42 @@ func hiddenRegister(t *testing.T, s *system) {
 	s.requireAlive(t, got["new"].text(t, "token"))
 	s.requireDead(t, got["verified"].text(t, "token"))
 	require.Equal(t, http.StatusOK, s.login(t, people["new"], password+" of a stranger").Status)
+}
+
+// ENU-05: ten wrong codes, and then what awaits a code only where the address is free.
+func hiddenGuesses(t *testing.T, s *system) {
+	for name, ask := range map[string]func(email string){
+		"change of email": func(email string) { s.want(t, http.StatusOK, moveTo(s.signUp(t, newEmail()), email)) },
+		"registration":    func(email string) { s.register(t, email, email) },
+		"sign-up": func(email string) {
+			s.want(t, http.StatusOK, call{Path: pathInitiateSignup, Body: fields{"email": email, "password": password + " of a stranger"}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			people := map[string]string{"new": newEmail(), "verified": newEmail()}
+			s.signUp(t, people["verified"])
+			s.awaitMail(t, people["verified"], 2)
+			s.passTime(t, "signup", people["verified"], time.Hour)
+			guess := func(path string) int {
+				got := everywhere(people, func(email string) answer {
+					return s.send(t, call{Path: path, Body: fields{"email": email, "code": "000000"}})
+				})
+				requireSame(t, got)
+				return got["new"].Status
+			}
+			for range 9 {
+				require.Equal(t, http.StatusBadRequest, guess(pathVerifyCode))
+			}
+			for _, email := range people {
+				ask(email)
+			}
+			s.awaitMail(t, people["new"], 1)
+			require.Equal(t, http.StatusBadRequest, guess(pathVerifyCode))
+			require.Equal(t, http.StatusTooManyRequests, guess(pathVerifyCode))
+			require.Equal(t, http.StatusTooManyRequests, guess(pathCompleteSignup))
+		})
+	}
 }
 
 // A taken username may be told, whatever the email; a free one tells nothing of the email.
