@@ -95,7 +95,10 @@ func (a *Activities) AbandonSignup(ctx context.Context, in AttemptInput) (Remain
 // account.ErrIdentityAlreadyUsed when the email or username is taken. Then no worker tries again: the
 // identity may get free, and the client was told that there is no account.
 func (a *Activities) RegisterAccount(ctx context.Context, in AttemptInput) (SignedUp, error) {
-	signed, err := a.Store.Register(ctx, store.Registration{Attempt: in.AttemptID, SessionTTL: a.Policy.SessionTTL, Bonus: a.bonus()})
+	signed, err := a.Store.Register(ctx, store.Registration{
+		Attempt: in.AttemptID, SessionTTL: a.Policy.SessionTTL, Bonus: a.bonus(),
+		NameAtProof: a.Policy.Enumeration == account.EnumerationHidden,
+	})
 	if errors.Is(err, account.ErrEmailExists) || errors.Is(err, account.ErrUsernameTaken) {
 		err = account.ErrIdentityAlreadyUsed.Because(err)
 		if failed := a.Store.EndSignup(ctx, in.AttemptID); failed != nil {

@@ -106,6 +106,24 @@ func TestRegisteredAccount(t *testing.T) {
 	require.ErrorIs(t, err, account.ErrInvalidCode)
 }
 
+// ENU-03: in hidden mode a username that is taken must not tell that an address was free.
+func TestRegisterAccount_HiddenLeavesTheUsername(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for mode, name := range map[account.Enumeration]*string{account.EnumerationHidden: nil, account.EnumerationDocumented: new("ada")} {
+		b.Policy.Enumeration = mode
+		attempt, _, err := b.Store.OpenSignup(t.Context(), account.SignupAttempt{
+			ID: uuid.New(), Kind: account.SignupByRegister, Email: string(mode) + "@example.com", Username: new("ada"), PasswordHash: "hash",
+		}, policy.SignupTTL)
+		require.NoError(t, err)
+		signed, err := run[activities.SignedUp](b, b.RegisterAccount, activities.AttemptInput{AttemptID: attempt.ID})
+		require.NoError(t, err)
+		p, err := b.Store.PrincipalBySession(t.Context(), signed.SessionID)
+		require.NoError(t, err)
+		require.Equal(t, name, p.Account.Username, mode)
+	}
+}
+
 func TestConfirmedEmail(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -83,6 +83,9 @@ func (c *Core) byToken(ctx context.Context, cred Credential) (account.Principal,
 	if err != nil {
 		return account.Principal{}, unauthorized(err)
 	}
+	if c.closedTo(p.Account.Proven()) {
+		return account.Principal{}, account.ErrUnauthorized.Because(errUnproven)
+	}
 	if c.worthNoting(&p.Session.LastActiveAt) {
 		p.Session.LastActiveAt, err = c.Store.TouchSession(ctx, p.Account.ID, session, c.Policy.ActivityGap)
 	}
@@ -114,6 +117,9 @@ func (c *Core) byKey(ctx context.Context, cred Credential, key string) (account.
 			err = c.Store.UseServiceKey(ctx, p.APIKey.ID, c.Policy.ActivityGap)
 		}
 		return p, err
+	}
+	if c.closedTo(p.Account.Proven()) {
+		return account.Principal{}, account.ErrUnauthorized.Because(errUnproven)
 	}
 	if err := c.useKey(ctx, cred, &p); err != nil {
 		return account.Principal{}, unauthorized(err)

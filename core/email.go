@@ -36,7 +36,7 @@ func (c *Core) CompleteSignup(ctx context.Context, by account.Caller, in Complet
 	guess := c.guess(account.PurposeSignup, email, by)
 	counted, err := c.checkCode(ctx, &guess, email, in.Code)
 	if err != nil {
-		return SignIn{}, err
+		return SignIn{}, c.wrongCode(ctx, email, err)
 	}
 	if counted.Done != nil {
 		return c.signInOr(ctx, counted.Done.SessionID, account.ErrInvalidCode)
@@ -75,6 +75,11 @@ func (c *Core) VerifyCode(ctx context.Context, by account.Caller, in VerifyCodeI
 	if err != nil {
 		return CodeVerified{}, err
 	}
+	out, err := c.verifyCode(ctx, by, email, in.Code)
+	return out, c.wrongCode(ctx, email, err)
+}
+
+func (c *Core) verifyCode(ctx context.Context, by account.Caller, email, code string) (CodeVerified, error) {
 	_, pending := c.Store.OpenCodeSignup(ctx, email)
 	if pending != nil && !errors.Is(pending, account.ErrNotFound) {
 		return CodeVerified{}, pending
@@ -84,19 +89,19 @@ func (c *Core) VerifyCode(ctx context.Context, by account.Caller, in VerifyCodeI
 		return CodeVerified{}, err
 	}
 	unverified := err == nil && !owner.Verified
-	if changed := c.verifyEmailChange(ctx, by, email, in.Code); !errors.Is(changed, account.ErrNotFound) {
+	if changed := c.verifyEmailChange(ctx, by, email, code); !errors.Is(changed, account.ErrNotFound) {
 		if !errors.Is(changed, account.ErrInvalidCode) || (pending != nil && !unverified) {
 			return CodeVerified{}, changed
 		}
 	}
 	if pending != nil || unverified {
-		verified, err := c.verifyAccount(ctx, by, email, in.Code)
+		verified, err := c.verifyAccount(ctx, by, email, code)
 		if pending != nil || !errors.Is(err, account.ErrInvalidCode) {
 			return verified, err
 		}
 	}
 	guess := c.guess(account.PurposeSignup, email, by)
-	counted, err := c.checkCode(ctx, &guess, email, in.Code)
+	counted, err := c.checkCode(ctx, &guess, email, code)
 	if err != nil {
 		return CodeVerified{}, err
 	}
@@ -173,15 +178,16 @@ func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeI
 			kind, purpose = account.SignupByRegister, account.PurposeEmail
 		}
 	}
-	if _, err := c.chargeSend(ctx, by, purpose, email); err != nil {
+	send, err := c.chargeResend(ctx, by, purpose, email, known)
+	if err != nil {
 		return None{}, err
 	}
-	if request.AttemptID != uuid.Nil {
+	if send && request.AttemptID != uuid.Nil {
 		if request.ChallengeID, err = c.challengeOf(ctx, by, request.AttemptID); err != nil {
 			return None{}, err
 		}
 	}
-	if !known {
+	if !send {
 		// As for a known address, nothing could be sent while Temporal is away.
 		return None{}, c.Flows.Healthy(ctx)
 	}

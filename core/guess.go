@@ -59,6 +59,9 @@ func (c *Core) guessSource(kind, value string, people int) store.GuessSource {
 	return store.GuessSource{Key: c.Keys.Subject("guesser/"+kind, value), People: people, Calm: max(people/calmer, 1)}
 }
 
+// errSource says that a guess was refused for where it comes from, whatever it guesses.
+var errSource = errors.New("its source has to wait")
+
 // countGuess counts a guess. For a source that has to wait it says so in the log once per source and window, and once more when
 // guesses fail everywhere.
 func (c *Core) countGuess(ctx context.Context, g store.Guess) (store.Counted, error) {
@@ -68,6 +71,9 @@ func (c *Core) countGuess(ctx context.Context, g store.Guess) (store.Counted, er
 		failed = c.alertOnce(ctx, g.Spread.Everywhere, "codes are guessed wrong everywhere", slog.Int("failures_per_hour", g.Spread.Failures))
 	}
 	if counted.Refusal.Refused {
+		if refusal := account.AsError(err); errors.Is(err, account.ErrTooManyRequests) {
+			err = refusal.Because(errSource)
+		}
 		source := []string{"address", "network"}[counted.Refusal.Source]
 		failed = cmp.Or(failed, c.alertOnce(ctx, g.Spread.Sources[counted.Refusal.Source].Key, "codes of many people are guessed wrong from one "+source,
 			slog.String("network", networkOf(g.From).String()), slog.Bool("everywhere", counted.Refusal.Alarmed)))

@@ -48,8 +48,8 @@ func faults(invalid *account.Error) error {
 }
 
 // Login signs in by password. Unknown, passwordless, deactivated and wrong-password accounts get the same
-// account.ErrInvalidCredentials after the same work (security.md ENU-01); too many wrong passwords of one name give
-// account.ErrTooManyRequests, whether the name exists or not. Where a second step is due the session is pending, and
+// account.ErrInvalidCredentials after the same work (security.md ENU-01), and so do unproven ones in hidden enumeration mode; too many
+// wrong passwords of one name give account.ErrTooManyRequests, whether the name exists or not. Where a second step is due the session is pending, and
 // account.ErrTooManyRequests also means that the account got too many codes.
 func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (SignIn, error) {
 	if err := in.validate(); err != nil {
@@ -100,6 +100,9 @@ func (c *Core) proveLogin(ctx context.Context, from account.Origin, in LoginInpu
 		username, _ = account.ReadUsername(in.Identifier)
 	}
 	cred, err := c.Store.CredentialsOf(ctx, email, username)
+	if err == nil && c.closedTo(cred.Proven) {
+		cred, err = store.Credentials{}, account.ErrNotFound
+	}
 	if err != nil && !errors.Is(err, account.ErrNotFound) {
 		return cred, nil, err
 	}

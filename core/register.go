@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -54,7 +55,8 @@ func (in RegisterInput) validate() (email string, username *string, err error) {
 // Register makes an account at once, unverified, with a first session, and has a code and a link sent to its address
 // (B02, design D5). It returns account.ErrIdentityAlreadyUsed when the username or, in documented enumeration mode, the
 // email is taken, account.ErrTooManyRequests when the address got too many codes, and account.ErrPending when the flow
-// does not answer in time but goes on.
+// does not answer in time but goes on. In hidden mode the token opens nothing, and the account has no username, before the address is
+// proven: either would tell that the address was free.
 func (c *Core) Register(ctx context.Context, by account.Caller, in RegisterInput) (Registered, error) {
 	email, username, err := in.validate()
 	if err != nil {
@@ -63,6 +65,10 @@ func (c *Core) Register(ctx context.Context, by account.Caller, in RegisterInput
 	defer c.levelSignup()()
 	id := challengeID(by)
 	attempt, err := c.Store.Signup(ctx, id)
+	if err == nil && c.hidden() && c.Clock.Now().Sub(attempt.CreatedAt) > resumedFor {
+		// Of a registration that made none, no row tells that its key was ever used.
+		id, err = uuid.New(), account.ErrNotFound
+	}
 	switch {
 	case err == nil && attempt.Email != email:
 		return Registered{}, account.ErrIdempotencyKeyReused
@@ -77,15 +83,32 @@ func (c *Core) Register(ctx context.Context, by account.Caller, in RegisterInput
 		if fake != nil {
 			return *fake, nil
 		}
-		if err := c.parkRegistration(ctx, by, in, id, email, username); err != nil {
+		err = c.parkRegistration(ctx, by, in, id, email, username)
+		if errors.Is(err, account.ErrTooManyRequests) && c.hidden() {
+			by.Begin(c.blindOperation(account.FlowSignup))
+			return c.seemsRegistered(email, username) // as for a taken address, whose owner is not told again either
+		}
+		if err != nil {
 			return Registered{}, err
 		}
 	case err != nil:
 		return Registered{}, err
 	}
+	return c.openRegistration(ctx, by, id, email, username)
+}
+
+// resumedFor is how long a registration under an Idempotency-Key is gone on with: less than the key's answer is kept, so that no
+// repetition is answered otherwise than by what was kept.
+const resumedFor = account.IdempotencyLife - time.Hour
+
+// openRegistration has the flow make the account of a parked registration.
+func (c *Core) openRegistration(ctx context.Context, by account.Caller, id uuid.UUID, email string, username *string) (Registered, error) {
 	operation := c.signupOperationID(id)
 	by.Begin(operation)
 	opened, err := c.openFlow(ctx, account.SignupByRegister, email, workflows.SignupRequest{AttemptID: id, ChallengeID: id})
+	if errors.Is(err, account.ErrIdentityAlreadyUsed) && c.hidden() {
+		return c.seemsRegistered(email, username) // somebody has just proven the address
+	}
 	if err != nil {
 		return Registered{}, pending(again(err), operation)
 	}
@@ -95,13 +118,16 @@ func (c *Core) Register(ctx context.Context, by account.Caller, in RegisterInput
 // registered tells of the account that was made. It may be gone again, when somebody else has proven its address in the same moment.
 func (c *Core) registered(ctx context.Context, email string, username *string, session uuid.UUID) (Registered, error) {
 	s, err := c.signInOr(ctx, session, account.ErrIdentityAlreadyUsed)
-	if errors.Is(err, account.ErrIdentityAlreadyUsed) && c.Policy.Enumeration == account.EnumerationHidden {
+	if errors.Is(err, account.ErrIdentityAlreadyUsed) && c.hidden() {
 		return c.seemsRegistered(email, username)
 	}
 	if err != nil {
 		return Registered{}, err
 	}
 	a := s.Principal.Account
+	if c.hidden() {
+		return c.registeredHidden(email, username, a.ID, session)
+	}
 	return Registered{AccountID: a.ID, Username: a.DisplayUsername(), Email: *a.Email, Token: s.AccessToken}, nil
 }
 
@@ -125,7 +151,7 @@ func (c *Core) parkRegistration(ctx context.Context, by account.Caller, in Regis
 // the address has just succeeded is told that, and not to wait.
 func (c *Core) chargeRegistration(ctx context.Context, by account.Caller, email string) error {
 	_, err := c.chargeSend(ctx, by, account.PurposeEmail, email)
-	if !errors.Is(err, account.ErrTooManyRequests) || c.Policy.Enumeration == account.EnumerationHidden {
+	if !errors.Is(err, account.ErrTooManyRequests) || c.hidden() {
 		return err
 	}
 	if _, unknown := c.Store.OwnerOf(ctx, email); unknown == nil {
@@ -163,15 +189,4 @@ func (c *Core) refuseRegistration(ctx context.Context, by account.Caller, in Reg
 	}
 	fake, err := c.seemsRegistered(email, username)
 	return &fake, err
-}
-
-// seemsRegistered is the answer of a success that was none.
-func (c *Core) seemsRegistered(email string, username *string) (fake Registered, err error) {
-	now := c.Clock.Now()
-	fake = Registered{AccountID: uuid.New(), Username: email, Email: email}
-	if username != nil {
-		fake.Username = *username
-	}
-	fake.Token, err = c.Tokens.Sign(uuid.New(), fake.AccountID, now, now.Add(c.Policy.SessionTTL))
-	return fake, err
 }

@@ -17,6 +17,8 @@ type Credentials struct {
 	PasswordHash string
 	// ChangedAt is when the password was set, nil without one. Renewing its hash does not count.
 	ChangedAt *time.Time
+	// Proven is account.Account.Proven.
+	Proven bool
 }
 
 // passwordOpens holds for an account whose password signs in: one whose address was taken away has no way back but the others that
@@ -28,9 +30,10 @@ const passwordOpens = `a.password_hash IS NOT NULL AND a.email IS NOT NULL`
 func (s *Store) CredentialsOf(ctx context.Context, email, username string) (Credentials, error) {
 	var c Credentials
 	err := s.only(ctx, `
-		SELECT a.id, CASE WHEN `+passwordOpens+` THEN a.password_hash ELSE '' END, a.password_changed_at FROM accounts a
+		SELECT a.id, CASE WHEN `+passwordOpens+` THEN a.password_hash ELSE '' END, a.password_changed_at,
+			a.email IS NULL OR a.email_verified_at IS NOT NULL FROM accounts a
 		WHERE (a.email = $1 OR a.username = $2) AND `+accountUsable+` LIMIT 1`,
-		[]any{email, nullable(username)}, &c.AccountID, &c.PasswordHash, &c.ChangedAt)
+		[]any{email, nullable(username)}, &c.AccountID, &c.PasswordHash, &c.ChangedAt, &c.Proven)
 	return c, err
 }
 

@@ -130,6 +130,9 @@ type Registration struct {
 	Attempt    uuid.UUID
 	SessionTTL time.Duration
 	Bonus      Bonus
+	// NameAtProof leaves the username that was asked for to ConfirmEmail, and to everybody else until then: a name that is taken would
+	// tell that the address was free (security.md ENU-03).
+	NameAtProof bool
 }
 
 // Register makes the unverified account of a parked attempt with its first session, in one transaction. Repeating it
@@ -155,6 +158,9 @@ func (s *Store) Register(ctx context.Context, r Registration) (Signed, error) {
 			id: uuid.New(), email: parked.Email, username: parked.Username, passwordHash: &parked.PasswordHash,
 			marketingOptIn: parked.MarketingOptIn, origin: parked.Origin, method: "register",
 		}
+		if r.NameAtProof {
+			n.username = nil
+		}
 		session := NewSession{
 			ID: uuid.New(), AccountID: n.id, Method: "register", IP: parked.Origin.IP, UserAgent: parked.Origin.UserAgent, TTL: r.SessionTTL,
 		}
@@ -172,8 +178,9 @@ func (s *Store) Register(ctx context.Context, r Registration) (Signed, error) {
 
 // ConfirmEmail consumes a proven challenge and marks the account's address as verified, with its welcome bonus, in one
 // transaction. While somebody else has a sign-up open for the address, the account loses its password and sessions: only
-// the owner of the mailbox may set one again. Repeating it returns the same result. It returns account.ErrInvalidCode
-// when the challenge is not proven or the account is gone.
+// the owner of the mailbox may set one again. One that was registered without the username that it asked for gets that now, if
+// it is free. Repeating it returns the same result. It returns account.ErrInvalidCode when the challenge is not proven or the
+// account is gone.
 func (s *Store) ConfirmEmail(ctx context.Context, challenge uuid.UUID, bonus Bonus) (ChallengeResult, error) {
 	var out ChallengeResult
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
@@ -205,9 +212,16 @@ func (s *Store) ConfirmEmail(ctx context.Context, challenge uuid.UUID, bonus Bon
 				return err
 			}
 		}
+		named, err := tx.nameAtProof(ctx, id)
+		if err != nil {
+			return err
+		}
 		awarded, err := tx.grantWelcome(ctx, id, bonus)
 		if err == nil {
 			err = tx.record(ctx, id, account.EventEmailVerified, map[string]any{"password_dropped": contested})
+		}
+		if err == nil && named {
+			err = tx.record(ctx, id, account.EventUsernameChanged, nil)
 		}
 		if err != nil {
 			return err
@@ -216,6 +230,32 @@ func (s *Store) ConfirmEmail(ctx context.Context, challenge uuid.UUID, bonus Bon
 		return tx.keepResult(ctx, challenge, out)
 	})
 	return out, translate(err)
+}
+
+// nameAtProof gives an account whose address was just proven the username that its registration asked for, if it was left without
+// (Registration.NameAtProof) and the name is still free: otherwise it chooses one itself. It reports whether it has given one.
+func (s *Store) nameAtProof(ctx context.Context, id uuid.UUID) (bool, error) {
+	var wanted string
+	err := s.only(ctx, `
+		SELECT sa.username FROM signup_attempts sa JOIN accounts a ON a.id = sa.account_id
+		WHERE sa.account_id = $1 AND sa.kind = 'register' AND sa.username IS NOT NULL AND a.username IS NULL LIMIT 1`, []any{id}, &wanted)
+	if errors.Is(err, account.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	// A savepoint: who is refused the name has proven the address all the same.
+	err = s.InTx(ctx, func(ctx context.Context, tx *Store) error {
+		if _, err := tx.run(ctx, `UPDATE accounts SET username = $1 WHERE id = $2`, wanted, id); err != nil {
+			return err
+		}
+		return tx.requireUnheld(ctx, id, wanted)
+	})
+	if errors.Is(err, account.ErrUsernameTaken) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // endContest removes the open sign-up of an address and reports whether there was one. It goes before the account is

@@ -85,6 +85,75 @@ func TestUsernameRaceHasOneOwner(t *testing.T) {
 	}
 }
 
+// ENU-03: a registration that must not tell leaves its username to everybody until the address is proven.
+func TestRegister_NameAtProof(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	nameless := func(email, username string) (store.Signed, account.Challenge) {
+		a := w.park(t, account.SignupByRegister, email, named(username))
+		signed, err := w.Register(t.Context(), store.Registration{Attempt: a.ID, SessionTTL: sessionTTL, Bonus: bonus, NameAtProof: true})
+		require.NoError(t, err)
+		ch := w.sent(t, account.PurposeEmail, email, &signed.AccountID)
+		w.prove(t, ch, store.Proof{})
+		return signed, ch
+	}
+	nameOf := func(signed store.Signed) *string {
+		p, err := w.PrincipalBySession(t.Context(), signed.SessionID)
+		require.NoError(t, err)
+		return p.Account.Username
+	}
+	first, proof := nameless(ada, "ada")
+	require.Nil(t, nameOf(first))
+	taken, err := w.UsernameTaken(t.Context(), "ada")
+	require.NoError(t, err)
+	require.False(t, taken)
+	for range 2 {
+		_, err = w.ConfirmEmail(t.Context(), proof.ID, bonus)
+		require.NoError(t, err)
+		require.Equal(t, "ada", *nameOf(first))
+	}
+
+	late, proof := nameless("late@example.com", "ada")
+	_, err = w.ConfirmEmail(t.Context(), proof.ID, bonus)
+	require.NoError(t, err, "the address is proven all the same")
+	require.Nil(t, nameOf(late))
+
+	w.newcomer(t, "former@example.com", named("held"))
+	owner, err := w.OwnerOf(t.Context(), "former@example.com")
+	require.NoError(t, err)
+	w.exec(t, `UPDATE accounts SET username = 'other' WHERE id = $1`, owner.AccountID)
+	w.exec(t, `INSERT INTO username_history (account_id, old_username, new_username, held_until) VALUES ($1, 'held', 'other', now() + interval '1 day')`, owner.AccountID)
+	held, proof := nameless("held@example.com", "held")
+	_, err = w.ConfirmEmail(t.Context(), proof.ID, bonus)
+	require.NoError(t, err)
+	require.Nil(t, nameOf(held), "kept for whoever gave it up")
+}
+
+func TestNameAtProofRaceHasOneOwner(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for round := range *rounds {
+		proofs := make([]uuid.UUID, crowd)
+		name := fmt.Sprintf("name%d", round)
+		for i := range proofs {
+			email := fmt.Sprintf("u%d-%d@example.com", round, i)
+			a := w.park(t, account.SignupByRegister, email, named(name))
+			signed, err := w.Register(t.Context(), store.Registration{Attempt: a.ID, SessionTTL: sessionTTL, Bonus: bonus, NameAtProof: true})
+			require.NoError(t, err)
+			ch := w.sent(t, account.PurposeEmail, email, &signed.AccountID)
+			w.prove(t, ch, store.Proof{})
+			proofs[i] = ch.ID
+		}
+		errs := race(crowd, func(i int) error {
+			_, err := w.ConfirmEmail(t.Context(), proofs[i], bonus)
+			return err
+		})
+		require.Equal(t, crowd, winners(t, errs), "every address is proven")
+		require.Equal(t, 1, w.count(t, "accounts WHERE username = $1", name))
+		w.requireInvariants(t)
+	}
+}
+
 func TestPRE09_SignupRaceOnOneAddress(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

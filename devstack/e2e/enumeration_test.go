@@ -273,6 +273,7 @@ func TestEnumeration_ENU03_Hidden(t *testing.T) {
 		"ENU05_Budget":   hiddenBudget,
 		"Register":       hiddenRegister,
 		"Username":       hiddenUsername,
+		"Guesses":        hiddenGuesses,
 	})
 }
 
@@ -378,9 +379,27 @@ func hiddenRegister(t *testing.T, s *system) {
 		require.Equal(t, a.text(t, "userId"), claims["sub"])
 		require.Equal(t, name == "new", slices.Contains(ids, a.text(t, "userId")), "the id of the owner is told")
 	}
-	s.requireAlive(t, got["new"].text(t, "token"))
-	s.requireDead(t, got["verified"].text(t, "token"))
-	s.requireDead(t, got["unverified"].text(t, "token"))
+	// Nothing opens before the proof, and nothing tells that there will be anything to open.
+	shown := []call{moveTo("", newEmail()), {Method: http.MethodPost, Path: pathLogout}, {Path: pathSessions}}
+	for _, path := range protected {
+		shown = append(shown, call{Path: path})
+	}
+	for _, c := range shown {
+		answers := outcomes{}
+		for name, a := range got {
+			c.Token = a.text(t, "token")
+			answers[name] = s.send(t, c)
+		}
+		requireSame(t, answers)
+		require.Equal(t, http.StatusUnauthorized, answers["new"].Status, c.Path)
+	}
+	requireSame(t, everywhere(people, func(email string) answer { return s.login(t, email, password+" of a stranger") }))
+	requireSame(t, everywhere(people, func(email string) answer { return s.authenticate(t, email, password+" of a stranger") }))
+	for range 2 { // the second is too soon
+		requireSame(t, everywhere(people, func(email string) answer {
+			return s.send(t, call{Path: pathSendCode, Body: fields{"email": email}})
+		}))
+	}
 	for _, name := range []string{"verified", "unverified"} {
 		testkit.Eventually(t, patience, func() bool { return s.inbox(t, people[name])[0].Subject == existsSubject }, "the owner's mail")
 	}
@@ -391,13 +410,55 @@ func hiddenRegister(t *testing.T, s *system) {
 	for _, email := range people {
 		require.Equal(t, 1, s.db.number(t, accounts, email))
 	}
+	s.want(t, http.StatusOK, call{Path: pathVerifyCode, Body: fields{"email": people["new"], "code": s.inbox(t, people["new"])[0].Code}})
+	s.requireAlive(t, got["new"].text(t, "token"))
+	s.requireDead(t, got["verified"].text(t, "token"))
+	require.Equal(t, http.StatusOK, s.login(t, people["new"], password+" of a stranger").Status)
+}
+
+// ENU-05: ten wrong codes, and then what awaits a code only where the address is free.
+func hiddenGuesses(t *testing.T, s *system) {
+	for name, ask := range map[string]func(email string){
+		"change of email": func(email string) { s.want(t, http.StatusOK, moveTo(s.signUp(t, newEmail()), email)) },
+		"registration":    func(email string) { s.register(t, email, email) },
+		"sign-up": func(email string) {
+			s.want(t, http.StatusOK, call{Path: pathInitiateSignup, Body: fields{"email": email, "password": password + " of a stranger"}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			people := map[string]string{"new": newEmail(), "verified": newEmail()}
+			s.signUp(t, people["verified"])
+			s.awaitMail(t, people["verified"], 2)
+			s.passTime(t, "signup", people["verified"], time.Hour)
+			guess := func(path string) int {
+				got := everywhere(people, func(email string) answer {
+					return s.send(t, call{Path: path, Body: fields{"email": email, "code": "000000"}})
+				})
+				requireSame(t, got)
+				return got["new"].Status
+			}
+			for range 9 {
+				require.Equal(t, http.StatusBadRequest, guess(pathVerifyCode))
+			}
+			for _, email := range people {
+				ask(email)
+			}
+			s.awaitMail(t, people["new"], 1)
+			require.Equal(t, http.StatusBadRequest, guess(pathVerifyCode))
+			require.Equal(t, http.StatusTooManyRequests, guess(pathVerifyCode))
+			require.Equal(t, http.StatusTooManyRequests, guess(pathCompleteSignup))
+		})
+	}
 }
 
 // A taken username may be told, whatever the email; a free one tells nothing of the email.
 func hiddenUsername(t *testing.T, s *system) {
 	people, _ := s.owners(t)
 	taken := "taken" + newEmail()[5:13]
-	s.register(t, taken, newEmail())
+	owner := newEmail()
+	s.register(t, taken, owner)
+	s.want(t, http.StatusOK, call{Path: pathVerifyCode, Body: fields{"email": owner, "code": s.awaitMail(t, owner, 1).Code}})
 	register := func(username string) outcomes {
 		return everywhere(people, func(email string) answer {
 			return s.send(t, call{Path: pathRegister, Body: fields{"username": username, "email": email, "password": password}})
@@ -414,4 +475,15 @@ func hiddenUsername(t *testing.T, s *system) {
 		fresh[name] = answer{Status: fresh[name].Status, Header: fresh[name].Header, Body: []byte(strings.ReplaceAll(string(fresh[name].Body), username, "*"))}
 	}
 	requireSame(t, fresh)
+	// Nobody has the name before the proof; then whoever asked for it has.
+	available := func(email string) bool {
+		free, _ := s.available(t, "free_"+email[5:13])
+		return free
+	}
+	for name, email := range people {
+		require.True(t, available(email), name)
+	}
+	s.want(t, http.StatusOK, call{Path: pathVerifyCode, Body: fields{"email": people["new"], "code": s.awaitMail(t, people["new"], 1).Code}})
+	require.False(t, available(people["new"]))
+	require.Equal(t, http.StatusOK, s.authenticate(t, "free_"+people["new"][5:13], password).Status)
 }
