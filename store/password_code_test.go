@@ -269,7 +269,7 @@ func TestOTP13_ProvenContactOfEverySession(t *testing.T) {
 
 	e := w.moving(t, me.AccountID, newMail)
 	w.proveChange(t, e)
-	_, err = w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID))
+	_, err = w.ChangeEmail(t.Context(), e.ID, toldOf(e.ID), grace)
 	require.NoError(t, err)
 	requireCounts(account.ChannelEmail, newMail, before)
 	after := begin()
