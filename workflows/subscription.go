@@ -227,7 +227,7 @@ func (s *subscription) opening(ctx workflow.Context, state *activities.Subscript
 	if o == nil {
 		return s.ask(ctx, a.LoadSubscription, activities.SubscriptionInput{SubscriptionID: s.flow.SubscriptionID}, state)
 	}
-	method, err := s.attach(ctx, o.AccountID, o.MethodID)
+	method, err := s.attach(ctx, o.AccountID, o.MethodID, attachWithin)
 	if err != nil {
 		return err
 	}
@@ -245,9 +245,9 @@ func (s *subscription) ask(ctx workflow.Context, activity, in any, out *activiti
 	return patiently(ctx, activity, in).Get(ctx, out)
 }
 
-func (s *subscription) attach(ctx workflow.Context, accountID uuid.UUID, method string) (string, error) {
+func (s *subscription) attach(ctx workflow.Context, accountID uuid.UUID, method string, within time.Duration) (string, error) {
 	var attached activities.AttachedMethod
-	err := workflow.ExecuteActivity(withPayment(ctx, attachWithin), a.AttachMethod,
+	err := workflow.ExecuteActivity(withPayment(ctx, within), a.AttachMethod,
 		activities.AttachMethodInput{AccountID: accountID, MethodID: method}).Get(ctx, &attached)
 	return attached.MethodID, err
 }
