@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,13 +20,15 @@ const (
 	// ClosureClose closes the account, once. It takes and returns nothing.
 	ClosureClose = "close"
 	// ClosureUndo opens the account again, once, until its term of grace is over: whoever comes second is refused. It takes
-	// UndoRequest, or nothing, and returns nothing.
+	// UndoRequest, or nothing, and returns nothing. An undo of another closure is account.ErrNotFound.
 	ClosureUndo = "undo"
 )
 
-// UndoRequest names the request that wants a closure undone, for its repetitions; nil where it cannot be repeated.
+// UndoRequest names the request that wants a closure undone, for its repetitions; nil where it cannot be repeated. ClosureID says which
+// closure it means, lest it undo the next one; older requests do not say.
 type UndoRequest struct {
-	By []byte `json:",omitempty"`
+	By        []byte    `json:",omitempty"`
+	ClosureID uuid.UUID `json:",omitzero"`
 }
 
 // AccountClosureInput names the account and its closure, of which the undo link's token is derived, and the session that asks:
@@ -35,6 +38,8 @@ type AccountClosureInput struct {
 	ClosureID uuid.UUID
 	SessionID *uuid.UUID `json:",omitempty"`
 }
+
+var errOtherClosure = errors.New("the flow is that of another closure")
 
 const (
 	stageClosing  = "closing"
@@ -173,7 +178,10 @@ func (c *closure) close(ctx workflow.Context, run runner) error {
 	return err
 }
 
-func (c *closure) validateUndo(UndoRequest) error {
+func (c *closure) validateUndo(r UndoRequest) error {
+	if r.ClosureID != uuid.Nil && r.ClosureID != c.input.ClosureID {
+		return account.ErrNotFound.Because(errOtherClosure)
+	}
 	if c.final || c.ended || c.undone {
 		return account.ErrInvalidToken.Because(errEnding)
 	}
