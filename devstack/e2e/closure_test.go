@@ -273,7 +273,7 @@ func TestClosure_C01_ErasedAfterItsTerm(t *testing.T) {
 	id := s.want(t, http.StatusOK, call{Path: pathMe, Token: token}).text(t, "id")
 	s.want(t, http.StatusOK, closeWith(token, fields{"password": password}))
 	undo := call{Path: pathUndo, Body: fields{"token": tokenOf(t, s.awaitClosureMail(t, email, "Your Gatehouse account is closed"))}}
-	s.awaitClosureMail(t, email, "Your Gatehouse account is erased")
+	s.awaitClosureMail(t, email, "Your Gatehouse account is being erased")
 	s.refused(t, http.StatusBadRequest, "invalid_token", undo)
 	testkit.Eventually(t, patience, func() bool {
 		return s.db.number(t, `SELECT count(*) FROM accounts WHERE id = $1::uuid AND email IS NULL AND full_name IS NULL`, id) == 1
