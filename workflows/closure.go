@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/uuid"
 	"go.temporal.io/sdk/log"
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"gatehouse/account"
@@ -66,7 +65,7 @@ func (c *closure) end(ctx workflow.Context, outcome string) {
 	c.ended = true
 	c.stopMail()
 	c.to(ctx, outcome)
-	c.note(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome), durable.NextActionAt.ValueUnset())
+	noteEnd(ctx, outcome)
 }
 
 // closure is the state of one run. The mutex guards every change of it that spans a wait.
@@ -109,7 +108,7 @@ func (c *closure) run(ctx workflow.Context) (outcome string, err error) {
 		}
 	}
 	c.to(ctx, stageGrace)
-	c.note(ctx, durable.FlowStage.ValueSet(stageGrace), durable.NextActionAt.ValueSet(c.eraseAt))
+	note(ctx, durable.FlowStage.ValueSet(stageGrace), durable.NextActionAt.ValueSet(c.eraseAt))
 	c.startMail(ctx)
 	for {
 		if err := c.awaitTerm(ctx); err != nil {
@@ -261,19 +260,12 @@ func (c *closure) to(ctx workflow.Context, stage string) {
 	c.show(ctx)
 }
 
-// note sets search attributes. They serve ops alone, so the flow goes on without them.
-func (c *closure) note(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) {
-	if err := workflow.UpsertTypedSearchAttributes(ctx, attributes...); err != nil {
-		c.log.Warn("search attributes were not set", "error", durable.Describe(err))
-	}
-}
-
 // erasing tells ops that there is no way back. The receipt is tried for a day before anything is erased.
 func (c *closure) erasing(ctx workflow.Context) {
 	first := c.stage != stageErasing
 	c.to(ctx, stageErasing)
 	if stagesVersion(ctx) != workflow.DefaultVersion && first {
-		c.note(ctx, durable.FlowStage.ValueSet(stageErasing), durable.NextActionAt.ValueUnset())
+		note(ctx, durable.FlowStage.ValueSet(stageErasing), durable.NextActionAt.ValueUnset())
 	}
 }
 

@@ -175,10 +175,7 @@ func (r *reconciliation) end(ctx workflow.Context, outcome string) {
 	}
 	r.stage, r.closed = outcome, true
 	r.show(ctx)
-	err := workflow.UpsertTypedSearchAttributes(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome))
-	if err != nil {
-		r.log.Warn("search attributes were not set", "error", durable.Describe(err))
-	}
+	note(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome))
 }
 
 // to goes to a stage, once.
@@ -189,11 +186,8 @@ func (r *reconciliation) to(ctx workflow.Context, stage string) {
 	}
 	r.stage = stage
 	r.show(ctx)
-	if stagesVersion(ctx) == workflow.DefaultVersion {
-		return
-	}
-	if err := workflow.UpsertTypedSearchAttributes(ctx, durable.FlowStage.ValueSet(stage)); err != nil {
-		r.log.Warn("search attributes were not set", "error", durable.Describe(err))
+	if stagesVersion(ctx) != workflow.DefaultVersion {
+		note(ctx, durable.FlowStage.ValueSet(stage))
 	}
 }
 
