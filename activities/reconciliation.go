@@ -21,6 +21,9 @@ type Flows interface {
 	Revive(ctx context.Context, id string, owner uuid.UUID, plan string) (bool, error)
 	// Look has the flow of a subscription ask for the outcome of its charge at once.
 	Look(ctx context.Context, id string) error
+	// LookIfIdle has the flow of a subscription look at the books, unless a charge of it is under way or waits for its turn: to look
+	// that up would send it to the end of the queue.
+	LookIfIdle(ctx context.Context, id string) error
 	// Running returns a page of the subscriptions whose flow was started before a moment, and the token of the next page.
 	Running(ctx context.Context, before time.Time, page []byte) (ids []string, next []byte, err error)
 }
@@ -104,15 +107,22 @@ func (a *Activities) ReviewFlows(ctx context.Context, in ReconciliationInput) (R
 }
 
 // HastenCharges has the flows of charges that have had no outcome for too long look them up at once, and those that ought to have
-// done something look at the books.
+// done something and do nothing look at the books.
 func (a *Activities) HastenCharges(ctx context.Context, _ ReconciliationInput) error {
 	waiting, err := a.Store.AwaitedCharges(ctx, a.Billing.LookUpAge, reconcilePage)
 	overdue, overdueErr := a.Store.OverdueSubscriptions(ctx, overdueAfter, reconcilePage)
-	for _, id := range append(waiting, overdue...) {
-		if err := a.Flows.Look(ctx, id); err != nil {
+	for i, id := range append(waiting, overdue...) {
+		look := a.Flows.Look
+		if i >= len(waiting) {
+			look = a.Flows.LookIfIdle
+		}
+		if err := look(ctx, id); ctx.Err() != nil {
+			return ctx.Err()
+		} else if err != nil {
 			// It looks by itself as well: no reason to stop.
 			a.Log.WarnContext(ctx, "a flow was not told to look its charge up", "subscription", id, "error", err)
 		}
+		activity.RecordHeartbeat(ctx)
 	}
 	return errors.Join(err, overdueErr)
 }

@@ -24,7 +24,11 @@ type herd struct {
 	mu      sync.Mutex
 	running map[string]bool
 	looked  []string
-	away    error
+	// charging is whether their charges wait for their turn.
+	charging bool
+	// hangs, if set, is what happens to whoever asks.
+	hangs func()
+	away  error
 }
 
 func (h *herd) Revive(_ context.Context, id string, owner uuid.UUID, plan string) (bool, error) {
@@ -42,7 +46,17 @@ func (h *herd) Look(_ context.Context, id string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.looked = append(h.looked, id)
+	if h.hangs != nil {
+		h.hangs()
+	}
 	return h.away
+}
+
+func (h *herd) LookIfIdle(ctx context.Context, id string) error {
+	if h.charging {
+		return nil
+	}
+	return h.Look(ctx, id)
 }
 
 func (h *herd) Running(_ context.Context, before time.Time, page []byte) (ids []string, next []byte, err error) {
@@ -272,6 +286,11 @@ func TestReviewBooksAndEnd(t *testing.T) {
 	require.Equal(t, []string{"sub_1"}, a.flows.looked)
 	a.sql(t, `UPDATE payment_attempts SET state = 'declined'`)
 	a.sql(t, `UPDATE invoices SET created_at = now() - interval '2 hours'`)
+	a.flows.charging = true
+	_, err = b.env.ExecuteActivity(b.HastenCharges, a.input())
+	require.NoError(t, err)
+	require.Equal(t, []string{"sub_1"}, a.flows.looked, "a charge that waits for its turn keeps its place")
+	a.flows.charging = false
 	_, err = b.env.ExecuteActivity(b.HastenCharges, a.input())
 	require.NoError(t, err)
 	require.Equal(t, []string{"sub_1", "sub_1"}, a.flows.looked, "nobody asks for what is owed")
@@ -284,6 +303,19 @@ func TestReviewBooksAndEnd(t *testing.T) {
 	ended := twice[activities.Reconciled](t, b, b.EndReconciliation, activities.ReconciliationEnd{ID: "run", Missed: []string{"charges", "charges"}})
 	require.Equal(t, activities.Reconciled{Alarms: 2}, ended)
 	require.Equal(t, account.Finding{Kind: account.FindingIncomplete, Subject: "charges"}, a.alarms[1])
+}
+
+// What was cut short is not done: the reconciliation takes it up again, or says that it was missed.
+func TestHastenCharges_CutShort(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	a := audited(t, opened(t, b, paymenttest.Sandbox(t, b.Store)))
+	a.Lost()
+	a.unknown(t, a.charge())
+	a.sql(t, `UPDATE payment_attempts SET created_at = now() - interval '24 hours'`)
+	ctx, stop := context.WithCancel(t.Context())
+	a.flows.hangs, a.flows.away = stop, account.ErrOutcomeUnknown
+	require.ErrorIs(t, b.HastenCharges(ctx, a.input()), context.Canceled)
 }
 
 // Whoever has closed or deactivated an account pays no more, whatever the flow was about to do.

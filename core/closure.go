@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"time"
 
@@ -42,7 +41,7 @@ func (c *Core) CloseAccount(ctx context.Context, by account.Caller, in CloseAcco
 	}
 	a, id := by.Principal.Account, c.operationID(by, account.FlowClosure)
 	by.Begin(id.String())
-	err := c.Flows.Ask(ctx, durable.Ask{
+	closing := durable.Ask{
 		WorkflowID: c.closureFlow(a.ID), Workflow: workflows.AccountClosureWorkflow, Queue: durable.QueueFlows,
 		Input:   workflows.AccountClosureInput{AccountID: a.ID, ClosureID: id, SessionID: shownBy(by).Session},
 		Update:  workflows.ClosureClose,
@@ -53,21 +52,43 @@ func (c *Core) CloseAccount(ctx context.Context, by account.Caller, in CloseAcco
 			durable.NextActionAt.ValueSet(c.Clock.Now().Add(c.Policy.ClosureGrace)),
 		},
 		ExecutionTimeout: c.Policy.ClosureGrace + closureGuard,
-	}, nil)
+	}
+	err := c.Flows.Ask(ctx, closing, nil)
 	if err == nil {
-		err = c.requireClosed(ctx, a.ID)
+		err = c.requireClosed(ctx, a.ID, closing)
 	}
 	return None{}, pending(err, id.String())
 }
 
-// requireClosed returns account.ErrUnavailable for an account that is open after all: its flow may know of a former closure alone,
-// which was undone without its knowing.
-func (c *Core) requireClosed(ctx context.Context, id uuid.UUID) error {
+// requireClosed returns nil once an account is closed, by a flow that says so. The flow may know of a former closure alone, which was
+// undone without its knowing: told of that it ends, and another one closes the account. It returns account.ErrUnavailable for an
+// account that is open after all.
+func (c *Core) requireClosed(ctx context.Context, id uuid.UUID, closing durable.Ask) error {
 	closed, err := c.Store.AccountClosed(ctx, id)
-	if err == nil && !closed {
+	if err != nil || closed {
+		return err
+	}
+	former, err := c.Store.LastUndoneClosure(ctx, id)
+	if err != nil {
+		return account.ErrUnavailable.Because(err)
+	}
+	undo := durable.Tell{WorkflowID: closing.WorkflowID, Update: workflows.ClosureUndo, Arg: workflows.UndoRequest{ClosureID: former}}
+	if err := c.Flows.Tell(ctx, undo, nil); err != nil && !closureHasNoFlow(err) && !errors.Is(err, account.ErrInvalidToken) {
+		return account.ErrUnavailable.Because(err)
+	}
+	if err := c.Flows.Ask(ctx, closing, nil); err != nil {
+		return err
+	}
+	if closed, err = c.Store.AccountClosed(ctx, id); err == nil && !closed {
 		err = account.ErrUnavailable.Because(errors.New("the flow answers for a former closure"))
 	}
 	return err
+}
+
+// closureHasNoFlow reports whether what the flow of an account's closure answered to an undo means that it does not run, or is the flow of
+// another closure.
+func closureHasNoFlow(err error) bool {
+	return errors.Is(err, durable.ErrNoFlow) || errors.Is(err, account.ErrNotFound)
 }
 
 // mayClose judges the proof. A key with account:security was given in a fresh session.
@@ -119,12 +140,11 @@ func (c *Core) UndoClosure(ctx context.Context, by account.Caller, in UndoClosur
 	}
 	closed, err := c.Store.ClosureByToken(ctx, c.Keys.TokenHash("undo", in.Token))
 	if err == nil {
-		undo := durable.Tell{WorkflowID: c.closureFlow(closed.AccountID), Update: workflows.ClosureUndo, Arg: workflows.UndoRequest{By: undoneBy}}
-		if undoneBy != nil {
-			undo.UpdateID = "undo/" + hex.EncodeToString(undoneBy)
-		}
-		err = c.Flows.Tell(ctx, undo, nil)
-		if errors.Is(err, durable.ErrNoFlow) {
+		err = c.Flows.Tell(ctx, durable.Tell{
+			WorkflowID: c.closureFlow(closed.AccountID), Update: workflows.ClosureUndo,
+			Arg: workflows.UndoRequest{By: undoneBy, ClosureID: closed.ID},
+		}, nil)
+		if closureHasNoFlow(err) {
 			err = c.reopen(ctx, closed, undoneBy)
 		}
 	}

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -128,10 +129,33 @@ func TestForgive_OwnersDoNotWaitForAThief(t *testing.T) {
 		_ = login("wrong")
 	}
 	require.ErrorIs(t, login(next), account.ErrTooManyRequests)
-	require.NoError(t, w.forgive(t.Context(), owner, &email, nil, w.guessQuota(account.PurposeDevice, owner.String())))
+	w.forgive(t.Context(), owner, &email, nil, w.guessQuota(account.PurposeDevice, owner.String()))
 	require.Equal(t, account.Unavailable, account.AsError(login(next)).Kind)
 	require.NoError(t, tries(), "the mailbox does")
-	require.NoError(t, w.forgive(t.Context(), owner, nil, new("")), "an account without an address")
+	w.forgive(t.Context(), owner, nil, new("")) // an account without an address
+}
+
+// A password that is set is answered as set, though what it ends cannot be ended now.
+func TestChangePassword_IsAnsweredOnceItIsSet(t *testing.T) {
+	t.Parallel()
+	w, by := deviceWorld(t)
+	held, free, done := make(chan struct{}), make(chan struct{}), make(chan error)
+	go func() {
+		done <- w.Store.InTx(context.WithoutCancel(t.Context()), func(ctx context.Context, tx *store.Store) error {
+			err := tx.TakeQuota(ctx, w.sendKey(account.PurposeDevice, "ada@example.com"), w.Policy.GuessQuotas())
+			close(held)
+			<-free
+			return err
+		})
+	}()
+	<-held
+	ctx, cancel := context.WithTimeout(t.Context(), 2*refundTime)
+	defer cancel()
+	const next = "another whole sentence 9"
+	_, err := w.ChangePassword(ctx, by, ChangePasswordInput{Current: ownPassword, New: next})
+	close(free)
+	require.NoError(t, err)
+	require.NoError(t, <-done)
 }
 
 func TestDevices(t *testing.T) {

@@ -153,8 +153,10 @@ func (c *Core) throttle(email, username string, cred store.Credentials, known bo
 
 // forgive has the owner of a new password wait for nothing that was tried before: wrong passwords by any of the account's names,
 // codes for unknown devices that logins by the old one had sent, and what else is counted by quotas. A name that is nil or empty
-// is none.
-func (c *Core) forgive(ctx context.Context, id uuid.UUID, email, username *string, quotas ...[]byte) error {
+// is none. The password is set by then, whatever becomes of this: who asked for it is told so, and may have gone.
+func (c *Core) forgive(ctx context.Context, id uuid.UUID, email, username *string, quotas ...[]byte) {
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), refundTime)
+	defer done()
 	throttles := [][]byte{c.Keys.Subject("login-account", id.String())}
 	for _, name := range []*string{email, username} {
 		if name != nil && *name != "" {
@@ -164,7 +166,9 @@ func (c *Core) forgive(ctx context.Context, id uuid.UUID, email, username *strin
 	if email != nil && *email != "" {
 		quotas = append(quotas, c.sendKey(account.PurposeDevice, *email))
 	}
-	return c.Store.Forgive(ctx, throttles, quotas)
+	if err := c.Store.Forgive(ctx, throttles, quotas); err != nil {
+		c.Log.WarnContext(ctx, "the owner of a new password still waits for what was tried before", "account", id, "error", err)
+	}
 }
 
 func (t *loginThrottle) judge(ctx context.Context, c *Core) error {

@@ -276,7 +276,8 @@ func (c *Core) setPasswordByCode(ctx context.Context, by account.Caller, otp, pa
 		return PasswordSet{}, err
 	}
 	a := by.Principal.Account
-	return PasswordSet{HadPassword: done.HadPassword}, c.forgive(ctx, a.ID, a.Email, a.Username)
+	c.forgive(ctx, a.ID, a.Email, a.Username)
+	return PasswordSet{HadPassword: done.HadPassword}, nil
 }
 
 func (c *Core) passwordGuess(by account.Caller, owner, session uuid.UUID) store.Guess {

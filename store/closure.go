@@ -129,6 +129,13 @@ func (s *Store) AccountClosed(ctx context.Context, id uuid.UUID) (closed bool, e
 	return closed, translate(err)
 }
 
+// LastUndoneClosure returns the closure of an account that was undone last, or account.ErrNotFound.
+func (s *Store) LastUndoneClosure(ctx context.Context, accountID uuid.UUID) (id uuid.UUID, err error) {
+	err = s.db.NewRaw(`SELECT id FROM closures WHERE account_id = ? AND undone_at IS NOT NULL ORDER BY undone_at DESC LIMIT 1`, accountID).
+		Scan(ctx, &id)
+	return id, translate(err)
+}
+
 // ReopenAccount undoes a closure in one transaction: the account has its email, username, password and outside accounts
 // back, and no session. An unverified account of the address dies: the link that undoes it went to the mailbox (design D5). A
 // username that somebody else has by now, or that is kept for them, and an outside account that opens another one stay there.

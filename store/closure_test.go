@@ -224,6 +224,21 @@ func TestRace_ReopenAgainstItsUsername(t *testing.T) {
 	w.requireInvariants(t)
 }
 
+func TestLastUndoneClosure(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.member(t, "ada@example.com").AccountID
+	_, err := w.LastUndoneClosure(t.Context(), id)
+	require.ErrorIs(t, err, account.ErrNotFound)
+	for range 2 {
+		closure := w.close(t, id)
+		require.NoError(t, w.ReopenAccount(t.Context(), closure, nil))
+		got, err := w.LastUndoneClosure(t.Context(), id)
+		require.NoError(t, err)
+		require.Equal(t, closure, got)
+	}
+}
+
 func TestReopenAccount_TooLate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

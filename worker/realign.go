@@ -24,7 +24,7 @@ type Asker interface {
 
 // RealignSubscriptions ends the subscriptions of closed accounts, pauses those of deactivated ones and resumes those of
 // accounts that are open again, where that could not be done with the account's own change: Temporal was away, a charge was
-// under way. One that refuses is asked again in the next turn. Any number of processes may run it at once.
+// under way. One that refuses, or whose flow takes no update, is asked again in the next turn and holds up no other. Any number of processes may run it at once.
 func RealignSubscriptions(ctx context.Context, strays StrayStore, flows Asker) error {
 	all, err := strays.Strays(ctx, realignBatch)
 	if err != nil {
@@ -34,7 +34,7 @@ func RealignSubscriptions(ctx context.Context, strays StrayStore, flows Asker) e
 	for _, s := range all {
 		err := flows.Ask(ctx, workflows.RealignSubscription(s), nil)
 		switch {
-		case errors.Is(err, account.ErrUnavailable) || ctx.Err() != nil:
+		case ctx.Err() != nil, errors.Is(err, account.ErrUnavailable) && !errors.Is(err, durable.ErrFlowRefuses):
 			return err // Temporal is away
 		case err != nil && !errors.Is(err, account.ErrSubscriptionState):
 			failed = errors.Join(failed, err)

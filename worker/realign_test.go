@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
 
 	"gatehouse/account"
 	"gatehouse/internal/durable"
@@ -55,6 +56,12 @@ func TestRealignSubscriptions(t *testing.T) {
 	h.refusal["sub/sub_1"], h.refusal["sub/sub_2"] = account.ErrSubscriptionState, strange
 	require.ErrorIs(t, worker.RealignSubscriptions(t.Context(), h, h), strange)
 	require.Len(t, h.asked, 3, "one that refuses holds up no other")
+
+	h.asked = nil
+	h.refusal["sub/sub_2"] = nil
+	h.refusal["sub/sub_1"] = durable.FromTemporal(serviceerror.NewFailedPrecondition("the run has had its updates"))
+	require.ErrorIs(t, worker.RealignSubscriptions(t.Context(), h, h), durable.ErrFlowRefuses)
+	require.Len(t, h.asked, 3, "neither does one that takes no more updates")
 
 	h.asked = nil
 	h.refusal["sub/sub_1"] = account.ErrUnavailable

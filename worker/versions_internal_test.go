@@ -2,6 +2,7 @@ package worker
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/worker"
@@ -14,6 +15,13 @@ func TestBuild_WithoutAnIDIsUnversioned(t *testing.T) {
 	got := Build{Deployment: "gatehouse", ID: "v2"}.options()
 	require.True(t, got.UseVersioning)
 	require.Equal(t, worker.WorkerDeploymentVersion{DeploymentName: "gatehouse", BuildID: "v2"}, got.Version)
+}
+
+// An activity that says nothing for five seconds is begun anew elsewhere: two of its heartbeats may be lost.
+func TestOptions_HeartbeatsAreNotHeldBack(t *testing.T) {
+	t.Parallel()
+	require.LessOrEqual(t, 3*Deps{}.options(nil).MaxHeartbeatThrottleInterval, 5*time.Second)
+	require.NotZero(t, Deps{}.options(nil).MaxHeartbeatThrottleInterval, "zero is the SDK's minute")
 }
 
 func TestHeld_OnlyTheNamedChangesAreHeld(t *testing.T) {

@@ -46,6 +46,10 @@ type Deps struct {
 // stickyWait is how long a flow's next task waits for the worker that knows the flow, before any may take it.
 const stickyWait = time.Second
 
+// heartbeatGap is how long a heartbeat may be held back to be sent with the next one. The SDK's own four fifths of the timeout leave
+// one second for the way to Temporal where an activity is given up after five.
+const heartbeatGap = 1500 * time.Millisecond
+
 // billingAtOnce is how many steps of subscriptions a worker takes at once: a burst of renewals leaves it time for the rest.
 const billingAtOnce = 4
 
@@ -85,13 +89,14 @@ func Run(ctx context.Context, d Deps) error {
 	}
 }
 
-func (d Deps) workers(onFatal func(error)) []worker.Worker {
-	options := worker.Options{
+func (d Deps) options(onFatal func(error)) worker.Options {
+	return worker.Options{
 		WorkflowTaskPollerBehavior: d.pollers(),
 		ActivityTaskPollerBehavior: d.pollers(),
 		// What was meant for a worker that has died or stopped goes to another one after this, within a request's deadline;
 		// the default of five seconds lies beyond it.
 		StickyScheduleToStartTimeout: stickyWait,
+		MaxHeartbeatThrottleInterval: heartbeatGap,
 		// The default of zero cuts every running activity off at once.
 		WorkerStopTimeout: d.ShutdownTimeout,
 		// A panic holds the flow until a fixed build replays it; failing the flow would lose it.
@@ -102,6 +107,10 @@ func (d Deps) workers(onFatal func(error)) []worker.Worker {
 
 		PreferredVersionProvider: held(d.HeldChanges),
 	}
+}
+
+func (d Deps) workers(onFatal func(error)) []worker.Worker {
+	options := d.options(onFatal)
 	flows := worker.New(d.Client.Temporal(), durable.QueueFlows, options)
 	d.Register(flows)
 	flows.RegisterActivity(d.Activities)

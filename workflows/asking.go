@@ -5,12 +5,10 @@ import (
 
 	"github.com/google/uuid"
 	"go.temporal.io/sdk/log"
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"gatehouse/account"
 	"gatehouse/activities"
-	"gatehouse/internal/durable"
 )
 
 // asking is what flows have in common in which somebody asks for a code or a link, maybe more than once, and proves the newest
@@ -146,11 +144,4 @@ func (f *asking[Request, Done]) proceed(ctx workflow.Context, proof activities.C
 		f.done, f.proof = &done, proof
 	}
 	return *f.done, nil
-}
-
-// note sets search attributes. They serve ops alone, so the flow goes on without them.
-func (f *asking[Request, Done]) note(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) {
-	if err := workflow.UpsertTypedSearchAttributes(ctx, attributes...); err != nil {
-		f.log.Warn("search attributes were not set", "error", durable.Describe(err))
-	}
 }

@@ -1,11 +1,11 @@
 package workflows
 
 import (
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
 	"go.temporal.io/sdk/log"
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"gatehouse/account"
@@ -19,13 +19,15 @@ const (
 	// ClosureClose closes the account, once. It takes and returns nothing.
 	ClosureClose = "close"
 	// ClosureUndo opens the account again, once, until its term of grace is over: whoever comes second is refused. It takes
-	// UndoRequest, or nothing, and returns nothing.
+	// UndoRequest, or nothing, and returns nothing. An undo of another closure is account.ErrNotFound.
 	ClosureUndo = "undo"
 )
 
-// UndoRequest names the request that wants a closure undone, for its repetitions; nil where it cannot be repeated.
+// UndoRequest names the request that wants a closure undone, for its repetitions; nil where it cannot be repeated. ClosureID says which
+// closure it means, lest it undo the next one; older requests do not say.
 type UndoRequest struct {
-	By []byte `json:",omitempty"`
+	By        []byte    `json:",omitempty"`
+	ClosureID uuid.UUID `json:",omitzero"`
 }
 
 // AccountClosureInput names the account and its closure, of which the undo link's token is derived, and the session that asks:
@@ -35,6 +37,8 @@ type AccountClosureInput struct {
 	ClosureID uuid.UUID
 	SessionID *uuid.UUID `json:",omitempty"`
 }
+
+var errOtherClosure = errors.New("the flow is that of another closure")
 
 const (
 	stageClosing  = "closing"
@@ -61,7 +65,7 @@ func (c *closure) end(ctx workflow.Context, outcome string) {
 	c.ended = true
 	c.stopMail()
 	c.to(ctx, outcome)
-	c.note(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome), durable.NextActionAt.ValueUnset())
+	noteEnd(ctx, outcome)
 }
 
 // closure is the state of one run. The mutex guards every change of it that spans a wait.
@@ -104,7 +108,7 @@ func (c *closure) run(ctx workflow.Context) (outcome string, err error) {
 		}
 	}
 	c.to(ctx, stageGrace)
-	c.note(ctx, durable.FlowStage.ValueSet(stageGrace), durable.NextActionAt.ValueSet(c.eraseAt))
+	note(ctx, durable.FlowStage.ValueSet(stageGrace), durable.NextActionAt.ValueSet(c.eraseAt))
 	c.startMail(ctx)
 	for {
 		if err := c.awaitTerm(ctx); err != nil {
@@ -173,7 +177,10 @@ func (c *closure) close(ctx workflow.Context, run runner) error {
 	return err
 }
 
-func (c *closure) validateUndo(UndoRequest) error {
+func (c *closure) validateUndo(r UndoRequest) error {
+	if r.ClosureID != uuid.Nil && r.ClosureID != c.input.ClosureID {
+		return account.ErrNotFound.Because(errOtherClosure)
+	}
 	if c.final || c.ended || c.undone {
 		return account.ErrInvalidToken.Because(errEnding)
 	}
@@ -253,19 +260,12 @@ func (c *closure) to(ctx workflow.Context, stage string) {
 	c.show(ctx)
 }
 
-// note sets search attributes. They serve ops alone, so the flow goes on without them.
-func (c *closure) note(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) {
-	if err := workflow.UpsertTypedSearchAttributes(ctx, attributes...); err != nil {
-		c.log.Warn("search attributes were not set", "error", durable.Describe(err))
-	}
-}
-
 // erasing tells ops that there is no way back. The receipt is tried for a day before anything is erased.
 func (c *closure) erasing(ctx workflow.Context) {
 	first := c.stage != stageErasing
 	c.to(ctx, stageErasing)
 	if stagesVersion(ctx) != workflow.DefaultVersion && first {
-		c.note(ctx, durable.FlowStage.ValueSet(stageErasing), durable.NextActionAt.ValueUnset())
+		note(ctx, durable.FlowStage.ValueSet(stageErasing), durable.NextActionAt.ValueUnset())
 	}
 }
 

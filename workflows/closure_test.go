@@ -101,6 +101,34 @@ func TestAccountClosure_Undone(t *testing.T) {
 	s.requireClosure("undone")
 }
 
+// A request whose closure has been undone meanwhile does not undo the next one.
+func TestAccountClosure_UndoOfAnotherClosure(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.closureMail = func(activities.ClosureMailInput) (activities.Delivered, error) {
+		return activities.Delivered{}, errDown
+	}
+	other, own := &answer{}, &answer{}
+	for after, undo := range map[time.Duration]struct {
+		got     *answer
+		closure uuid.UUID
+	}{24 * time.Hour: {other, uuid.New()}, 48 * time.Hour: {own, closing.ClosureID}} {
+		s.at(after, func() {
+			finish := func(err error) { undo.got.err, undo.got.answered = durable.FromTemporal(err), true }
+			s.env.UpdateWorkflow(workflows.ClosureUndo, uuid.NewString(), &testsuite.TestUpdateCallback{
+				OnAccept: func() {}, OnReject: finish, OnComplete: func(_ any, err error) { finish(err) },
+			}, workflows.UndoRequest{ClosureID: undo.closure})
+		})
+	}
+	_, err := s.closure()
+	require.NoError(t, err)
+	require.ErrorIs(t, other.err, account.ErrNotFound)
+	require.True(t, own.answered)
+	require.NoError(t, own.err)
+	require.Len(t, s.times("ReopenAccount"), 1)
+	s.requireClosure("undone")
+}
+
 // Of several who show the link at one moment one is told that it worked.
 func TestAccountClosure_UndoneOnce(t *testing.T) {
 	t.Parallel()

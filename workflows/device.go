@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/uuid"
 	"go.temporal.io/sdk/log"
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"gatehouse/account"
@@ -108,7 +107,7 @@ func (d *deviceLogin) owing() bool      { return false }
 func (d *deviceLogin) over() bool       { return d.closed }
 
 func (d *deviceLogin) rearmed(ctx workflow.Context) {
-	d.note(ctx, durable.NextActionAt.ValueSet(d.expires))
+	note(ctx, durable.NextActionAt.ValueSet(d.expires))
 	d.show(ctx)
 }
 
@@ -222,14 +221,7 @@ func (d *deviceLogin) end(ctx workflow.Context, outcome string) {
 	d.stopSending()
 	d.stage = outcome
 	d.show(ctx)
-	d.note(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome), durable.NextActionAt.ValueUnset())
-}
-
-// note sets search attributes. They serve ops alone, so the flow goes on without them.
-func (d *deviceLogin) note(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) {
-	if err := workflow.UpsertTypedSearchAttributes(ctx, attributes...); err != nil {
-		d.log.Warn("search attributes were not set", "error", durable.Describe(err))
-	}
+	noteEnd(ctx, outcome)
 }
 
 func (d *deviceLogin) delivered(ctx workflow.Context, state string) {

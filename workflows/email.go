@@ -67,7 +67,7 @@ func (c *emailChange) end(ctx workflow.Context, outcome string) {
 	c.closed = true
 	c.stopSending()
 	c.to(ctx, outcome)
-	c.note(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome), durable.NextActionAt.ValueUnset())
+	noteEnd(ctx, outcome)
 }
 
 // emailChange is the state of one execution. current is the change that waits for its proof, nil when none does.
@@ -120,7 +120,7 @@ func (c *emailChange) untilNothingPends(ctx workflow.Context) error {
 			}
 			continue
 		}
-		if err := c.awaitProof(ctx); err != nil {
+		if err := c.awaitChange(ctx); err != nil {
 			return err
 		}
 	}
@@ -151,8 +151,8 @@ func (c *emailChange) settle(ctx workflow.Context) error {
 	return c.open(ctx, request, patiently)
 }
 
-// awaitProof returns when the current change was proven, replaced or has expired.
-func (c *emailChange) awaitProof(ctx workflow.Context) error {
+// awaitChange returns when the current change was proven, replaced or has expired.
+func (c *emailChange) awaitChange(ctx workflow.Context) error {
 	change := c.current.Code.ChallengeID
 	timed, cancel := workflow.WithCancel(ctx)
 	defer cancel()
@@ -219,7 +219,7 @@ func (c *emailChange) open(ctx workflow.Context, request EmailChangeRequest, run
 		waits = append(waits, durable.FlowOutcome.ValueUnset())
 		c.told = false
 	}
-	c.note(ctx, waits...)
+	note(ctx, waits...)
 	c.delivery, c.notices = onItsWay, nil
 	if issued.Taken {
 		c.delivery = "none: the address has an account, whose owner is told"

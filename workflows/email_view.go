@@ -3,24 +3,13 @@ package workflows
 import (
 	"strings"
 
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
-
-	"gatehouse/internal/durable"
 )
-
-// note sets search attributes. They serve ops alone, so the flow goes on without them.
-func (c *emailChange) note(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) {
-	if err := workflow.UpsertTypedSearchAttributes(ctx, attributes...); err != nil {
-		c.log.Warn("search attributes were not set", "error", durable.Describe(err))
-	}
-}
 
 // made tells ops that the change is made, though mails about it may be on their way for a day.
 func (c *emailChange) made(ctx workflow.Context) {
 	if c.told = stagesVersion(ctx) != workflow.DefaultVersion; c.told {
-		c.note(ctx, durable.FlowStage.ValueSet(outcomeCompleted), durable.FlowOutcome.ValueSet(outcomeCompleted),
-			durable.NextActionAt.ValueUnset())
+		noteEnd(ctx, outcomeCompleted)
 	}
 }
 

@@ -99,7 +99,7 @@ func (r *passwordReset) run(ctx workflow.Context) (outcome string, err error) {
 }
 
 func (r *passwordReset) rearmed(ctx workflow.Context) {
-	r.note(ctx, durable.NextActionAt.ValueSet(r.expires))
+	note(ctx, durable.NextActionAt.ValueSet(r.expires))
 	r.show(ctx)
 }
 
@@ -113,7 +113,7 @@ func (r *passwordReset) issueLink(ctx workflow.Context, req PasswordResetRequest
 	}
 	if r.accountID != req.AccountID {
 		r.accountID = req.AccountID
-		r.note(ctx, durable.AccountID.ValueSet(r.accountID.String()))
+		note(ctx, durable.AccountID.ValueSet(r.accountID.String()))
 	}
 	r.link, r.expires = link, link.FlowExpiresAt
 	r.startSending(ctx)

@@ -113,7 +113,7 @@ func (p *passwordChange) run(ctx workflow.Context) (outcome string, err error) {
 }
 
 func (p *passwordChange) rearmed(ctx workflow.Context) {
-	p.note(ctx, durable.NextActionAt.ValueSet(p.expires))
+	note(ctx, durable.NextActionAt.ValueSet(p.expires))
 	p.show(ctx)
 }
 

@@ -4,8 +4,6 @@ import (
 	"strconv"
 
 	"go.temporal.io/sdk/workflow"
-
-	"gatehouse/internal/durable"
 )
 
 // end closes the flow to whoever speaks to it from now on, and tells ops how it ended.
@@ -14,7 +12,7 @@ func (p *passwordChange) end(ctx workflow.Context, outcome string) {
 	p.stopSending()
 	p.stage = outcome
 	p.show(ctx)
-	p.note(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome), durable.NextActionAt.ValueUnset())
+	noteEnd(ctx, outcome)
 }
 
 // show writes what ops read in the UI: masked, encrypted at rest.

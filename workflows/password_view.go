@@ -22,7 +22,7 @@ func (r *passwordReset) end(ctx workflow.Context, outcome string) {
 	if r.accountID != uuid.Nil {
 		last = append(last, durable.AccountID.ValueSet(r.accountID.String()))
 	}
-	r.note(ctx, last...)
+	note(ctx, last...)
 }
 
 func (r *passwordReset) delivered(ctx workflow.Context, state string) {

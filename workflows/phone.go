@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 	"go.temporal.io/sdk/log"
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"gatehouse/account"
@@ -202,7 +201,7 @@ func (p *phone) open(ctx workflow.Context, req PhoneRequest, run runner) error {
 	// The newest code replaces whatever was asked for before.
 	p.owed, p.code, p.waiting = nil, code, true
 	p.startSending(ctx)
-	p.note(ctx, durable.NextActionAt.ValueSet(code.FlowExpiresAt))
+	note(ctx, durable.NextActionAt.ValueSet(code.FlowExpiresAt))
 	return nil
 }
 
@@ -310,14 +309,7 @@ func (p *phone) end(ctx workflow.Context, outcome string) {
 	p.stopSending()
 	p.stage = outcome
 	p.show(ctx)
-	p.note(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome), durable.NextActionAt.ValueUnset())
-}
-
-// note sets search attributes. They serve ops alone, so the flow goes on without them.
-func (p *phone) note(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) {
-	if err := workflow.UpsertTypedSearchAttributes(ctx, attributes...); err != nil {
-		p.log.Warn("search attributes were not set", "error", durable.Describe(err))
-	}
+	noteEnd(ctx, outcome)
 }
 
 func (p *phone) delivered(ctx workflow.Context, state string) {

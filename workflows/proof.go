@@ -83,3 +83,15 @@ func play(ctx workflow.Context, f story) error {
 	}
 	return err
 }
+
+// note sets search attributes. They serve ops alone, so a flow goes on without them.
+func note(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) {
+	if err := workflow.UpsertTypedSearchAttributes(ctx, attributes...); err != nil {
+		workflow.GetLogger(ctx).Warn("search attributes were not set", "error", durable.Describe(err))
+	}
+}
+
+// noteEnd has the search attributes say how a flow has ended.
+func noteEnd(ctx workflow.Context, outcome string) {
+	note(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome), durable.NextActionAt.ValueUnset())
+}

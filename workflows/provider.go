@@ -45,16 +45,7 @@ func ProviderLink(ctx workflow.Context, in ProviderLinkInput) error {
 func (l *providerLink) end(ctx workflow.Context, outcome string) {
 	l.closed = true
 	l.to(ctx, outcome)
-	l.note(ctx, outcome)
-}
-
-// note sets search attributes. They serve ops alone, so the flow goes on without them.
-func (l *providerLink) note(ctx workflow.Context, outcome string) {
-	err := workflow.UpsertTypedSearchAttributes(ctx,
-		durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome), durable.NextActionAt.ValueUnset())
-	if err != nil {
-		workflow.GetLogger(ctx).Warn("search attributes were not set", "error", durable.Describe(err))
-	}
+	noteEnd(ctx, outcome)
 }
 
 // providerLink is the state of one run. The mutex makes one callback wait for another.
@@ -161,7 +152,7 @@ func (l *providerLink) tell(ctx workflow.Context) {
 	l.mail = template + ": " + onItsWay
 	l.to(ctx, outcomeCompleted)
 	if stagesVersion(ctx) != workflow.DefaultVersion {
-		l.note(ctx, outcomeCompleted)
+		noteEnd(ctx, outcomeCompleted)
 	}
 	var sent activities.Delivered
 	input := activities.SendMailInput{

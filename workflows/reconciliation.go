@@ -88,27 +88,29 @@ type reconciling struct {
 	stage string
 	do    any
 	queue string
-	// attempt bounds a page, total the time in which it must get done.
-	attempt, total time.Duration
-	count          func(*account.ReconciliationCounts) *int64
+	// attempt bounds a page, total the time in which it must get done. beats is how long it may say nothing, 0 that it says nothing.
+	attempt, total, beats time.Duration
+	count                 func(*account.ReconciliationCounts) *int64
 }
 
 // Pages of our own store and of Temporal take seconds, a list of the provider's as long as it is.
 const (
 	pageAttempt = 2 * time.Minute
 	pageTotal   = 2 * time.Hour
-	listAttempt = 4 * time.Hour
-	listTotal   = 10 * time.Hour
-	heartbeat   = 10 * time.Minute
+	// hastenAttempt is for asking hundreds of flows, one after the other.
+	hastenAttempt = 30 * time.Minute
+	listAttempt   = 4 * time.Hour
+	listTotal     = 10 * time.Hour
+	heartbeat     = 10 * time.Minute
 )
 
 var reconcileSteps = []reconciling{
-	{"flows", a.ReviveFlows, durable.QueueFlows, pageAttempt, pageTotal, func(c *account.ReconciliationCounts) *int64 { return &c.Subscriptions }},
-	{"left flows", a.ReviewFlows, durable.QueueFlows, pageAttempt, pageTotal, func(c *account.ReconciliationCounts) *int64 { return &c.Flows }},
-	{"late charges", a.HastenCharges, durable.QueueFlows, listAttempt, pageTotal, nil},
-	{"charges", a.CompareCharges, durable.QueuePayments, listAttempt, listTotal, func(c *account.ReconciliationCounts) *int64 { return &c.Charges }},
-	{"attempts", a.CompareAttempts, durable.QueuePayments, listAttempt, listTotal, func(c *account.ReconciliationCounts) *int64 { return &c.Attempts }},
-	{"books", a.ReviewBooks, durable.QueueFlows, pageAttempt, pageTotal, nil},
+	{"flows", a.ReviveFlows, durable.QueueFlows, pageAttempt, pageTotal, 0, func(c *account.ReconciliationCounts) *int64 { return &c.Subscriptions }},
+	{"left flows", a.ReviewFlows, durable.QueueFlows, pageAttempt, pageTotal, 0, func(c *account.ReconciliationCounts) *int64 { return &c.Flows }},
+	{"late charges", a.HastenCharges, durable.QueueFlows, hastenAttempt, pageTotal, heartbeat, nil},
+	{"charges", a.CompareCharges, durable.QueuePayments, listAttempt, listTotal, heartbeat, func(c *account.ReconciliationCounts) *int64 { return &c.Charges }},
+	{"attempts", a.CompareAttempts, durable.QueuePayments, listAttempt, listTotal, heartbeat, func(c *account.ReconciliationCounts) *int64 { return &c.Attempts }},
+	{"books", a.ReviewBooks, durable.QueueFlows, pageAttempt, pageTotal, 0, nil},
 }
 
 func (*reconciliation) setup(workflow.Context) error { return nil }
@@ -150,10 +152,8 @@ func (r *reconciliation) run(ctx workflow.Context) (outcome string, err error) {
 func (r *reconciliation) page(ctx workflow.Context, step reconciling) (more bool, err error) {
 	options := workflow.ActivityOptions{
 		TaskQueue: step.queue, Summary: summaryOf(step.do), StartToCloseTimeout: step.attempt, ScheduleToCloseTimeout: step.total,
-		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 10 * time.Minute},
-	}
-	if step.queue == durable.QueuePayments {
-		options.HeartbeatTimeout = heartbeat
+		HeartbeatTimeout: step.beats,
+		RetryPolicy:      &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 10 * time.Minute},
 	}
 	var looked activities.ReconciliationPage
 	err = workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), step.do, activities.ReconciliationInput{
@@ -175,10 +175,7 @@ func (r *reconciliation) end(ctx workflow.Context, outcome string) {
 	}
 	r.stage, r.closed = outcome, true
 	r.show(ctx)
-	err := workflow.UpsertTypedSearchAttributes(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome))
-	if err != nil {
-		r.log.Warn("search attributes were not set", "error", durable.Describe(err))
-	}
+	note(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome))
 }
 
 // to goes to a stage, once.
@@ -189,11 +186,8 @@ func (r *reconciliation) to(ctx workflow.Context, stage string) {
 	}
 	r.stage = stage
 	r.show(ctx)
-	if stagesVersion(ctx) == workflow.DefaultVersion {
-		return
-	}
-	if err := workflow.UpsertTypedSearchAttributes(ctx, durable.FlowStage.ValueSet(stage)); err != nil {
-		r.log.Warn("search attributes were not set", "error", durable.Describe(err))
+	if stagesVersion(ctx) != workflow.DefaultVersion {
+		note(ctx, durable.FlowStage.ValueSet(stage))
 	}
 }
 

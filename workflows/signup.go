@@ -173,7 +173,7 @@ func (s *signup) owing() bool      { return s.owed != nil }
 func (s *signup) over() bool       { return s.closed }
 
 func (s *signup) rearmed(ctx workflow.Context) {
-	s.note(ctx, durable.NextActionAt.ValueSet(s.expires))
+	note(ctx, durable.NextActionAt.ValueSet(s.expires))
 	s.show(ctx)
 }
 
@@ -266,7 +266,7 @@ func (s *signup) issueEmailCode(ctx workflow.Context, req SignupRequest, run run
 	renewed := owner != s.accountID
 	if renewed {
 		s.accountID = owner
-		s.note(ctx, durable.AccountID.ValueSet(owner.String()))
+		note(ctx, durable.AccountID.ValueSet(owner.String()))
 	}
 	var code activities.IssuedCode
 	input := activities.IssueEmailCodeInput{AccountID: owner, ChallengeID: req.ChallengeID}

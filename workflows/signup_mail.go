@@ -59,7 +59,7 @@ func undelivered(err error) string {
 // mail, the sign-up is complete.
 func (s *signup) complete(ctx workflow.Context) {
 	s.stage = outcomeCompleted
-	s.note(ctx, durable.FlowStage.ValueSet(outcomeCompleted), durable.FlowOutcome.ValueSet(outcomeCompleted),
+	note(ctx, durable.FlowStage.ValueSet(outcomeCompleted), durable.FlowOutcome.ValueSet(outcomeCompleted),
 		durable.AccountID.ValueSet(s.accountID.String()), durable.NextActionAt.ValueUnset())
 	// Named after the account, since the address may sign up again once the account is gone.
 	s.mail(ctx, "welcome/"+s.accountID.String(), "welcome")

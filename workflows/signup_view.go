@@ -47,14 +47,7 @@ func (s *signup) end(ctx workflow.Context, outcome string) {
 	if s.accountID != uuid.Nil {
 		last = append(last, durable.AccountID.ValueSet(s.accountID.String()))
 	}
-	s.note(ctx, last...)
-}
-
-// note sets search attributes. They serve ops alone, so the flow goes on without them.
-func (s *signup) note(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) {
-	if err := workflow.UpsertTypedSearchAttributes(ctx, attributes...); err != nil {
-		s.log.Warn("search attributes were not set", "error", durable.Describe(err))
-	}
+	note(ctx, last...)
 }
 
 func (s *signup) delivered(ctx workflow.Context, state string) {

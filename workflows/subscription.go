@@ -76,26 +76,29 @@ func Subscription(ctx workflow.Context, in SubscriptionFlow) error {
 	return play(ctx, s)
 }
 
-// subscription is the state of one run. The mutex guards every change of it that spans a wait.
+// subscription is the state of one run. The mutex guards every change of it that spans a wait. Its flags:
+//
+//	flag      set by                                     cleared by       while it is set
+//	loaded    open                                       nothing          now holds the subscription, or refused says why there is none
+//	charging  charge, with look                          its outcome      nothing else happens to the open invoice; look ends the wait for
+//	                                                                      the next attempt to learn the outcome
+//	ending    told: the account is closed                nothing          run ends the subscription
+//	closed    run and end                                nothing          no request is taken
+//	leaving   leave, when the history is very long       leave            no request is taken; the next run takes it
+//	doubted   distrust: a failed request, or a look      reread           run reads the books again, which may say something else than now
+//	shared    open, behind ChangeSharedRuns              nothing          the run may go on into other periods than the one it began in
 type subscription struct {
-	flow SubscriptionFlow
-	// loaded is set once now holds the subscription, refused why there will be none.
-	loaded  bool
-	refused error
-	now     activities.SubscriptionState
-	// charging is set while a charge has no outcome: nothing else may happen to the open invoice.
-	charging bool
-	// look ends the wait for the next attempt to learn its outcome.
-	look func()
-	// ending is set when the account is closed, closed when the run takes no more requests.
-	ending, closed bool
-	// leaving is set while a run with a long history waits for its last requests.
-	leaving bool
-	// doubted is set when the books may say something else than now.
-	doubted bool
+	flow             SubscriptionFlow
+	loaded           bool
+	refused          error
+	now              activities.SubscriptionState
+	charging         bool
+	look             func()
+	ending, closed   bool
+	leaving, doubted bool
 	// mails counts those on their way.
 	mails int
-	// period is when the period began that the run began in, shared that the run may go on into others.
+	// period is when the period began that the run began in.
 	period time.Time
 	shared bool
 	mutex  workflow.Mutex
@@ -228,7 +231,7 @@ func (s *subscription) opening(ctx workflow.Context, state *activities.Subscript
 	if o == nil {
 		return s.ask(ctx, a.LoadSubscription, activities.SubscriptionInput{SubscriptionID: s.flow.SubscriptionID}, state)
 	}
-	method, err := s.attach(ctx, o.AccountID, o.MethodID)
+	method, err := s.attach(ctx, o.AccountID, o.MethodID, attachWithin)
 	if err != nil {
 		return err
 	}
@@ -246,9 +249,9 @@ func (s *subscription) ask(ctx workflow.Context, activity, in any, out *activiti
 	return patiently(ctx, activity, in).Get(ctx, out)
 }
 
-func (s *subscription) attach(ctx workflow.Context, accountID uuid.UUID, method string) (string, error) {
+func (s *subscription) attach(ctx workflow.Context, accountID uuid.UUID, method string, within time.Duration) (string, error) {
 	var attached activities.AttachedMethod
-	err := workflow.ExecuteActivity(withPayment(ctx, attachWithin), a.AttachMethod,
+	err := workflow.ExecuteActivity(withPayment(ctx, within), a.AttachMethod,
 		activities.AttachMethodInput{AccountID: accountID, MethodID: method}).Get(ctx, &attached)
 	return attached.MethodID, err
 }
@@ -327,8 +330,8 @@ func (s *subscription) do(ctx workflow.Context, kind activities.SubscriptionComm
 	return err
 }
 
-// overtaken reports whether a request came since a version. Only then it is asked for by id: no other history changes. A run that has gone
-// the old way once does so to its end.
+// overtaken reports whether a request came since a version. GetVersion is called only in this case, so other histories get no marker. A
+// run that once took the old way keeps it.
 func (s *subscription) overtaken(ctx workflow.Context, version int64) bool {
 	return s.now.Subscription.Version != version &&
 		workflow.GetVersion(ctx, ChangeRecheckDue, workflow.DefaultVersion, 1) != workflow.DefaultVersion
@@ -373,7 +376,7 @@ func (s *subscription) took(ctx workflow.Context, state activities.SubscriptionS
 	}
 	s.now = state
 	s.show(ctx)
-	s.note(ctx)
+	s.noteState(ctx)
 	// Flows from before there was a mail for it go on without.
 	silent := state.Event == planChangeDeclined &&
 		workflow.GetVersion(ctx, "tell-declined-changes", workflow.DefaultVersion, 1) == workflow.DefaultVersion
@@ -388,5 +391,5 @@ func (s *subscription) end(ctx workflow.Context, outcome string) {
 	if outcome == "" {
 		return // goes on in the next run
 	}
-	s.upsert(ctx, durable.FlowStage.ValueSet(outcome), durable.FlowOutcome.ValueSet(outcome), durable.NextActionAt.ValueUnset())
+	noteEnd(ctx, outcome)
 }

@@ -11,8 +11,8 @@ import (
 )
 
 // doubt has the loop read the books again after a request that failed: it may have been served all the same, its answer lost with the
-// connection, or it was refused because they say something else than the flow knows. Only then it is asked for by id: no other
-// history changes. A run in which a request has failed the old way never doubts.
+// connection, or it was refused because they say something else than the flow knows. GetVersion is called only in this case, so other
+// histories get no marker. A run that once took the old way keeps it, and never doubts.
 func (s *subscription) doubt(ctx workflow.Context, err error) {
 	if ctx.Err() != nil || !passing(err) && !errors.Is(durable.FromTemporal(err), account.ErrSubscriptionState) {
 		return

@@ -106,6 +106,30 @@ func TestSubscription_AHintDoesNotEndACharge(t *testing.T) {
 	require.Len(t, l.Ledger, 2)
 }
 
+// A provider that is away holds up a change of the payment method for a moment only: a cancellation waits behind it.
+func TestSubscription_CanceledWhileTheMethodCannotBeChanged(t *testing.T) {
+	t.Parallel()
+	l := newLife(t)
+	away := false
+	l.Attach = func() error {
+		if away {
+			return account.ErrUnavailable
+		}
+		return nil
+	}
+	l.at(days(1), func(*testsuite.TestWorkflowEnvironment) { away = true })
+	method := l.change(days(2), activities.CommandChangeMethod, workflows.SubscriptionRequest{MethodID: "pm_2"})
+	canceled := l.change(days(2)+time.Second, activities.CommandCancel, workflows.SubscriptionRequest{})
+	l.at(days(3), func(*testsuite.TestWorkflowEnvironment) { away = false })
+	again := l.change(days(4), activities.CommandChangeMethod, workflows.SubscriptionRequest{MethodID: "pm_2"})
+	_, err := l.until(days(10), "starter")
+	require.NoError(t, err)
+	require.ErrorIs(t, method.err, account.ErrUnavailable)
+	require.NoError(t, canceled.err)
+	require.Less(t, canceled.took, 30*time.Second)
+	require.NoError(t, again.err)
+}
+
 // A payer who wants the end at once, while the first payment is declined.
 func TestSubscription_CanceledWhileIncomplete(t *testing.T) {
 	t.Parallel()

@@ -67,6 +67,18 @@ func (f SubscriptionFlows) Look(ctx context.Context, id string) error {
 	return err
 }
 
+// LookIfIdle is Look for a flow that does not wait for a charge.
+func (f SubscriptionFlows) LookIfIdle(ctx context.Context, id string) error {
+	charging, err := f.Client.Doing(ctx, SubscriptionWorkflowID(id), stepName(a.ChargeInvoice))
+	if errors.Is(err, durable.ErrNoFlow) || err == nil && charging {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Look(ctx, id)
+}
+
 // Running returns a page of the subscriptions whose flow runs and was started before a moment, and the token of the next page.
 func (f SubscriptionFlows) Running(ctx context.Context, before time.Time, page []byte) (ids []string, next []byte, err error) {
 	flows, next, err := f.Client.Running(ctx, SubscriptionWorkflow, before, page)

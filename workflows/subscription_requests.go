@@ -116,7 +116,7 @@ func (s *subscription) change(ctx workflow.Context, kind activities.Subscription
 	method := r.MethodID
 	if kind.NamesMethod() {
 		var err error
-		if method, err = s.attach(ctx, s.now.Subscription.AccountID, r.MethodID); err != nil {
+		if method, err = s.attach(ctx, s.now.Subscription.AccountID, r.MethodID, changeWithin); err != nil {
 			return err
 		}
 	}

@@ -80,8 +80,8 @@ var actions = map[account.SubscriptionAction]string{
 	account.ActionEnd:    "end it: the pause is too long",
 }
 
-// note sets search attributes. They serve ops alone, so the flow goes on without them.
-func (s *subscription) note(ctx workflow.Context) {
+// noteState has the search attributes say what the subscription is.
+func (s *subscription) noteState(ctx workflow.Context) {
 	attributes := []temporal.SearchAttributeUpdate{
 		durable.FlowStage.ValueSet(string(s.now.Subscription.Status)), durable.Plan.ValueSet(s.now.Subscription.Plan.Code),
 		durable.NextActionAt.ValueUnset(),
@@ -89,13 +89,7 @@ func (s *subscription) note(ctx workflow.Context) {
 	if !s.now.DueAt.IsZero() {
 		attributes[2] = durable.NextActionAt.ValueSet(s.now.DueAt)
 	}
-	s.upsert(ctx, attributes...)
-}
-
-func (s *subscription) upsert(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) {
-	if err := workflow.UpsertTypedSearchAttributes(ctx, attributes...); err != nil {
-		s.log.Warn("search attributes were not set", "error", durable.Describe(err))
-	}
+	note(ctx, attributes...)
 }
 
 // show writes what ops read in the UI.
@@ -173,4 +167,6 @@ const (
 	paymentAttempt = 30 * time.Second
 	// attachWithin ends the opening of a subscription whose provider is away: its owner asks again.
 	attachWithin = 10 * time.Minute
+	// changeWithin ends a change of the payment method whose provider is away. Cancellations and the end of the account wait behind it.
+	changeWithin = 15 * time.Second
 )

@@ -90,9 +90,12 @@ func Summaries() []string {
 }
 
 // summaryOf is the summary of a step; empty for what is no step, and for a message.
-func summaryOf(activity any) string {
+func summaryOf(activity any) string { return summaries[stepName(activity)] }
+
+// stepName is the name under which a method of activities.Activities is registered.
+func stepName(activity any) string {
 	full := runtime.FuncForPC(reflect.ValueOf(activity).Pointer()).Name()
-	return summaries[strings.TrimSuffix(full[strings.LastIndex(full, ".")+1:], "-fm")]
+	return strings.TrimSuffix(full[strings.LastIndex(full, ".")+1:], "-fm")
 }
 
 // handing is the summary of a message to a masked destination.

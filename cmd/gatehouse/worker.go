@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -97,14 +99,17 @@ func (p *process) runWorker(ctx context.Context, build worker.Build) error {
 		Flows: workflows.SubscriptionFlows{Client: p.flows}, Webhooks: receivers, WebhookRules: p.config.Webhook, Meter: p.meter,
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	ready := ops.All(map[string]ops.Check{"postgres": p.store.Ping, "temporal": p.flows.Healthy, "stopping": stopping(ctx)})
+	var polling atomic.Bool
+	ready := ops.All(map[string]ops.Check{
+		"postgres": p.store.Ping, "temporal": p.flows.Healthy, "polling": begun(&polling), "stopping": stopping(ctx),
+	})
 	watched, drained := outliving(ctx)
 	group.Go(func() error {
 		defer drained()
 		return worker.Run(ctx, worker.Deps{
 			Client: p.flows, Activities: steps, Register: workflows.Register, Logger: p.log, ShutdownTimeout: p.config.ShutdownTimeout,
 			PaymentRate: p.config.PaymentRate, Build: build, HeldChanges: p.config.HeldChanges,
-			Pollers: p.config.WorkerPollers, CachedFlows: p.config.WorkerCachedFlows,
+			Pollers: p.config.WorkerPollers, CachedFlows: p.config.WorkerCachedFlows, Started: func() { polling.Store(true) },
 		})
 	})
 	p.sweep(ctx, group)
@@ -116,6 +121,16 @@ func (p *process) runWorker(ctx context.Context, build worker.Build) error {
 		return p.serveOps(watched, "GATEHOUSE_WORKER_OPS_ADDR", p.config.WorkerOpsAddr, ready, false)
 	})
 	return group.Wait()
+}
+
+// begun is ready from the moment in which all queues are polled.
+func begun(polling *atomic.Bool) ops.Check {
+	return func(context.Context) error {
+		if !polling.Load() {
+			return errors.New("the queues are not polled yet")
+		}
+		return nil
+	}
 }
 
 // sweep starts everything that a worker does again and again.

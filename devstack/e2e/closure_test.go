@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/common/v1"
+	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
@@ -36,6 +38,7 @@ func TestClosure(t *testing.T) {
 		"C01_UndoWithoutItsFlow":                undoWithoutItsFlow,
 		"C01_FlowOfAFormerClosure":              closeByTheFlowOfAFormerClosure,
 		"C01_AfterTheAddressWasTaken":           closeWithoutTheAddress,
+		"C01_UndoAfterAFault":                   undoAfterAFault,
 	})
 }
 
@@ -99,8 +102,8 @@ func undoWithoutItsFlow(t *testing.T, s *system) {
 	s.want(t, http.StatusOK, closeWith(again, fields{"password": password}))
 }
 
-// A closure was undone without its flow: by one whose answer from the database was lost, or by a database that was put back. The flow
-// does not close the account again, so nobody is told that it has.
+// A closure was undone without its flow, whose answer from the database was lost. The flow does not close the account again: another one
+// does, and the link of that one is good.
 func closeByTheFlowOfAFormerClosure(t *testing.T, s *system) {
 	email := newEmail()
 	token := s.signUp(t, email)
@@ -111,8 +114,48 @@ func closeByTheFlowOfAFormerClosure(t *testing.T, s *system) {
 	s.db.change(t, `UPDATE accounts SET deleted_at = NULL WHERE id = $1`, owner)
 	login := call{Path: pathLogin, Body: fields{"email": email, "password": password}}
 	again := s.want(t, http.StatusOK, login).text(t, "session_token")
-	s.tolerant(t).refused(t, http.StatusServiceUnavailable, "unavailable", closeWith(again, fields{"password": password}))
-	s.want(t, http.StatusOK, call{Path: pathMe, Token: again})
+	s.want(t, http.StatusOK, closeWith(again, fields{"password": password}))
+	requireDead(t, again, s.client)
+	var bodies []string
+	testkit.Eventually(t, patience, func() bool {
+		bodies = s.db.texts(t, `SELECT body FROM dev_inbox WHERE recipient = $1 AND subject = $2 ORDER BY created_at`, email, "Your Gatehouse account is closed")
+		return len(bodies) == 2
+	}, "the mail of the second closure")
+	s.want(t, http.StatusOK, call{Path: pathUndo, Body: fields{"token": tokenOf(t, inboxMessage{To: email, Text: bodies[1]})}})
+	s.want(t, http.StatusOK, login)
+}
+
+// An undo that failed for a moment is not remembered under its idempotency key: the same request works once the fault has passed.
+func undoAfterAFault(t *testing.T, s *system) {
+	email := newEmail()
+	token := s.signUp(t, email)
+	s.want(t, http.StatusOK, closeWith(token, fields{"password": password}))
+	undo := call{
+		Path: pathUndo, Body: fields{"token": tokenOf(t, s.awaitClosureMail(t, email, "Your Gatehouse account is closed"))},
+		Key: "undo-" + email,
+	}
+	owner := s.db.texts(t, `SELECT id::text FROM accounts WHERE email = $1`, email)[0]
+	held, err := s.db.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = held.Exec(t.Context(), `SELECT 1 FROM closures WHERE account_id = $1::uuid FOR UPDATE`, owner)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusServiceUnavailable, s.tolerant(t).send(t, undo).Status)
+	flow, temporal := s.runningFlow(t, "closure", owner), readTemporal(t, s.stack)
+	testkit.Eventually(t, patience, func() bool {
+		answered := 0
+		events := temporal.GetWorkflowHistory(t.Context(), flow.GetWorkflowId(), flow.GetRunId(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+		for events.HasNext() {
+			event, err := events.Next()
+			require.NoError(t, err)
+			if event.GetEventType() == enums.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED {
+				answered++
+			}
+		}
+		return answered == 2
+	}, "the flow to give the undo up: the row is held for longer than it tries")
+	require.NoError(t, held.Rollback(t.Context()))
+	s.want(t, http.StatusOK, undo)
+	s.want(t, http.StatusOK, call{Path: pathLogin, Body: fields{"email": email, "password": password}})
 }
 
 // Whoever takes the address away (D25) and closes the account does not have it erased at once: its owner opens it again from there.
@@ -137,6 +180,12 @@ func closeWithoutTheAddress(t *testing.T, s *system) {
 // terminateFlow ends the running flow of a kind that an account has, as an operator or a lost database does.
 func (s *system) terminateFlow(t *testing.T, kind, owner string) {
 	t.Helper()
+	require.NoError(t, readTemporal(t, s.stack).TerminateWorkflow(t.Context(), s.runningFlow(t, kind, owner).GetWorkflowId(), "", "a test lost it"))
+}
+
+// runningFlow waits for the one flow of a kind that an account has.
+func (s *system) runningFlow(t *testing.T, kind, owner string) *common.WorkflowExecution {
+	t.Helper()
 	temporal := readTemporal(t, s.stack)
 	query := "FlowKind = '" + kind + "' AND AccountID = '" + owner + "' AND ExecutionStatus = 'Running'"
 	var flows []*workflow.WorkflowExecutionInfo
@@ -146,7 +195,7 @@ func (s *system) terminateFlow(t *testing.T, kind, owner string) {
 		flows = list.GetExecutions()
 		return len(flows) == 1
 	}, "the flow to be listed")
-	require.NoError(t, temporal.TerminateWorkflow(t.Context(), flows[0].GetExecution().GetWorkflowId(), "", "a test lost it"))
+	return flows[0].GetExecution()
 }
 
 // awaitClosureMail waits for a mail and returns it.
@@ -239,7 +288,7 @@ func TestClosure_C01_ErasedAfterItsTerm(t *testing.T) {
 	id := s.want(t, http.StatusOK, call{Path: pathMe, Token: token}).text(t, "id")
 	s.want(t, http.StatusOK, closeWith(token, fields{"password": password}))
 	undo := call{Path: pathUndo, Body: fields{"token": tokenOf(t, s.awaitClosureMail(t, email, "Your Gatehouse account is closed"))}}
-	s.awaitClosureMail(t, email, "Your Gatehouse account is erased")
+	s.awaitClosureMail(t, email, "Your Gatehouse account is being erased")
 	s.refused(t, http.StatusBadRequest, "invalid_token", undo)
 	testkit.Eventually(t, patience, func() bool {
 		return s.db.number(t, `SELECT count(*) FROM accounts WHERE id = $1::uuid AND email IS NULL AND full_name IS NULL`, id) == 1

@@ -274,3 +274,39 @@ func (r *rotation) forgetOldRuns() {
 	require.NoError(r.t, err, "no flow is that old")
 	require.Regexp(r.t, `(?m)^`+r.old+`\s+may be removed\s+0\s+0\s+0\s+0$`, out)
 }
+
+// A worker without the key of what it is given holds the flow, and does not fail it: a worker that has the key goes on with it.
+func TestRotation_AWorkerWithoutTheKeyLosesNothing(t *testing.T) {
+	t.Parallel()
+	r, first := startRotation(t)
+	r.step("add")
+	r.step("promote")
+	lacking, err := durable.RemoveKey(r.newest(), r.old)
+	require.NoError(t, err)
+	first.worker.Stop(t, stopPatience)
+	blind := r.stack.StartWorker(t, map[string]string{codecKeys: lacking})
+
+	email := newEmail()
+	status := r.tolerant(t).send(t, call{Path: pathInitiateSignup, Body: fields{"email": email, "password": password}}).Status
+	require.NotEqual(t, http.StatusOK, status, "nobody can read what it asks for")
+	var flow *workflow.WorkflowExecutionInfo
+	testkit.Eventually(t, patience, func() bool {
+		runs := r.runs("FlowKind = 'signup'")
+		if len(runs) != 1 {
+			return false
+		}
+		flow = runs[0]
+		for _, event := range r.history(flow.GetExecution()) {
+			if event.GetEventType() == enums.EVENT_TYPE_WORKFLOW_TASK_FAILED {
+				return true
+			}
+		}
+		return false
+	}, "the flow's task to fail")
+	require.Equal(t, enums.WORKFLOW_EXECUTION_STATUS_RUNNING, flow.GetStatus())
+	blind.Stop(t, stopPatience)
+	sighted := r.stack.StartWorker(t, map[string]string{codecKeys: r.newest()})
+	t.Cleanup(func() { requireCleanLog(t, sighted) })
+	first.finish(t, openSignup{email: email, code: first.awaitCode(t, email)})
+	require.Equal(t, enums.WORKFLOW_EXECUTION_STATUS_COMPLETED, r.runs("FlowKind = 'signup'")[0].GetStatus())
+}

@@ -111,9 +111,6 @@ type Ask struct {
 	// Update is the handler's name, Arg its only argument; nil means none.
 	Update string
 	Arg    any
-	// UpdateID makes a repetition safe: the same id gets the first outcome, failures included, and also from the latest
-	// closed run. Empty means a fresh one. Never a constant.
-	UpdateID string
 	// Summary is a line that shows in the Temporal UI for the life of the flow, encrypted at rest.
 	Summary string
 	// Attributes are the first search attributes, in the clear.
@@ -127,7 +124,7 @@ type Ask struct {
 
 // Ask starts the flow unless it runs, and returns its answer to the update in out (nil to ignore it). Errors are those of
 // FromTemporal, and account.ErrBusy when too many others ask the same flow. A validator's refusal leaves the flow started; after
-// account.ErrOutcomeUnknown the update may yet run, and a repetition with the same UpdateID is safe.
+// account.ErrOutcomeUnknown the update may yet run: handlers answer a repetition by what the message says.
 func (c *Client) Ask(ctx context.Context, a Ask, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -148,7 +145,7 @@ func (c *Client) Ask(ctx context.Context, a Ask, out any) error {
 		}, a.Workflow, arguments(a.Input)...)
 		handle, err := c.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
 			StartWorkflowOperation: start,
-			UpdateOptions:          update(a.WorkflowID, a.Update, a.UpdateID, a.Arg),
+			UpdateOptions:          update(a.WorkflowID, a.Update, a.Arg),
 		})
 		return answer(ctx, handle, err, out)
 	})
@@ -241,7 +238,6 @@ func (c *Client) Count(ctx context.Context, query string) (int64, error) {
 type Tell struct {
 	WorkflowID string
 	Update     string
-	UpdateID   string
 	Arg        any
 }
 
@@ -256,7 +252,7 @@ func (c *Client) Tell(ctx context.Context, t Tell, out any) error {
 	}
 	defer leave()
 	return unlessLost(ctx, func() error {
-		handle, err := c.temporal.UpdateWorkflow(ctx, update(t.WorkflowID, t.Update, t.UpdateID, t.Arg))
+		handle, err := c.temporal.UpdateWorkflow(ctx, update(t.WorkflowID, t.Update, t.Arg))
 		return answer(ctx, handle, err, out)
 	})
 }
@@ -284,15 +280,16 @@ func unlessLost(ctx context.Context, send func() error) error {
 	}
 }
 
-// freshID is an id that no other update of a flow has. Histories repeat it four times, so it is as short as a flow of two
+// freshID is an id that no other update of a flow has: under an id that came before, the server answers with the outcome it had then,
+// passing failures included (docs/decisions/0007-fresh-update-ids.md). Histories repeat it four times, so it is as short as a flow of two
 // thousand updates allows; the SDK's own is a UUID.
 func freshID() string { return rand.Text()[:16] }
 
-func update(workflowID, name, id string, arg any) client.UpdateWorkflowOptions {
+func update(workflowID, name string, arg any) client.UpdateWorkflowOptions {
 	return client.UpdateWorkflowOptions{
 		WorkflowID:   workflowID,
 		UpdateName:   name,
-		UpdateID:     cmp.Or(id, freshID()),
+		UpdateID:     freshID(),
 		Args:         arguments(arg),
 		WaitForStage: client.WorkflowUpdateStageCompleted,
 	}

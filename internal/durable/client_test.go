@@ -197,7 +197,7 @@ func TestAskSaysWhatItMeans(t *testing.T) {
 	var out body
 	require.NoError(t, c.Ask(t.Context(), durable.Ask{
 		WorkflowID: "signup/abc", Workflow: "Signup", Queue: durable.QueueFlows, Input: body{"input " + marker},
-		Update: "begin", UpdateID: "idem:1", Arg: body{"arg " + marker},
+		Update: "begin", Arg: body{"arg " + marker},
 		Summary:          "sign-up " + marker,
 		Attributes:       []temporal.SearchAttributeUpdate{durable.FlowKind.ValueSet("signup")},
 		ExecutionTimeout: time.Hour,
@@ -214,7 +214,6 @@ func TestAskSaysWhatItMeans(t *testing.T) {
 	require.Equal(t, "gatehouse", f.started.GetIdentity(), "no host name in histories")
 	require.Equal(t, "signup/abc", f.updated.GetWorkflowExecution().GetWorkflowId())
 	require.Equal(t, "begin", f.updated.GetRequest().GetInput().GetName())
-	require.Equal(t, "idem:1", f.updated.GetRequest().GetMeta().GetUpdateId())
 	require.False(t, bytes.Contains(f.sent, []byte(marker)), "everything but names and ids is encrypted")
 
 	for _, encrypted := range []*commonpb.Payload{
@@ -280,7 +279,7 @@ func TestAnswersOfTheFlow(t *testing.T) {
 			if tc.outcome != nil {
 				f.fails(tc.outcome)
 			}
-			told := c.Tell(t.Context(), durable.Tell{WorkflowID: "signup/abc", Update: "proceed", UpdateID: "chal:1"}, nil)
+			told := c.Tell(t.Context(), durable.Tell{WorkflowID: "signup/abc", Update: "proceed"}, nil)
 			require.ErrorIs(t, told, tc.want)
 			asked := c.Ask(t.Context(), durable.Ask{
 				WorkflowID: "signup/abc", Workflow: "Signup", Queue: durable.QueueFlows, Update: "proceed",
@@ -297,13 +296,12 @@ func TestUpdatesThatTheServerDroppedAreSentAgain(t *testing.T) {
 	f.succeeds(t, body{"done"})
 	tell := func() error {
 		var out body
-		err := c.Tell(t.Context(), durable.Tell{WorkflowID: "closure/1", Update: "undo", UpdateID: "chal:1"}, &out)
+		err := c.Tell(t.Context(), durable.Tell{WorkflowID: "closure/1", Update: "undo"}, &out)
 		require.Equal(t, err == nil, out == body{"done"})
 		return err
 	}
 	f.lost = 2
 	require.NoError(t, tell())
-	require.Equal(t, "chal:1", f.updated.GetRequest().GetMeta().GetUpdateId(), "the same one")
 	f.lost = 2
 	require.NoError(t, c.Ask(t.Context(), durable.Ask{
 		WorkflowID: "closure/1", Workflow: "AccountClosure", Queue: durable.QueueFlows, Update: "close",

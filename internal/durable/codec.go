@@ -3,7 +3,9 @@ package durable
 import (
 	"bytes"
 	"compress/zlib"
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -12,6 +14,7 @@ import (
 	failurepb "go.temporal.io/api/failure/v1"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -98,6 +101,9 @@ func (c payloadCodec) Decode(payloads []*commonpb.Payload) ([]*commonpb.Payload,
 		plain, err := c.keys.Open(p.GetData(), payloadLabel)
 		if err != nil {
 			c.keys.unread.Add(1)
+			if id := keyOf(p); id != "" && !c.keys.has(id) {
+				err = fmt.Errorf("%w: %w", errNoKey, err)
+			}
 			return nil, fmt.Errorf("payload of key %q: %w", keyOf(p), err)
 		}
 		if isBare(plain) {
@@ -143,6 +149,44 @@ func keyOf(p *commonpb.Payload) string {
 		return ""
 	}
 	return keyName(binary.BigEndian.Uint32(data[1:tinkPrefix]))
+}
+
+// errNoKey means that a payload was encrypted with a key that this process has not, or no more.
+var errNoKey = errors.New("the key is not in the keyset")
+
+// dataConverter is a converter for all uses. The code of a flow gets one of its own of it.
+type dataConverter struct{ converter.DataConverter }
+
+var _ workflow.ContextAware = dataConverter{}
+
+// WithWorkflowContext implements workflow.ContextAware.
+func (c dataConverter) WithWorkflowContext(workflow.Context) converter.DataConverter {
+	return flowConverter(c)
+}
+
+// WithContext implements workflow.ContextAware: activities and clients hear of what they cannot read as of any other fault.
+func (c dataConverter) WithContext(context.Context) converter.DataConverter { return c }
+
+// flowConverter reads what a flow is given: its input, signals, and what its activities return. An error would be the flow's own, and end
+// it for good, or lose the signal; a panic fails the task alone (worker.BlockWorkflow), which is tried again until a worker has the key.
+// Arguments of updates do not come this way: an update that cannot be read is refused.
+type flowConverter struct{ converter.DataConverter }
+
+// FromPayload implements converter.DataConverter.
+func (c flowConverter) FromPayload(payload *commonpb.Payload, value any) error {
+	return orPanic(c.DataConverter.FromPayload(payload, value))
+}
+
+// FromPayloads implements converter.DataConverter.
+func (c flowConverter) FromPayloads(payloads *commonpb.Payloads, values ...any) error {
+	return orPanic(c.DataConverter.FromPayloads(payloads, values...))
+}
+
+func orPanic(err error) error {
+	if errors.Is(err, errNoKey) {
+		panic(err)
+	}
+	return err
 }
 
 // writers are deflate writers that have been used: a new one costs a megabyte.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
@@ -20,6 +21,9 @@ var (
 	ErrNoFlow = errors.New("no such running flow")
 	// ErrFlowExists means that the flow's id is taken and its policies refuse to join or replace it.
 	ErrFlowExists = errors.New("the flow exists already")
+	// ErrFlowRefuses is the cause of an account.ErrUnavailable that is of one flow alone: its run has had as many updates as the server
+	// lets it have, it has too many under way, or somebody has paused it. Another flow may answer.
+	ErrFlowRefuses = errors.New("the flow takes no update")
 )
 
 // updateCutOff is the server's error type for an update whose flow ended before its handler did.
@@ -82,15 +86,24 @@ func FromTemporal(err error) error {
 		is[*serviceerror.DeadlineExceeded](err), is[*serviceerror.Canceled](err),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return account.ErrOutcomeUnknown.Because(err)
+	case flowRefuses(err):
+		return account.ErrUnavailable.Because(fmt.Errorf("%w: %w", ErrFlowRefuses, err))
 	case is[*serviceerror.Unavailable](err), is[*serviceerror.ResourceExhausted](err),
-		is[*serviceerror.WorkflowNotReady](err), is[*serviceerror.FailedPrecondition](err),
-		is[*serviceerror.NamespaceUnavailable](err):
+		is[*serviceerror.WorkflowNotReady](err), is[*serviceerror.NamespaceUnavailable](err):
 		return account.ErrUnavailable.Because(err)
 	}
 	if e, ok := errors.AsType[*account.Error](err); ok {
 		return e
 	}
 	return fromFailure(err)
+}
+
+// flowRefuses reports whether the server refused an update for the sake of its flow, and not of everybody.
+func flowRefuses(err error) bool {
+	if busy, ok := errors.AsType[*serviceerror.ResourceExhausted](err); ok {
+		return busy.Cause == enums.RESOURCE_EXHAUSTED_CAUSE_CONCURRENT_LIMIT || busy.Cause == enums.RESOURCE_EXHAUSTED_CAUSE_BUSY_WORKFLOW
+	}
+	return is[*serviceerror.FailedPrecondition](err)
 }
 
 // fromFailure looks through the whole chain: an error wrapped on its way has its code further in.

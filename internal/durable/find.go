@@ -3,6 +3,7 @@ package durable
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,6 +65,20 @@ func (c *Client) Find(ctx context.Context, query string, most int32) ([]Flow, er
 		found = append(found, flowOf(e))
 	}
 	return found, nil
+}
+
+// Doing reports whether the running flow of an id waits for an activity of a name: that is queued, under way, or about to be tried again.
+// Errors are those of FromTemporal.
+func (c *Client) Doing(ctx context.Context, workflowID, activity string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	answer, err := c.temporal.DescribeWorkflowExecution(ctx, workflowID, "")
+	if err != nil {
+		return false, FromTemporal(err)
+	}
+	return slices.ContainsFunc(answer.GetPendingActivities(), func(p *workflow.PendingActivityInfo) bool {
+		return p.GetActivityType().GetName() == activity
+	}), nil
 }
 
 func flowOf(e *workflow.WorkflowExecutionInfo) Flow {

@@ -77,8 +77,9 @@ func NewKeyring(encoded string, writing ...Writing) (*Keyring, error) {
 	for _, way := range writing {
 		way(&codec)
 	}
-	k.data = converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), codec)
-	k.failures = newFailureConverter(k.data)
+	sealing := converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), codec)
+	k.data = dataConverter{sealing}
+	k.failures = newFailureConverter(sealing)
 	return k, nil
 }
 
@@ -108,6 +109,10 @@ func (k *Keyring) KeyID() string { return k.primary }
 
 // Keys returns the keys of the ring, in the order in which they were added.
 func (k *Keyring) Keys() []Key { return slices.Clone(k.keys) }
+
+func (k *Keyring) has(id string) bool {
+	return slices.ContainsFunc(k.keys, func(key Key) bool { return key.ID == id })
+}
 
 // Seal encrypts plain with the primary key and binds it to aad, which must be shown again to open it.
 func (k *Keyring) Seal(plain, aad []byte) ([]byte, error) {

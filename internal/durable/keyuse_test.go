@@ -123,6 +123,22 @@ func started(in *commonpb.Payloads) *historypb.HistoryEvent {
 	}}
 }
 
+func TestDoing(t *testing.T) {
+	t.Parallel()
+	a := &archive{pending: map[string]*workflowservice.DescribeWorkflowExecutionResponse{"sub/1": {
+		PendingActivities: []*workflowpb.PendingActivityInfo{{ActivityType: &commonpb.ActivityType{Name: "ChargeInvoice"}}},
+	}}}
+	c := a.serve(t, newKeyring(t))
+	for _, tc := range []struct {
+		flow, activity string
+		doing          bool
+	}{{"sub/1", "ChargeInvoice", true}, {"sub/1", "SendMail", false}, {"sub/2", "ChargeInvoice", false}} {
+		doing, err := c.Doing(t.Context(), tc.flow, tc.activity)
+		require.NoError(t, err)
+		require.Equal(t, tc.doing, doing, tc)
+	}
+}
+
 // Every place counts in which a payload may lie: inputs on later pages, summaries, failures of attempts, schedules.
 func TestKeyUses(t *testing.T) {
 	t.Parallel()
