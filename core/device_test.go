@@ -139,10 +139,14 @@ func TestForgive_OwnersDoNotWaitForAThief(t *testing.T) {
 func TestChangePassword_IsAnsweredOnceItIsSet(t *testing.T) {
 	t.Parallel()
 	w, by := deviceWorld(t)
+	quota := func(ctx context.Context, s *store.Store) error {
+		return s.TakeQuota(ctx, w.sendKey(account.PurposeDevice, "ada@example.com"), w.Policy.GuessQuotas())
+	}
+	require.NoError(t, quota(t.Context(), w.Store))
 	held, free, done := make(chan struct{}), make(chan struct{}), make(chan error)
 	go func() {
 		done <- w.Store.InTx(context.WithoutCancel(t.Context()), func(ctx context.Context, tx *store.Store) error {
-			err := tx.TakeQuota(ctx, w.sendKey(account.PurposeDevice, "ada@example.com"), w.Policy.GuessQuotas())
+			err := quota(ctx, tx)
 			close(held)
 			<-free
 			return err

@@ -60,6 +60,8 @@ var noNotice = []string{
 	templates.LinkEmail, templates.DeviceCode, templates.PhoneCode, templates.PushNotice,
 	// They tell of what was asked for or tried.
 	templates.EmailChangeRequested, templates.ProviderRefused,
+	// It goes where AccountClosed goes no more.
+	templates.AccountClosedFormer,
 }
 
 func TestI12_EveryEventHasItsNoticeAndEveryNoticeItsEvent(t *testing.T) {

@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -69,7 +68,7 @@ func TestSecondStep(t *testing.T) {
 	}
 	none := account.ClientDevice{}
 	require.Equal(t, account.StepNone, step(ada.AccountID, nil, none), "documented requests never see a challenge")
-	require.Equal(t, account.StepNone, step(ada.AccountID, []byte("anything"), none))
+	require.Equal(t, account.StepDevice, step(ada.AccountID, []byte("anything"), none), "a device that is trusted no more is known by its token")
 	require.Equal(t, account.StepDevice, step(ada.AccountID, nil, phone("a")), "the client names its device")
 	require.Equal(t, account.StepNone, step(eve.AccountID, nil, phone("a")), "an unverified account binds nothing")
 
@@ -237,15 +236,14 @@ func TestDeviceRace_NoTrustOutlivesThePassword(t *testing.T) {
 				return w.ChangePassword(t.Context(), store.PasswordChange{AccountID: ada.AccountID, Before: hash, After: "new"})
 			}
 			id := uuid.New()
-			_, step, err := w.OpenSession(t.Context(), store.NewSession{ID: id, AccountID: ada.AccountID, Method: "password", TTL: sessionTTL},
+			_, _, err := w.OpenSession(t.Context(), store.NewSession{ID: id, AccountID: ada.AccountID, Method: "password", TTL: sessionTTL},
 				store.Gate{DeviceHash: tokenOf(d.ID), StepHash: tokenOf(id), CodeLife: codeLife, FactorLife: factorLife})
-			if err == nil && step == account.StepDevice {
-				err = errors.New("the account has no trusted device any more, and nobody named one")
-			}
 			return err
 		})
 		require.Equal(t, crowd, winners(t, errs))
 		require.Empty(t, w.devices(t, ada.AccountID))
+		require.Zero(t, w.count(t, `sessions WHERE account_id = $1 AND state = 'active' AND revoked_at IS NULL`, ada.AccountID),
+			"who came before has been signed out, who came later owes the step")
 	}
 }
 

@@ -77,7 +77,9 @@ func TestProviderLink_Completed(t *testing.T) {
 	t.Parallel()
 	s := newLinkStage(t)
 	s.mail = func(in activities.SendMailInput) (activities.Delivered, error) {
-		require.Equal(t, activities.SendMailInput{AccountID: owner, Step: "linked", Template: "provider_linked"}, in)
+		require.Equal(t, activities.SendMailInput{
+			AccountID: owner, Step: "linked", Template: "provider_linked", Notice: activities.ProviderLinkNotice(owner, linkID).ID,
+		}, in)
 		if s.now() < 2*time.Minute {
 			return activities.Delivered{}, errDown
 		}

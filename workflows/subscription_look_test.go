@@ -82,7 +82,7 @@ func TestSubscription_ARequestAtTheEndOfARunIsServed(t *testing.T) {
 			return nil
 		}
 	}
-	l.Post, l.Attach = away(20*time.Second), away(40*time.Second)
+	l.Post, l.Attach = away(12*time.Second), away(16*time.Second)
 	changed := l.change(renewal.Sub(midnight)+10*time.Second, activities.CommandChangeMethod, workflows.SubscriptionRequest{MethodID: "pm_2"})
 	_, err := l.until(days(40), "starter")
 	require.NoError(t, err)

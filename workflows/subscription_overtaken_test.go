@@ -35,7 +35,7 @@ func (l *life) askedAsDue(due time.Duration, kind activities.SubscriptionCommand
 func TestSubscription_AnotherMethodAsTheTimeIsUp(t *testing.T) {
 	t.Parallel()
 	l := newLife(t)
-	const asked, took = 23*time.Hour - 10*time.Second, 30 * time.Second
+	const asked, took = 23*time.Hour - 5*time.Second, 10 * time.Second
 	l.Refuse = func(i account.Invoice) (*account.Decline, error) {
 		if i.Attempt == 1 {
 			return &account.Decline{Code: "card_declined"}, nil
