@@ -428,6 +428,9 @@ func TestRace_UseKeyAgainstReset(t *testing.T) {
 	testkit.Eventually(t, 10*time.Second, func() bool {
 		return w.count(t, `pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) > 0
 	}, "the reset to wait for the key")
+	// NOWAIT, for of two in a circle the reset may be the one that is given up and run again.
+	_, err = using.Exec(t.Context(), `SELECT 1 FROM accounts WHERE id = $1 FOR KEY SHARE NOWAIT`, me.AccountID)
+	require.NoError(t, err, "the reset keeps the use from referring to the account")
 	session := uuid.New()
 	_, err = using.Exec(t.Context(), `INSERT INTO sessions (id, account_id, method, api_key_id, expires_at)
 		VALUES ($1, $2, 'api_key', $3, now() + interval '1 day')`, session, me.AccountID, k.ID)
