@@ -69,7 +69,8 @@ func TestChallengeID(t *testing.T) {
 	later := first
 	later.KeyUntil = first.KeyUntil.Add(account.IdempotencyLife)
 	require.NotEqual(t, challengeID(first), challengeID(later))
-	require.NotEqual(t, challengeID(account.Caller{}), challengeID(account.Caller{}))
+	without := challengeID(account.Caller{})
+	require.NotEqual(t, without, challengeID(account.Caller{}), "without a key each is another")
 }
 
 // A change that is not made keeps nothing, and what was made is of no use under another key.

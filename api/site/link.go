@@ -21,7 +21,7 @@ type link struct {
 	says
 	// Cases are what the page says in place of that, by the parameter "for" of the link. The mail chooses it, and it chooses words
 	// alone: what the token is good for is the token's. A link with another one, or without, says what is in says.
-	Cases map[account.Purpose]says
+	Cases map[string]says
 	// Otherwise is what to do without the page.
 	Otherwise string
 	// Method and Path are those of the operation.
@@ -40,7 +40,7 @@ var links = []link{
 				"Then close this page; nothing happens.",
 		},
 		// The account is somebody's whom the mailbox may not know: they must not get it from one who is just signing up.
-		Cases: map[account.Purpose]says{account.PurposeEmailChange: {
+		Cases: map[string]says{string(account.PurposeEmailChange): {
 			Title: "Make this the address of an existing account?", Button: "Give the account my address",
 			Lead: "Somebody who is signed in to an account that exists already wants your address for it. Press the button only if that " +
 				"is you, and the account is yours: whoever uses it gets your address with it. This is no sign-up. Are you signing up, " +
