@@ -274,7 +274,7 @@ func deviceTokens(t *testing.T, s *system) {
 	require.False(t, owes(email, token), "it skips the step, never the password")
 	s.db.number(t, `WITH aged AS (UPDATE devices SET expires_at = now() FROM accounts a WHERE a.id = account_id AND a.email = $1 RETURNING 1)
 		SELECT count(*) FROM aged`, email)
-	require.False(t, owes(email, token), "the only device expired: nobody asks for a step, and nobody skips it")
+	require.True(t, owes(email, token), "the only device expired: it owes the step again")
 	require.Equal(t, true, s.enter(t, email, "X-Device-Id", "a", "X-Device-Token", token).object(t)["mfaRequired"], "after 30 days")
 
 	token = s.trust(t, email, "a")["deviceToken"].(string)

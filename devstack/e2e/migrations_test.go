@@ -16,6 +16,7 @@ var unfilled = map[string]string{
 	"sandbox_faults":   "scripts of other tests",
 	"billing_findings": "there is nothing amiss",
 	"owed_notices":     "each is there for a moment only",
+	"card_trials":      "no plan of theirs has a trial",
 }
 
 // takenBack are the tables that stay, of which a way down takes the rows that nobody could read there.

@@ -305,8 +305,7 @@ func TestRotation_AWorkerWithoutTheKeyLosesNothing(t *testing.T) {
 	}, "the flow's task to fail")
 	require.Equal(t, enums.WORKFLOW_EXECUTION_STATUS_RUNNING, flow.GetStatus())
 	blind.Stop(t, stopPatience)
-	sighted := r.stack.StartWorker(t, map[string]string{codecKeys: r.newest()})
-	t.Cleanup(func() { requireCleanLog(t, sighted) })
-	first.finish(t, openSignup{email: email, code: first.awaitCode(t, email)})
+	sighted := r.join()
+	sighted.finish(t, openSignup{email: email, code: sighted.awaitCode(t, email)})
 	require.Equal(t, enums.WORKFLOW_EXECUTION_STATUS_COMPLETED, r.runs("FlowKind = 'signup'")[0].GetStatus())
 }

@@ -121,7 +121,7 @@ func TestTrace_OneSignUp(t *testing.T) {
 		"gatehouse-api POST " + pathInitiateSignup, "gatehouse-api UpdateWithStartWorkflow:open", "gatehouse-worker RunWorkflow:Signup",
 		"gatehouse-worker HandleUpdate:open", "gatehouse-worker RunActivity:IssueSignupCode", "gatehouse-worker RunActivity:SendCode",
 		"gatehouse-api POST " + pathCompleteSignup, "gatehouse-api UpdateWorkflow:proceed", "gatehouse-worker RunActivity:CompleteSignup",
-		"gatehouse-worker RunActivity:SendMail", "gatehouse-api INSERT", "gatehouse-worker INSERT", "gatehouse-worker UPDATE",
+		"gatehouse-worker RunActivity:SendMail", "gatehouse-api INSERT", "gatehouse-worker WITH", "gatehouse-worker UPDATE",
 	}
 	var spans []seenSpan
 	t.Cleanup(func() {
