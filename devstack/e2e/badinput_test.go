@@ -108,8 +108,9 @@ func TestBadInput(t *testing.T) {
 			"UnknownPaths": refusesUnknownPaths, "OddTransport": refusesOddTransport, "WEB07_SlowClients": bearsSlowClients, "Inbox": refusesBadQueries,
 		}
 		for _, o := range contract.Operations() {
-			require.NotContains(t, tests, o.OperationID)
-			tests[o.OperationID] = func(t *testing.T, s *system) {
+			name := o.Dialect + "_" + o.OperationID // two documents call theirs alike
+			require.Nil(t, tests[name], name)
+			tests[name] = func(t *testing.T, s *system) {
 				r := route{s, o, token}
 				if o.OperationID == "oauthSignin" {
 					r.token = service // nobody else gets as far as the body

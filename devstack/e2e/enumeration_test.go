@@ -418,38 +418,35 @@ func hiddenRegister(t *testing.T, s *system) {
 
 // ENU-05: ten wrong codes, and then what awaits a code only where the address is free.
 func hiddenGuesses(t *testing.T, s *system) {
-	for name, ask := range map[string]func(email string){
+	beside(t, map[string]func(email string){
 		"change of email": func(email string) { s.want(t, http.StatusOK, moveTo(s.signUp(t, newEmail()), email)) },
 		"registration":    func(email string) { s.register(t, email, email) },
 		"sign-up": func(email string) {
 			s.want(t, http.StatusOK, call{Path: pathInitiateSignup, Body: fields{"email": email, "password": password + " of a stranger"}})
 		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			people := map[string]string{"new": newEmail(), "verified": newEmail()}
-			s.signUp(t, people["verified"])
-			s.awaitMail(t, people["verified"], 2)
-			s.passTime(t, "signup", people["verified"], time.Hour)
-			guess := func(path string) int {
-				got := everywhere(people, func(email string) answer {
-					return s.send(t, call{Path: path, Body: fields{"email": email, "code": "000000"}})
-				})
-				requireSame(t, got)
-				return got["new"].Status
-			}
-			for range 9 {
-				require.Equal(t, http.StatusBadRequest, guess(pathVerifyCode))
-			}
-			for _, email := range people {
-				ask(email)
-			}
-			s.awaitMail(t, people["new"], 1)
+	}, func(t *testing.T, ask func(email string)) {
+		people := map[string]string{"new": newEmail(), "verified": newEmail()}
+		s.signUp(t, people["verified"])
+		s.awaitMail(t, people["verified"], 2)
+		s.passTime(t, "signup", people["verified"], time.Hour)
+		guess := func(path string) int {
+			got := everywhere(people, func(email string) answer {
+				return s.send(t, call{Path: path, Body: fields{"email": email, "code": "000000"}})
+			})
+			requireSame(t, got)
+			return got["new"].Status
+		}
+		for range 9 {
 			require.Equal(t, http.StatusBadRequest, guess(pathVerifyCode))
-			require.Equal(t, http.StatusTooManyRequests, guess(pathVerifyCode))
-			require.Equal(t, http.StatusTooManyRequests, guess(pathCompleteSignup))
-		})
-	}
+		}
+		for _, email := range people {
+			ask(email)
+		}
+		s.awaitMail(t, people["new"], 1)
+		require.Equal(t, http.StatusBadRequest, guess(pathVerifyCode))
+		require.Equal(t, http.StatusTooManyRequests, guess(pathVerifyCode))
+		require.Equal(t, http.StatusTooManyRequests, guess(pathCompleteSignup))
+	})
 }
 
 // A taken username may be told, whatever the email; a free one tells nothing of the email.
