@@ -307,5 +307,7 @@ func TestRotation_AWorkerWithoutTheKeyLosesNothing(t *testing.T) {
 	blind.Stop(t, stopPatience)
 	sighted := r.join()
 	sighted.finish(t, openSignup{email: email, code: sighted.awaitCode(t, email)})
-	require.Equal(t, enums.WORKFLOW_EXECUTION_STATUS_COMPLETED, r.runs("FlowKind = 'signup'")[0].GetStatus())
+	testkit.Eventually(t, patience, func() bool {
+		return r.runs("FlowKind = 'signup'")[0].GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_COMPLETED
+	}, "the flow to end")
 }
