@@ -136,6 +136,8 @@ func renewsNoMore(t *testing.T, a *arena, ends string, end func(token string) ca
 	const due = `SELECT (period_end - now() < interval '100 milliseconds')::int FROM subscriptions WHERE id = $1`
 	testkit.Eventually(t, patience, func() bool { return a.db.number(t, due, id) == 1 }, "the end of a period")
 	testkit.Eventually(t, patience, func() bool { return a.send(t, end(token)).ok() }, "the end")
+	const underWay = `SELECT count(*) FROM payment_attempts t JOIN invoices i ON i.id = t.invoice_id WHERE i.subscription_id = $1 AND t.state = 'pending'`
+	testkit.Eventually(t, patience, func() bool { return a.db.number(t, underWay, id) == 0 }, "the charge that was under way to be in the books")
 	a.requireOneChargeEach(t, id)
 	// What did not get through at once a worker sees to within a minute; a charge that was under way may end meanwhile.
 	a.expect(
