@@ -357,7 +357,7 @@ func (c *Core) CheckEmail(ctx context.Context, _ account.Caller, in CheckEmailIn
 	if err != nil {
 		return EmailChecked{}, err
 	}
-	if c.Policy.Enumeration == account.EnumerationHidden {
+	if c.hidden() {
 		return EmailChecked{}, nil
 	}
 	owner, err := c.Store.OwnerOf(ctx, email)

@@ -151,7 +151,7 @@ func (c *Core) openByGoogle(ctx context.Context, by account.Caller, in GoogleInp
 	}
 	opened, err := c.openByProvider(ctx, by, in.Device, c.signInOf(by, who.Identity, in.MarketingOptIn))
 	switch {
-	case errors.Is(err, account.ErrAccountExists) && !who.EmailVerified && c.Policy.Enumeration == account.EnumerationHidden:
+	case errors.Is(err, account.ErrAccountExists) && !who.EmailVerified && c.hidden():
 		err = account.ErrEmailNotVerified.Because(err) // who has not proven the address may not know
 	case errors.Is(err, account.ErrAccountExists), errors.Is(err, account.ErrEmailExists), errors.Is(err, account.ErrProviderConnected):
 		err = account.ErrIdentityAlreadyUsed.Because(err)

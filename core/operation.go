@@ -85,7 +85,7 @@ func (c *Core) blindOperation(kind account.FlowKind) string {
 
 // signupOperationID is the id by which whoever began a sign-up may look at it.
 func (c *Core) signupOperationID(attempt uuid.UUID) string {
-	if c.Policy.Enumeration == account.EnumerationHidden {
+	if c.hidden() {
 		return c.blindOperation(account.FlowSignup)
 	}
 	return attempt.String()
@@ -165,7 +165,7 @@ func (c *Core) signupOperation(ctx context.Context, by account.Caller, id uuid.U
 	}
 	owner, signedIn := ownerOf(by)
 	own := signedIn && attempt.AccountID != nil && *attempt.AccountID == owner
-	if !own && c.Policy.Enumeration == account.EnumerationHidden {
+	if !own && c.hidden() {
 		return Operation{}, account.ErrNotFound // nobody was given this id
 	}
 	out := Operation{Kind: account.FlowSignup, Stage: account.StagePending, ExpiresAt: &attempt.ExpiresAt}

@@ -139,7 +139,7 @@ func (c *Core) emailOperation(ctx context.Context, by account.Caller, id uuid.UU
 		out.Stage = account.StageCompleted
 	case change.Closed:
 		out.Stage = account.StageExpired
-	case c.Policy.Enumeration == account.EnumerationHidden && !change.Linking:
+	case c.hidden() && !change.Linking:
 		out.AttemptsLeft = c.Policy.CodeTries
 	case missing && !out.Stage.Ended():
 		out.Stage = account.StagePending

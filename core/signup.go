@@ -188,7 +188,7 @@ func (c *Core) nextChallenge(ctx context.Context, by account.Caller, attempt acc
 			return uuid.Nil, failed
 		}
 	}
-	if c.Policy.Enumeration == account.EnumerationHidden {
+	if c.hidden() {
 		return uuid.Nil, nil // as for a taken address, whose owner is not told again either
 	}
 	return uuid.Nil, err
