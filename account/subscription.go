@@ -67,8 +67,8 @@ type Subscription struct {
 	Upgrade         *Plan  `json:",omitzero"`
 	UpgradeMethodID string `json:",omitzero"`
 
-	// Invoice is the open invoice, nil for none. Charging is set while a charge of it has no outcome; only what changes the subscription
-	// is told, no flow and no reader. Declines counts its attempts that were declined; FirstDeclineAt is the first.
+	// Invoice is the open invoice, nil for none. Charging is set while a charge of it has no outcome; only what changes the
+	// subscription is told, no flow and no reader. Declines counts its attempts that were declined; FirstDeclineAt is the first.
 	Invoice        *Invoice   `json:",omitzero"`
 	Charging       bool       `json:"-"`
 	Declines       int        `json:",omitzero"`

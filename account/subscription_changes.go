@@ -128,7 +128,8 @@ func (s Subscription) GiveUp(rules BillingRules, now time.Time) (SubscriptionCha
 	return s.settle(InvoiceUncollectible, now).became("unpaid"), nil
 }
 
-// Expire ends a subscription whose first payment did not come in time. One whose owner has just given another method is tried first.
+// Expire ends a subscription whose first payment did not come in time. One whose owner has just given another method is tried
+// first.
 func (s Subscription) Expire(now time.Time) (SubscriptionChange, error) {
 	if s.Status != SubscriptionIncomplete || s.RetryAt != nil {
 		return SubscriptionChange{}, s.refuse("does not expire now")
@@ -156,8 +157,8 @@ func (s Subscription) ChangeMethod(method string, now time.Time) (SubscriptionCh
 	return s.became("method_changed"), nil
 }
 
-// Pause stops service and charges now; a trial pauses with its account alone. The paid time that is left is kept for the resumption, which comes at resumesAt, if
-// that is set.
+// Pause stops service and charges now; a trial pauses with its account alone. The paid time that is left is kept for the
+// resumption, which comes at resumesAt, if that is set.
 func (s Subscription) Pause(reason PauseReason, resumesAt *time.Time, rules BillingRules, now time.Time) (SubscriptionChange, error) {
 	switch {
 	case s.Status == SubscriptionPaused && s.PauseReason == reason && equalTimes(s.ResumesAt, resumesAt):
@@ -211,9 +212,9 @@ func (s Subscription) Resume(now time.Time) (SubscriptionChange, error) {
 	return s.became("resumed"), nil
 }
 
-// Cancel ends the subscription with its period. One whose present is not paid, or that is paused, ends at once, unless a charge of it
-// has no outcome: it ends with the decline, or with the period that turns out to be paid. The plan that was to come stays: it is what
-// an undoing goes on with.
+// Cancel ends the subscription with its period. One whose present is not paid, or that is paused, ends at once, unless a charge of
+// it has no outcome: it ends with the decline, or with the period that turns out to be paid. The plan that was to come stays: it is
+// what an undoing goes on with.
 func (s Subscription) Cancel(now time.Time) (SubscriptionChange, error) {
 	switch {
 	case s.Status.Ended():

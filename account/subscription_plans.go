@@ -97,8 +97,8 @@ func (s Subscription) ChangePlan(plan Plan, at time.Time, rules BillingRules, no
 	return s.bill(InvoiceUpdate, plan, p.Due, p.PeriodStart, p.PeriodEnd, now).became("plan_change_started"), nil
 }
 
-// ChangePlanAndMethod changes both, or neither: a plan that is paid for at once is charged to the method, which takes over with it. Where
-// nothing is paid for the plan now, the method changes as by ChangeMethod.
+// ChangePlanAndMethod changes both, or neither: a plan that is paid for at once is charged to the method, which takes over with it.
+// Where nothing is paid for the plan now, the method changes as by ChangeMethod.
 func (s Subscription) ChangePlanAndMethod(plan Plan, method string, at time.Time, rules BillingRules, now time.Time) (SubscriptionChange, error) {
 	planned, err := s.ChangePlan(plan, at, rules, now)
 	if err != nil {

@@ -53,8 +53,8 @@ func TestProration_OfPeriodsAtTheEndsOfMonths(t *testing.T) {
 	}
 }
 
-// TestProration_NeverGivesBackMoreThanWasPaid asks at any moment of any period, before and after a pause: what is left of the present
-// plan is worth its price at most, and less the longer one waits.
+// TestProration_NeverGivesBackMoreThanWasPaid asks at any moment of any period, before and after a pause: what is left of the
+// present plan is worth its price at most, and less the longer one waits.
 func TestProration_NeverGivesBackMoreThanWasPaid(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -78,9 +78,10 @@ type ClosureMailInput struct {
 	Only *int `json:",omitempty"`
 }
 
-// SendClosureMail sends a mail about a closure to the address that the account had, and to those that were taken from it lately, with
-// the undo link while it works: who closes a stolen account has often put another address there before. A closure that is undone or
-// erased gets none, and neither does an address that nobody has proven. A mail that cannot be sent keeps none of the others.
+// SendClosureMail sends a mail about a closure to the address that the account had, and to those that were taken from it lately,
+// with the undo link while it works: who closes a stolen account has often put another address there before. A closure that is
+// undone or erased gets none, and neither does an address that nobody has proven. A mail that cannot be sent keeps none of the
+// others.
 func (a *Activities) SendClosureMail(ctx context.Context, in ClosureMailInput) (Delivered, error) {
 	all, left, err := a.Store.ClosedRecipients(ctx, in.ClosureID)
 	if errors.Is(err, account.ErrNotFound) || err == nil && in.Template == templates.AccountClosed && left == 0 {

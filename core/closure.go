@@ -60,9 +60,9 @@ func (c *Core) CloseAccount(ctx context.Context, by account.Caller, in CloseAcco
 	return None{}, pending(err, id.String())
 }
 
-// requireClosed returns nil once an account is closed, by a flow that says so. The flow may know of a former closure alone, which was
-// undone without its knowing: told of that it ends, and another one closes the account. It returns account.ErrUnavailable for an
-// account that is open after all.
+// requireClosed returns nil once an account is closed, by a flow that says so. The flow may know of a former closure alone, which
+// was undone without its knowing: told of that it ends, and another one closes the account. It returns account.ErrUnavailable for
+// an account that is open after all.
 func (c *Core) requireClosed(ctx context.Context, id uuid.UUID, closing durable.Ask) error {
 	closed, err := c.Store.AccountClosed(ctx, id)
 	if err != nil || closed {
@@ -85,8 +85,8 @@ func (c *Core) requireClosed(ctx context.Context, id uuid.UUID, closing durable.
 	return err
 }
 
-// closureHasNoFlow reports whether what the flow of an account's closure answered to an undo means that it does not run, or is the flow of
-// another closure.
+// closureHasNoFlow reports whether what the flow of an account's closure answered to an undo means that it does not run, or is the
+// flow of another closure.
 func closureHasNoFlow(err error) bool {
 	return errors.Is(err, durable.ErrNoFlow) || errors.Is(err, account.ErrNotFound)
 }

@@ -201,8 +201,8 @@ func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeI
 	return None{}, err
 }
 
-// readEmail returns the address that is asked about. What is no address is nobody's, and not refused, unless there is none at all or
-// it is longer than any.
+// readEmail returns the address that is asked about. What is no address is nobody's, and not refused, unless there is none at all
+// or it is longer than any.
 func readEmail(raw string) (string, error) {
 	email := account.NormalizeEmail(raw)
 	switch {

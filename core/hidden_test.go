@@ -34,7 +34,8 @@ func (w world) squatter(t *testing.T, attempt uuid.UUID, email string) store.Sig
 	return made
 }
 
-// ENU-03: what B02 handed out, and the password it was given, open nothing before the proof, as if there were no account; then they do.
+// ENU-03: what B02 handed out, and the password it was given, open nothing before the proof, as if there were no account; then they
+// do.
 func TestHidden_UnprovenAccountOpensToNobody(t *testing.T) {
 	t.Parallel()
 	w := newHidden(t)

@@ -48,9 +48,9 @@ func faults(invalid *account.Error) error {
 }
 
 // Login signs in by password. Unknown, passwordless, deactivated and wrong-password accounts get the same
-// account.ErrInvalidCredentials after the same work (security.md ENU-01), and so do unproven ones in hidden enumeration mode; too many
-// wrong passwords of one name give account.ErrTooManyRequests, whether the name exists or not. Where a second step is due the session is pending, and
-// account.ErrTooManyRequests also means that the account got too many codes.
+// account.ErrInvalidCredentials after the same work (security.md ENU-01), and so do unproven ones in hidden enumeration mode; too
+// many wrong passwords of one name give account.ErrTooManyRequests, whether the name exists or not. Where a second step is due the
+// session is pending, and account.ErrTooManyRequests also means that the account got too many codes.
 func (c *Core) Login(ctx context.Context, by account.Caller, in LoginInput) (SignIn, error) {
 	if err := in.validate(); err != nil {
 		return SignIn{}, err

@@ -55,8 +55,8 @@ func (in RegisterInput) validate() (email string, username *string, err error) {
 // Register makes an account at once, unverified, with a first session, and has a code and a link sent to its address
 // (B02, design D5). It returns account.ErrIdentityAlreadyUsed when the username or, in documented enumeration mode, the
 // email is taken, account.ErrTooManyRequests when the address got too many codes, and account.ErrPending when the flow
-// does not answer in time but goes on. In hidden mode the token opens nothing, and the account has no username, before the address is
-// proven: either would tell that the address was free.
+// does not answer in time but goes on. In hidden mode the token opens nothing, and the account has no username, before the address
+// is proven: either would tell that the address was free.
 func (c *Core) Register(ctx context.Context, by account.Caller, in RegisterInput) (Registered, error) {
 	email, username, err := in.validate()
 	if err != nil {
@@ -115,7 +115,8 @@ func (c *Core) openRegistration(ctx context.Context, by account.Caller, id uuid.
 	return c.registered(ctx, email, username, opened.SessionID)
 }
 
-// registered tells of the account that was made. It may be gone again, when somebody else has proven its address in the same moment.
+// registered tells of the account that was made. It may be gone again, when somebody else has proven its address in the same
+// moment.
 func (c *Core) registered(ctx context.Context, email string, username *string, session uuid.UUID) (Registered, error) {
 	s, err := c.signInOr(ctx, session, account.ErrIdentityAlreadyUsed)
 	if errors.Is(err, account.ErrIdentityAlreadyUsed) && c.hidden() {

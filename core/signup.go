@@ -310,8 +310,8 @@ func (c *Core) chargeOnce(ctx context.Context, by account.Caller, take func() er
 	return false, err
 }
 
-// challengeID is fresh, or the same for the same Idempotency-Key as long as that is known: a code that was sent under an id is never sent
-// under it again.
+// challengeID is fresh, or the same for the same Idempotency-Key as long as that is known: a code that was sent under an id is
+// never sent under it again.
 func challengeID(by account.Caller) uuid.UUID {
 	if by.IdempotencyKey == "" {
 		return uuid.New()

@@ -48,8 +48,8 @@ func (in ChangeSubscriptionInput) validate(now time.Time) (at time.Time, err err
 
 // ChangeSubscription changes the plan, the payment method, or both (B20). A dearer plan takes over once it is paid, and so does the
 // method that comes with it and pays it; any other plan takes over when the period ends, and the method at once. It returns
-// account.ErrNotFound, account.ErrUnknownPlan, account.ErrSubscriptionState, and account.ErrPaymentDeclined when the dearer plan could
-// not be paid: the present one stays, and so does the method.
+// account.ErrNotFound, account.ErrUnknownPlan, account.ErrSubscriptionState, and account.ErrPaymentDeclined when the dearer plan
+// could not be paid: the present one stays, and so does the method.
 func (c *Core) ChangeSubscription(ctx context.Context, by account.Caller, in ChangeSubscriptionInput) (account.Subscription, error) {
 	begun, err := c.planChangeBegun(ctx, by, in)
 	if err != nil {

@@ -349,8 +349,8 @@ func (r challengeRow) proof() (Proof, error) {
 	}, err
 }
 
-// holdChallengesOf is HoldChallenges for the account that a row of a table is of: before the row itself, in the order of whoever spends a
-// code.
+// holdChallengesOf is HoldChallenges for the account that a row of a table is of: before the row itself, in the order of whoever
+// spends a code.
 func (s *Store) holdChallengesOf(ctx context.Context, table string, id uuid.UUID) error {
 	_, err := s.db.NewRaw(`
 		SELECT 1 FROM challenges WHERE account_id = (SELECT account_id FROM `+table+` WHERE id = ?)

@@ -27,7 +27,8 @@ type NewClosure struct {
 // CloseAccount closes an account in one transaction, and returns when it is to be erased: its email and username are free
 // for others at once, and no session, API key, refresh token, code or outside account opens it any more. An account whose
 // address is unproven, or that has none and had none lately, has no grace: nobody could be sent the undo link. Repeating it
-// returns the same. It returns account.ErrNotFound when the account is gone or closed by another closure, or the session that asks has ended.
+// returns the same. It returns account.ErrNotFound when the account is gone or closed by another closure, or the session that asks
+// has ended.
 func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, error) {
 	var eraseAt time.Time
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
@@ -188,8 +189,8 @@ func (s *Store) reopenAccount(ctx context.Context, closure uuid.UUID, by []byte)
 	})
 }
 
-// restoreNames opens a closed account again, with its email, which it has proven, whichever address the link was mailed to, and with
-// its username if that is still free: nobody who takes a public name at once may keep the rest of the account from its owner.
+// restoreNames opens a closed account again, with its email, which it has proven, whichever address the link was mailed to, and
+// with its username if that is still free: nobody who takes a public name at once may keep the rest of the account from its owner.
 func (s *Store) restoreNames(ctx context.Context, accountID uuid.UUID) error {
 	var email, username string
 	err := s.db.NewRaw(`SELECT CASE WHEN `+reachable+` THEN email ELSE '' END, coalesce(username, '') FROM accounts WHERE id = ?`, accountID).
@@ -268,9 +269,9 @@ var keptTables = []string{"closures", "credit_moves", "credits", "invoices", "se
 var keptColumns = []string{"deleted_at", "email_verified_at"}
 
 // EraseAccount removes the personal data of a closed account whose term is over, in one transaction: every row that names
-// the account except the anonymous ledger, and every optional value of the account itself. It returns how long to wait before it is tried
-// again: until the term is over, and while a charge of the account has no outcome; 0 means that it is erased, or open again. Repeating it
-// changes nothing.
+// the account except the anonymous ledger, and every optional value of the account itself. It returns how long to wait before it is
+// tried again: until the term is over, and while a charge of the account has no outcome; 0 means that it is erased, or open again.
+// Repeating it changes nothing.
 func (s *Store) EraseAccount(ctx context.Context, closure uuid.UUID) (time.Duration, error) {
 	var wait time.Duration
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
@@ -313,11 +314,12 @@ func (s *Store) EraseAccount(ctx context.Context, closure uuid.UUID) (time.Durat
 	return wait, translate(err)
 }
 
-// outcomeWait is how long an erasure waits for the outcome of a charge. A reconciliation raises the alarm for one that does not come.
+// outcomeWait is how long an erasure waits for the outcome of a charge. A reconciliation raises the alarm for one that does not
+// come.
 const outcomeWait = time.Hour
 
-// charging reports whether a charge of an account has no outcome: it is looked up under the customer that an erasure would delete. Until
-// the transaction ends none is begun.
+// charging reports whether a charge of an account has no outcome: it is looked up under the customer that an erasure would delete.
+// Until the transaction ends none is begun.
 func (s *Store) charging(ctx context.Context, accountID uuid.UUID) (charging bool, err error) {
 	_, err = s.db.NewRaw(`SELECT id FROM invoices WHERE account_id = ? AND status = 'open' ORDER BY id FOR UPDATE`, accountID).Exec(ctx)
 	if err != nil {

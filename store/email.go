@@ -173,8 +173,8 @@ func (s *Store) dropCodesTo(ctx context.Context, accountID uuid.UUID, email stri
 }
 
 // UnlinkEmail takes an account's address away, with whatever was sent there to prove something or was to replace it, and
-// keeps it under id for ttl, so that its owner can be told there, and for keep as ChangeEmail does. The account stays proven. It returns
-// account.ErrLastProvider when no way to sign in would be left (contract X19), account.ErrNoSecondFactor when codes sent
+// keeps it under id for ttl, so that its owner can be told there, and for keep as ChangeEmail does. The account stays proven. It
+// returns account.ErrLastProvider when no way to sign in would be left (contract X19), account.ErrNoSecondFactor when codes sent
 // there are its second factor, and account.ErrNotFound when there is no address. Changes of one account wait for each other.
 func (s *Store) UnlinkEmail(ctx context.Context, id, accountID uuid.UUID, ttl, keep time.Duration) error {
 	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {

@@ -34,8 +34,9 @@ type Entry struct {
 const accountHeld = `SELECT a.id FROM accounts a WHERE a.id = $1 AND a.deleted_at IS NULL FOR SHARE`
 
 // A second step is due when two-factor is on, the account has a trusted device, or the client names its device or shows the token
-// of one that is trusted no more, and no trusted device shows its token. An account whose address is unproven has nothing to guard, and owes none. A trusted device lends the
-// session its name. Wrong passwords are forgotten in the order in which LoginFailed locks them.
+// of one that is trusted no more, and no trusted device shows its token. An account whose address is unproven has nothing to guard,
+// and owes none. A trusted device lends the session its name. Wrong passwords are forgotten in the order in which LoginFailed locks
+// them.
 const sessionOpened = `
 	WITH facts AS (
 		SELECT a.two_factor_enabled AS two_factor, a.email IS NOT NULL AND a.email_verified_at IS NOT NULL AS reachable,
@@ -119,8 +120,8 @@ const newPrincipal = `SELECT ` + sessionColumns + `, ` + accountColumns + wallet
 
 // Enter is OpenSession for a login by password, all of it in one round trip: the password is still the one that was compared,
 // wrong ones are forgotten, and the principal of the new session comes back. A change of the password waits and ends the
-// session, or there is none. It returns account.ErrNotFound when the account may not be used, has another password, or has no address
-// any more.
+// session, or there is none. It returns account.ErrNotFound when the account may not be used, has another password, or has no
+// address any more.
 func (s *Store) Enter(ctx context.Context, e Entry) (account.Principal, account.SecondStep, error) {
 	var out account.Session
 	var due string

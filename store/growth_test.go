@@ -80,8 +80,8 @@ var unindexed = map[string]string{
 	"subscriptions.upgrade_plan_id": "a plan retires, and is never deleted",
 }
 
-// TestEveryReferenceHasAnIndex wants one for each foreign key, or the end of a row reads every row that might refer to it. An index with
-// a condition does not serve, but for the one that any key meets: it is not NULL.
+// TestEveryReferenceHasAnIndex wants one for each foreign key, or the end of a row reads every row that might refer to it. An index
+// with a condition does not serve, but for the one that any key meets: it is not NULL.
 func TestEveryReferenceHasAnIndex(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

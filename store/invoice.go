@@ -74,7 +74,8 @@ func (s *Store) insertInvoice(ctx context.Context, i account.Invoice) error {
 	return err
 }
 
-// beingCharged locks an open invoice, and reports whether the outcome of a charge of it is unknown. None begins before the transaction ends.
+// beingCharged locks an open invoice, and reports whether the outcome of a charge of it is unknown. None begins before the
+// transaction ends.
 func (s *Store) beingCharged(ctx context.Context, invoice string) (bool, error) {
 	var id string
 	if err := s.only(ctx, `SELECT id FROM invoices WHERE id = $1 AND status = 'open' FOR UPDATE`, []any{invoice}, &id); err != nil {

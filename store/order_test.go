@@ -11,8 +11,8 @@ import (
 	"gatehouse/store"
 )
 
-// Whoever spends a code takes hold of the account's codes before its keys and sessions. So does whoever ends a key or, by the last wrong
-// password, a session, and with it the codes of a pending change: the other way round the two would wait for each other.
+// Whoever spends a code takes hold of the account's codes before its keys and sessions. So does whoever ends a key or, by the last
+// wrong password, a session, and with it the codes of a pending change: the other way round the two would wait for each other.
 func TestCodesBeforeKeysAndSessions(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -36,8 +36,8 @@ func (s *Store) KeepPaymentMethod(ctx context.Context, m PaymentMethod) error {
 	return touched(res, err)
 }
 
-// PayerOf returns the provider's newest id of an account as a payer, empty before its first method, and refuses a method that belongs
-// to another account with account.ErrNotFound, before anybody asks the provider.
+// PayerOf returns the provider's newest id of an account as a payer, empty before its first method, and refuses a method that
+// belongs to another account with account.ErrNotFound, before anybody asks the provider.
 func (s *Store) PayerOf(ctx context.Context, provider, method string, accountID uuid.UUID) (customer string, err error) {
 	var foreign bool
 	err = s.db.NewRaw(`

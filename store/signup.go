@@ -195,10 +195,9 @@ type Bonus struct {
 
 // CompleteSignup consumes a proven sign-up code and makes the account in the same transaction: account, settings, credits
 // with the welcome bonus, and the first session. An unverified account of the address dies with everything of it; a
-// contested sign-up gets no password. The mails of flow, which could not know the account, are its own from now on, and forgotten with
-// it. Repeating it returns the same account and session.
-// It returns account.ErrInvalidCode when the code is not proven or the sign-up has expired, and account.ErrEmailExists
-// when the address was taken meanwhile.
+// contested sign-up gets no password. The mails of flow, which could not know the account, are its own from now on, and forgotten
+// with it. Repeating it returns the same account and session. It returns account.ErrInvalidCode when the code is not proven or the
+// sign-up has expired, and account.ErrEmailExists when the address was taken meanwhile.
 func (s *Store) CompleteSignup(ctx context.Context, challenge uuid.UUID, bonus Bonus, sessionTTL time.Duration, flow string) (Signed, error) {
 	var out Signed
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
@@ -309,8 +308,8 @@ func unverifiedRemoved(email string, gone *uuid.UUID) *step {
 	}
 }
 
-// Between the two stands which unverified account is deleted, with all that is its own. That mails went to it is still counted; where
-// they went is not known any more.
+// Between the two stands which unverified account is deleted, with all that is its own. That mails went to it is still counted;
+// where they went is not known any more.
 const (
 	unverifiedGone = `
 		WITH gone AS (DELETE FROM accounts WHERE email_verified_at IS NULL AND deleted_at IS NULL AND `

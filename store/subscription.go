@@ -24,8 +24,8 @@ func subscriptionTargets(s *account.Subscription) []any {
 	}
 }
 
-// upgradeMethod is what the open invoice of a dearer plan is charged to, NULL for the subscription's own. One that a process from before
-// the column has left behind, when it settled the invoice, counts for nothing.
+// upgradeMethod is what the open invoice of a dearer plan is charged to, NULL for the subscription's own. One that a process from
+// before the column has left behind, when it settled the invoice, counts for nothing.
 const upgradeMethod = `CASE WHEN s.upgrade_plan_id IS NOT NULL THEN s.upgrade_method_id END`
 
 const live = `status NOT IN ('canceled', 'incomplete_expired')`
@@ -115,9 +115,9 @@ func (s *Store) SubscriptionsOf(ctx context.Context, accountID uuid.UUID) ([]acc
 }
 
 // OpenSubscription creates a subscription and its first invoice in one transaction. The trial is granted once per family to an
-// account, and once to whoever holds its card, erased accounts among them. Repeating the id returns the subscription as it is. It returns
-// account.ErrAlreadySubscribed when the account has another live subscription of the family, and account.ErrNotFound when the
-// account is gone, or may not bind a payment (design D5).
+// account, and once to whoever holds its card, erased accounts among them. Repeating the id returns the subscription as it is. It
+// returns account.ErrAlreadySubscribed when the account has another live subscription of the family, and account.ErrNotFound when
+// the account is gone, or may not bind a payment (design D5).
 func (s *Store) OpenSubscription(ctx context.Context, n account.NewSubscription, now time.Time) (account.Subscription, error) {
 	var out account.Subscription
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
@@ -156,8 +156,8 @@ type Transition func(account.Subscription) (account.SubscriptionChange, error)
 
 // ChangeSubscription applies a transition in one transaction: the row, its invoices, the credits and the event. The key makes
 // it happen once: a repetition returns the subscription as it is, without an event. A transition's own error is returned as it is;
-// account.ErrSubscriptionState means that it would close an invoice of which a charge has no outcome, account.ErrNotFound that there
-// is no such subscription.
+// account.ErrSubscriptionState means that it would close an invoice of which a charge has no outcome, account.ErrNotFound that
+// there is no such subscription.
 func (s *Store) ChangeSubscription(ctx context.Context, id, key string, at time.Time, transition Transition) (account.SubscriptionChange, error) {
 	var out account.SubscriptionChange
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {

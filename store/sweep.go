@@ -61,9 +61,9 @@ func (s *Store) Sweep(ctx context.Context, unverifiedTTL time.Duration) error {
 // attempt takes, and what may pass until a busy worker begins it.
 const leastSilence = 45 * time.Second
 
-// EndAbandonedMessages marks messages that nobody tries to send any more as expired, a batch at a time: their flow has ended, because
-// its code had reached its owner though the provider never said so, or because the time for it was over. Should a worker that was away
-// still try, the message is queued again. It may run anywhere, any time, and twice at once.
+// EndAbandonedMessages marks messages that nobody tries to send any more as expired, a batch at a time: their flow has ended,
+// because its code had reached its owner though the provider never said so, or because the time for it was over. Should a worker
+// that was away still try, the message is queued again. It may run anywhere, any time, and twice at once.
 func (s *Store) EndAbandonedMessages(ctx context.Context) error {
 	// The condition once more outside: what was tried or sent while the statement waits for its row is left alone.
 	const abandoned = `state = 'queued' AND greatest(next_retry_at, updated_at) < now() - ?0 * interval '1 second'`

@@ -7,8 +7,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// takeTrial notes that the cards of an account have had the trial of a family, and reports whether it may have it: neither the account
-// nor any of its cards has had one.
+// takeTrial notes that the cards of an account have had the trial of a family, and reports whether it may have it: neither the
+// account nor any of its cards has had one.
 func (s *Store) takeTrial(ctx context.Context, accountID uuid.UUID, family string) (bool, error) {
 	left, err := s.trialLeft(ctx, accountID, family)
 	if err != nil || !left {

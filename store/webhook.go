@@ -140,9 +140,9 @@ func (s *Store) endpointReports(ctx context.Context) ([]EndpointReport, error) {
 	return all, translate(rows.Err())
 }
 
-// RemoveWebhookEndpoint forgets a receiver, from then on it is told nothing, and then its deliveries, a batch at a time: what is under
-// way to it ends by itself. It returns account.ErrNotFound when there is no such receiver; deliveries that an earlier removal has left
-// when it died are gone then, too.
+// RemoveWebhookEndpoint forgets a receiver, from then on it is told nothing, and then its deliveries, a batch at a time: what is
+// under way to it ends by itself. It returns account.ErrNotFound when there is no such receiver; deliveries that an earlier removal
+// has left when it died are gone then, too.
 func (s *Store) RemoveWebhookEndpoint(ctx context.Context, id uuid.UUID) error {
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		res, err := tx.db.NewRaw(`DELETE FROM webhook_endpoints WHERE id = ?`, id).Exec(ctx)

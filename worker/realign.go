@@ -24,7 +24,8 @@ type Asker interface {
 
 // RealignSubscriptions ends the subscriptions of closed accounts, pauses those of deactivated ones and resumes those of
 // accounts that are open again, where that could not be done with the account's own change: Temporal was away, a charge was
-// under way. One that refuses, or whose flow takes no update, is asked again in the next turn and holds up no other. Any number of processes may run it at once.
+// under way. One that refuses, or whose flow takes no update, is asked again in the next turn and holds up no other. Any number of
+// processes may run it at once.
 func RealignSubscriptions(ctx context.Context, strays StrayStore, flows Asker) error {
 	all, err := strays.Strays(ctx, realignBatch)
 	if err != nil {

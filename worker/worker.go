@@ -46,8 +46,8 @@ type Deps struct {
 // stickyWait is how long a flow's next task waits for the worker that knows the flow, before any may take it.
 const stickyWait = time.Second
 
-// heartbeatGap is how long a heartbeat may be held back to be sent with the next one. The SDK's own four fifths of the timeout leave
-// one second for the way to Temporal where an activity is given up after five.
+// heartbeatGap is how long a heartbeat may be held back to be sent with the next one. The SDK's own four fifths of the timeout
+// leave one second for the way to Temporal where an activity is given up after five.
 const heartbeatGap = 1500 * time.Millisecond
 
 // billingAtOnce is how many steps of subscriptions a worker takes at once: a burst of renewals leaves it time for the rest.

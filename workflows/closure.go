@@ -23,8 +23,8 @@ const (
 	ClosureUndo = "undo"
 )
 
-// UndoRequest names the request that wants a closure undone, for its repetitions; nil where it cannot be repeated. ClosureID says which
-// closure it means, lest it undo the next one; older requests do not say.
+// UndoRequest names the request that wants a closure undone, for its repetitions; nil where it cannot be repeated. ClosureID says
+// which closure it means, lest it undo the next one; older requests do not say.
 type UndoRequest struct {
 	By        []byte    `json:",omitempty"`
 	ClosureID uuid.UUID `json:",omitzero"`

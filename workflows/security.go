@@ -29,8 +29,8 @@ type SecurityNoticeInput struct {
 	Channel account.Channel `json:",omitempty"`
 }
 
-// SecurityNotice tells an owner by mail and on the devices that asked for it, or by SMS, of a change that no flow of its own made: a new password, a revoked key.
-// The change has happened already; the notice is tried for a day.
+// SecurityNotice tells an owner by mail and on the devices that asked for it, or by SMS, of a change that no flow of its own made:
+// a new password, a revoked key. The change has happened already; the notice is tried for a day.
 //
 //	sending -> completed, or failed when the mail was refused or could not be delivered in time
 //

@@ -29,8 +29,8 @@ type SignupInput struct {
 	Request SignupRequest
 }
 
-// SignupRequest asks for a code under a fresh ChallengeID, or none for the attempt's own; repeating the id changes nothing. AccountID is set when an
-// unverified account exists already.
+// SignupRequest asks for a code under a fresh ChallengeID, or none for the attempt's own; repeating the id changes nothing.
+// AccountID is set when an unverified account exists already.
 type SignupRequest struct {
 	AttemptID   uuid.UUID `json:",omitzero"`
 	ChallengeID uuid.UUID `json:",omitzero"`

@@ -19,8 +19,8 @@ const (
 	SubscriptionWorkflow = "Subscription"
 	// SubscriptionOpen waits a moment for the first charge. No argument, result activities.SubscriptionState.
 	SubscriptionOpen = "open"
-	// SubscriptionLook asks for the outcome of the charge under way at once: the provider may know it by now. Without one the books are
-	// read again: whoever asks has seen there what the flow ought to know. No argument, no result.
+	// SubscriptionLook asks for the outcome of the charge under way at once: the provider may know it by now. Without one the books
+	// are read again: whoever asks has seen there what the flow ought to know. No argument, no result.
 	SubscriptionLook = "look"
 	// SubscriptionEnd is a signal: the account is closed, the subscription ends as soon as no charge is under way.
 	SubscriptionEnd = "end"
@@ -205,8 +205,8 @@ func (s *subscription) closures(ctx workflow.Context) workflow.ReceiveChannel {
 	})
 }
 
-// open creates the subscription, or finds it. It is tried for as long as our database takes. A payment provider that is away refuses
-// it: nothing was made, and whoever asked asks again.
+// open creates the subscription, or finds it. It is tried for as long as our database takes. A payment provider that is away
+// refuses it: nothing was made, and whoever asked asks again.
 func (s *subscription) open(ctx workflow.Context) error {
 	if err := s.mutex.Lock(ctx); err != nil {
 		return err
@@ -305,8 +305,8 @@ func (s *subscription) finish(ctx workflow.Context) error {
 // anyVersion is for what is due whatever came before.
 const anyVersion = 0
 
-// do applies what time asks of a version. The loop looks again when a request came first, after which something else may be due, and
-// after a refusal.
+// do applies what time asks of a version. The loop looks again when a request came first, after which something else may be due,
+// and after a refusal.
 func (s *subscription) do(ctx workflow.Context, kind activities.SubscriptionCommandKind, version int64) error {
 	if err := s.mutex.Lock(ctx); err != nil {
 		return err
@@ -330,8 +330,8 @@ func (s *subscription) do(ctx workflow.Context, kind activities.SubscriptionComm
 	return err
 }
 
-// overtaken reports whether a request came since a version. GetVersion is called only in this case, so other histories get no marker. A
-// run that once took the old way keeps it.
+// overtaken reports whether a request came since a version. GetVersion is called only in this case, so other histories get no
+// marker. A run that once took the old way keeps it.
 func (s *subscription) overtaken(ctx workflow.Context, version int64) bool {
 	return s.now.Subscription.Version != version &&
 		workflow.GetVersion(ctx, ChangeRecheckDue, workflow.DefaultVersion, 1) != workflow.DefaultVersion

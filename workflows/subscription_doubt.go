@@ -10,9 +10,9 @@ import (
 	"gatehouse/internal/durable"
 )
 
-// doubt has the loop read the books again after a request that failed: it may have been served all the same, its answer lost with the
-// connection, or it was refused because they say something else than the flow knows. GetVersion is called only in this case, so other
-// histories get no marker. A run that once took the old way keeps it, and never doubts.
+// doubt has the loop read the books again after a request that failed: it may have been served all the same, its answer lost with
+// the connection, or it was refused because they say something else than the flow knows. GetVersion is called only in this case, so
+// other histories get no marker. A run that once took the old way keeps it, and never doubts.
 func (s *subscription) doubt(ctx workflow.Context, err error) {
 	if ctx.Err() != nil || !passing(err) && !errors.Is(durable.FromTemporal(err), account.ErrSubscriptionState) {
 		return
@@ -26,7 +26,8 @@ func (s *subscription) distrust(ctx workflow.Context, change string) {
 	}
 }
 
-// reread reads the books again, for as long as it takes. Requests come in meanwhile: whatever they change is newer than what is read.
+// reread reads the books again, for as long as it takes. Requests come in meanwhile: whatever they change is newer than what is
+// read.
 func (s *subscription) reread(ctx workflow.Context) error {
 	s.doubted = false
 	var state activities.SubscriptionState

@@ -140,7 +140,8 @@ func (l *life) asked(t *rapid.T) *reply {
 }
 
 // TestSubscription_AnyTwoYears plays two years of random requests at the edges of periods, with a bank and a provider in any
-// mood, and a database whose answers are lost at times: whatever comes, the books are in order after every change, and whoever asked has an answer.
+// mood, and a database whose answers are lost at times: whatever comes, the books are in order after every change, and whoever
+// asked has an answer.
 func TestSubscription_AnyTwoYears(t *testing.T) {
 	t.Parallel()
 	keys := testKeys(t)

@@ -167,6 +167,7 @@ const (
 	paymentAttempt = 30 * time.Second
 	// attachWithin ends the opening of a subscription whose provider is away: its owner asks again.
 	attachWithin = 10 * time.Minute
-	// changeWithin ends a change of the payment method whose provider is away. Cancellations and the end of the account wait behind it.
+	// changeWithin ends a change of the payment method whose provider is away. Cancellations and the end of the account wait behind
+	// it.
 	changeWithin = 15 * time.Second
 )

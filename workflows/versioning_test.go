@@ -14,7 +14,8 @@ import (
 	"gatehouse/workflows"
 )
 
-// behaviors are what docs/decisions/0022-versions.md says of each workflow. Pinned ones are over within the hour, or start when another one ends.
+// behaviors are what docs/decisions/0022-versions.md says of each workflow. Pinned ones are over within the hour, or start when
+// another one ends.
 var behaviors = map[string]workflow.VersioningBehavior{
 	workflows.SignupWorkflow:             workflow.VersioningBehaviorAutoUpgrade,
 	workflows.PasswordResetWorkflow:      workflow.VersioningBehaviorPinned,

@@ -21,8 +21,8 @@ import (
 	"gatehouse/internal/testkit"
 )
 
-// LOG-05: five hundred logins at once, over and over, are shed at a bounded price. Reads go on beside them; and a refusal for want of
-// time is told as one: never is a right password called wrong, or the other way round.
+// LOG-05: five hundred logins at once, over and over, are shed at a bounded price. Reads go on beside them; and a refusal for want
+// of time is told as one: never is a right password called wrong, or the other way round.
 func TestAttack_LOG05_HashFlood(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, "GATEHOUSE_HASH_QUEUE", "8", "GATEHOUSE_HASH_WAIT", "500ms")
@@ -106,8 +106,8 @@ func (f *flood) login(t *testing.T, known bool) {
 	}
 }
 
-// requireModest wants the API to hold no more than the limit of its container (deploy/kubernetes). It begins with 90 MB; a hash takes
-// 19 MB for each core; and until Go collects, what is garbage may be twice of what is not (GATEHOUSE_API_GC_PERCENT).
+// requireModest wants the API to hold no more than the limit of its container (deploy/kubernetes). It begins with 90 MB; a hash
+// takes 19 MB for each core; and until Go collects, what is garbage may be twice of what is not (GATEHOUSE_API_GC_PERCENT).
 func (s *system) requireModest(t *testing.T) {
 	t.Helper()
 	require.Less(t, s.memory(t), int64(512<<20), "the memory of the API")

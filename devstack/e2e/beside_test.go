@@ -24,8 +24,9 @@ const helpers = 4
 var helping = make(chan struct{}, helpers)
 
 // beside runs test for each case, several at once, as a subtest of the case's name, and returns when all have ended. They are no
-// parallel subtests: those give the slot of their test back and queue behind all other tests, while the system that they share stays
-// up and idle, and those of thirty others. Here one of them has the slot, so that none of a test waits for another test's to end.
+// parallel subtests: those give the slot of their test back and queue behind all other tests, while the system that they share
+// stays up and idle, and those of thirty others. Here one of them has the slot, so that none of a test waits for another test's to
+// end.
 //
 // Cases that start a system each are better parallel subtests: each waits for a slot of its own, and nothing idles meanwhile.
 func beside[V any](t *testing.T, cases map[string]V, test func(t *testing.T, one V)) {

@@ -102,8 +102,8 @@ func undoWithoutItsFlow(t *testing.T, s *system) {
 	s.want(t, http.StatusOK, closeWith(again, fields{"password": password}))
 }
 
-// A closure was undone without its flow, whose answer from the database was lost. The flow does not close the account again: another one
-// does, and the link of that one is good.
+// A closure was undone without its flow, whose answer from the database was lost. The flow does not close the account again:
+// another one does, and the link of that one is good.
 func closeByTheFlowOfAFormerClosure(t *testing.T, s *system) {
 	email := newEmail()
 	token := s.signUp(t, email)

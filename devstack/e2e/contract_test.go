@@ -99,7 +99,8 @@ func crowding() time.Duration {
 // calm is how long a machine is waited for that may be busy with other things.
 const calm = 2 * time.Minute
 
-// quick reports whether a request that was slow is ever given the same answer in time. Where answers may be faults, another one will do.
+// quick reports whether a request that was slow is ever given the same answer in time. Where answers may be faults, another one
+// will do.
 func (c *checked) quick(request *http.Request, sent []byte, status int) bool {
 	pause := time.NewTicker(100 * time.Millisecond)
 	defer pause.Stop()
@@ -413,8 +414,8 @@ func (d database) eventually(t testing.TB, want int, query string, args ...any) 
 	testkit.Eventually(t, patience, func() bool { return d.number(t, query, args...) == want }, query)
 }
 
-// fingerprint tells whether anything in the database changed, counters of requests and the activity of sessions and keys aside, which
-// any request notes once a minute.
+// fingerprint tells whether anything in the database changed, counters of requests and the activity of sessions and keys aside,
+// which any request notes once a minute.
 func (d database) fingerprint(t testing.TB) map[string]string {
 	t.Helper()
 	marks := map[string]string{}

@@ -328,7 +328,8 @@ func TestDeploy_AStoppingWorkerFinishesItsStep(t *testing.T) {
 const heldSince = durable.ChangeBarePayloads + "," + workflows.ChangeSharedRuns + "," + workflows.ChangeRecheckDue + "," +
 	workflows.ChangeDoubtReloads + "," + workflows.ChangeLookReloads
 
-// The build from before the newest migration and this one, as a deploy has them: old processes on the new schema, old and new ones side by side.
+// The build from before the newest migration and this one, as a deploy has them: old processes on the new schema, old and new ones
+// side by side.
 func TestDeploy_F07_FromTheSchemaBefore(t *testing.T) {
 	t.Parallel()
 	before, commit := stacktest.BuildBefore(t)

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// F-19, and F-17 from the other side: APIs whose clocks are 90 seconds off, either way, beside one whose clock is right. A code of an
-// authenticator app is good once, wherever it is shown; steps only rise; and no window is wider than with the right clock.
+// F-19, and F-17 from the other side: APIs whose clocks are 90 seconds off, either way, beside one whose clock is right. A code of
+// an authenticator app is good once, wherever it is shown; steps only rise; and no window is wider than with the right clock.
 func TestFault_F19_F17_ClocksOfTheAPIs(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, "GATEHOUSE_MFA_TRIES", "1000", "GATEHOUSE_ACCESS_TTL", "45s")

@@ -142,7 +142,8 @@ func (d *double) traces(t *testing.T) map[string]int {
 }
 
 // F-05: the answer to every kind of request that changes something is lost after the change. Asking again with the same key
-// brings the answer, or, once the session has ended by it, 401; and what is there then is what is there of somebody whose answers all arrived.
+// brings the answer, or, once the session has ended by it, 401; and what is there then is what is there of somebody whose answers
+// all arrived.
 func TestFault_F05_I15_AnswerCutOffOnEveryRoute(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)

@@ -36,8 +36,8 @@ func TestFault_F22_MailServerDown(t *testing.T) {
 	s.withstand(t, fault{strike: s.mails.Down, heal: s.mails.Up})
 }
 
-// F-22: a mail server that puts us off, hangs, takes half a minute, or takes a mail and never says so. No request waits for it, known
-// and unknown addresses are answered alike, nobody else is held up, and everybody gets the one code that they were promised.
+// F-22: a mail server that puts us off, hangs, takes half a minute, or takes a mail and never says so. No request waits for it,
+// known and unknown addresses are answered alike, nobody else is held up, and everybody gets the one code that they were promised.
 func TestFault_F22_MailServerMisbehaves(t *testing.T) {
 	t.Parallel()
 	s := mailed(t)

@@ -15,7 +15,8 @@ import (
 	"gatehouse/internal/testkit"
 )
 
-// F-41: the database is put back to an older moment. What was used, rotated or ended since is good again, until `gatehouse restored`.
+// F-41: the database is put back to an older moment. What was used, rotated or ended since is good again, until `gatehouse
+// restored`.
 func TestFault_F41_RestoreToAnOlderPoint(t *testing.T) {
 	t.Parallel()
 	archive, copied := stacktest.NewDir(t), stacktest.NewDir(t)

@@ -305,8 +305,8 @@ func googleNoMerge(t *testing.T, g *googleSystem) {
 	require.Equal(t, "Login successful", g.google(t, g.code(t, owner)).text(t, "message"))
 }
 
-// Whoever stole a session links an outside account of their own, their address and their number. Signed in anew by the one, they get
-// no code to the others; who signs in by the password does.
+// Whoever stole a session links an outside account of their own, their address and their number. Signed in anew by the one, they
+// get no code to the others; who signs in by the password does.
 func googleThiefsContacts(t *testing.T, g *googleSystem) {
 	email, address, number, thief := newEmail(), newEmail(), newNumber(t), newVisitor()
 	g.signUp(t, email)

@@ -30,8 +30,8 @@ import (
 	"gatehouse/providers/push/fcmtest"
 )
 
-// I-16: whoever reads Temporal's store, our logs or our traces learns nobody's address, name, password, code or token; whoever reads the
-// database learns no password, code or token. The same search finds all of them where nothing is encrypted.
+// I-16: whoever reads Temporal's store, our logs or our traces learns nobody's address, name, password, code or token; whoever
+// reads the database learns no password, code or token. The same search finds all of them where nothing is encrypted.
 func TestLeak_WEB14_I16_NothingInTheClear(t *testing.T) {
 	t.Parallel()
 	mails := smtptest.Start(t)

@@ -12,8 +12,8 @@ import (
 	"gatehouse/internal/testkit"
 )
 
-// TestChangesThatEndCodesHoldThemFirst wants whatever ends codes to take hold of them before the account, as whoever spends one does:
-// else the two wait for each other until the database gives one of them up.
+// TestChangesThatEndCodesHoldThemFirst wants whatever ends codes to take hold of them before the account, as whoever spends one
+// does: else the two wait for each other until the database gives one of them up.
 func TestChangesThatEndCodesHoldThemFirst(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)

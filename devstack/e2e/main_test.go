@@ -11,9 +11,9 @@ import (
 	"gatehouse/devstack/stacktest"
 )
 
-// parallel is how many systems are up at once, for most tests start one: more than a small machine has cores, for these tests mostly
-// wait for others. With five at once ten wanted each of two slow cores, and now and then a time-out of the product was reached.
-// Subtests share the slot of their test (beside).
+// parallel is how many systems are up at once, for most tests start one: more than a small machine has cores, for these tests
+// mostly wait for others. With five at once ten wanted each of two slow cores, and now and then a time-out of the product was
+// reached. Subtests share the slot of their test (beside).
 const parallel = "3"
 
 func TestMain(m *testing.M) {

@@ -124,8 +124,8 @@ func codeDoors() map[string]codeDoor {
 // heard says whether a code was taken.
 func heard(a answer) bool { return a.ok() && !strings.Contains(string(a.Body), `"isValid":false`) }
 
-// TestMatrix_OTP07_CodesOfEveryPurpose enters the codes of every purpose at every door that takes one: those of the same person, four of
-// which lie in one mailbox, and those of somebody else, of the same purpose, too. Each door takes its own afterwards.
+// TestMatrix_OTP07_CodesOfEveryPurpose enters the codes of every purpose at every door that takes one: those of the same person,
+// four of which lie in one mailbox, and those of somebody else, of the same purpose, too. Each door takes its own afterwards.
 func TestMatrix_OTP07_CodesOfEveryPurpose(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, append([]string{

@@ -16,7 +16,8 @@ import (
 	"gatehouse/devstack/stacktest"
 )
 
-// things are what somebody has that a route names by an id, by that id's place in the OpenAPI files, and their like that nobody has.
+// things are what somebody has that a route names by an id, by that id's place in the OpenAPI files, and their like that nobody
+// has.
 func (s *system) things(t *testing.T) (email, token string, things map[string][2]string) {
 	t.Helper()
 	email = newEmail()
@@ -49,8 +50,8 @@ func (s *system) things(t *testing.T) (email, token string, things map[string][2
 	}
 }
 
-// TestMatrix_Owners asks for everything of somebody else by its id, on every route that takes one, made from the OpenAPI files, and in
-// every member and header that does: it is as unknown as what nobody has, and stays as it was. Its owner reaches it afterwards.
+// TestMatrix_Owners asks for everything of somebody else by its id, on every route that takes one, made from the OpenAPI files, and
+// in every member and header that does: it is as unknown as what nobody has, and stays as it was. Its owner reaches it afterwards.
 func TestMatrix_Owners(t *testing.T) {
 	t.Parallel()
 	stacktest.Covers(t, "SES-07", "MFA-15", "AUT-05", "PAY-09", "ENU-07")

@@ -200,8 +200,9 @@ func noRouteIsCached(t *testing.T, s *system) {
 	require.Greater(t, read, 20)
 }
 
-// unproven are the operations that the token of an unproven address may ask for (design D5): what is its own to read and to edit, and
-// every way out. Some of them find nothing, as what they need cannot be begun. All others are for whoever has proven the address.
+// unproven are the operations that the token of an unproven address may ask for (design D5): what is its own to read and to edit,
+// and every way out. Some of them find nothing, as what they need cannot be begun. All others are for whoever has proven the
+// address.
 var unproven = map[string][]string{
 	"accountv1": {
 		"canSetPassword", "getSecurityInfo", "listSessions", "listDevices", "canChangeUsername", "changeUsername", "changePassword", "reauthenticate",

@@ -170,8 +170,8 @@ func tooLong(a answer, value string) bool {
 	return (a.Status == http.StatusUnprocessableEntity || a.Status == http.StatusBadRequest) && len(value) > 200
 }
 
-// TestMatrix_JWT05_KindsInThePlaceOfEachOther shows every kind of credential at every door that takes one: all but its own refuse it,
-// and its own takes it afterwards.
+// TestMatrix_JWT05_KindsInThePlaceOfEachOther shows every kind of credential at every door that takes one: all but its own refuse
+// it, and its own takes it afterwards.
 func TestMatrix_JWT05_KindsInThePlaceOfEachOther(t *testing.T) {
 	t.Parallel()
 	o := startOutside(t)

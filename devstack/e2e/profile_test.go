@@ -194,8 +194,8 @@ func TestEmailChange(t *testing.T) {
 	})
 }
 
-// TestEmailChange_EndsWithAccess_RST03 has a thief with a stolen session ask for another address, and the owner do what the notice of
-// that tells them: neither the link nor the code that the thief got may change anything then.
+// TestEmailChange_EndsWithAccess_RST03 has a thief with a stolen session ask for another address, and the owner do what the notice
+// of that tells them: neither the link nor the code that the thief got may change anything then.
 func TestEmailChange_EndsWithAccess_RST03(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)

@@ -24,8 +24,8 @@ import (
 	"gatehouse/internal/testkit"
 )
 
-// gate stands between a process and its database. While it is shut the process may read; whatever would write or lock is kept back. So
-// a request that has been let in is on its way for as long as a test likes, and what it has read is old when it goes on.
+// gate stands between a process and its database. While it is shut the process may read; whatever would write or lock is kept back.
+// So a request that has been let in is on its way for as long as a test likes, and what it has read is old when it goes on.
 type gate struct {
 	addr, target string
 

@@ -19,9 +19,9 @@ import (
 // pairs is how many calls of each kind are timed: security.md asks for 500, `-run ENU01_Times -pairs 500` gives them.
 var pairs = flag.Int("pairs", 0, "how many pairs of calls a test of timing compares; 0 leaves these tests out")
 
-// needsPairs leaves a test of timing out of `make test`: with the few pairs for which there is time, it shows neither that clocks tell
-// nothing nor that they do. That status, headers and bodies tell nothing every run asks: TestEnumeration, TestEnumeration_ENU03_Hidden,
-// TestPasswords, TestEmailChange_Hidden, TestEmailLink_Hidden_ENU03.
+// needsPairs leaves a test of timing out of `make test`: with the few pairs for which there is time, it shows neither that clocks
+// tell nothing nor that they do. That status, headers and bodies tell nothing every run asks: TestEnumeration,
+// TestEnumeration_ENU03_Hidden, TestPasswords, TestEmailChange_Hidden, TestEmailLink_Hidden_ENU03.
 func needsPairs(t *testing.T) {
 	t.Helper()
 	if *pairs == 0 {
@@ -29,9 +29,10 @@ func needsPairs(t *testing.T) {
 	}
 }
 
-// timed asks for each population in turn, as often as there are to be pairs, and wants the clock to tell none of them from the first by
-// more than security.md allows: whoever guesses by the time is right as often as the area under the curve says, and that is 0.55 at
-// most, beside what chance does with so many calls. What else this machine does meets all populations alike, and is no excuse.
+// timed asks for each population in turn, as often as there are to be pairs, and wants the clock to tell none of them from the
+// first by more than security.md allows: whoever guesses by the time is right as often as the area under the curve says, and that
+// is 0.55 at most, beside what chance does with so many calls. What else this machine does meets all populations alike, and is no
+// excuse.
 func timed(t *testing.T, populations []string, ask func(population string, i int) time.Duration) {
 	t.Helper()
 	took := map[string][]time.Duration{}

@@ -83,10 +83,9 @@ func buildVariant(name string, files map[string]func(text string) string) (strin
 }
 
 // BuildBefore builds gatehouse as it was before the newest migration was added, and returns the path of the binary and the commit.
-// A commit never changes, so the binary is kept in bin/before for later runs: to build it takes minutes beside other tests, for it shares no
-// compiled package with the source of today.
-// It skips the test where the source has no such history: an export, or a clone
-// without it.
+// A commit never changes, so the binary is kept in bin/before for later runs: to build it takes minutes beside other tests, for it
+// shares no compiled package with the source of today. It skips the test where the source has no such history: an export, or a
+// clone without it.
 func BuildBefore(t testing.TB) (binary, commit string) {
 	t.Helper()
 	root, err := sourceRoot()

@@ -280,9 +280,9 @@ func unlessLost(ctx context.Context, send func() error) error {
 	}
 }
 
-// freshID is an id that no other update of a flow has: under an id that came before, the server answers with the outcome it had then,
-// passing failures included (docs/decisions/0007-fresh-update-ids.md). Histories repeat it four times, so it is as short as a flow of two
-// thousand updates allows; the SDK's own is a UUID.
+// freshID is an id that no other update of a flow has: under an id that came before, the server answers with the outcome it had
+// then, passing failures included (docs/decisions/0007-fresh-update-ids.md). Histories repeat it four times, so it is as short as a
+// flow of two thousand updates allows; the SDK's own is a UUID.
 func freshID() string { return rand.Text()[:16] }
 
 func update(workflowID, name string, arg any) client.UpdateWorkflowOptions {

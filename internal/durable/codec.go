@@ -167,9 +167,9 @@ func (c dataConverter) WithWorkflowContext(workflow.Context) converter.DataConve
 // WithContext implements workflow.ContextAware: activities and clients hear of what they cannot read as of any other fault.
 func (c dataConverter) WithContext(context.Context) converter.DataConverter { return c }
 
-// flowConverter reads what a flow is given: its input, signals, and what its activities return. An error would be the flow's own, and end
-// it for good, or lose the signal; a panic fails the task alone (worker.BlockWorkflow), which is tried again until a worker has the key.
-// Arguments of updates do not come this way: an update that cannot be read is refused.
+// flowConverter reads what a flow is given: its input, signals, and what its activities return. An error would be the flow's own,
+// and end it for good, or lose the signal; a panic fails the task alone (worker.BlockWorkflow), which is tried again until a worker
+// has the key. Arguments of updates do not come this way: an update that cannot be read is refused.
 type flowConverter struct{ converter.DataConverter }
 
 // FromPayload implements converter.DataConverter.

@@ -21,8 +21,8 @@ var (
 	ErrNoFlow = errors.New("no such running flow")
 	// ErrFlowExists means that the flow's id is taken and its policies refuse to join or replace it.
 	ErrFlowExists = errors.New("the flow exists already")
-	// ErrFlowRefuses is the cause of an account.ErrUnavailable that is of one flow alone: its run has had as many updates as the server
-	// lets it have, it has too many under way, or somebody has paused it. Another flow may answer.
+	// ErrFlowRefuses is the cause of an account.ErrUnavailable that is of one flow alone: its run has had as many updates as the
+	// server lets it have, it has too many under way, or somebody has paused it. Another flow may answer.
 	ErrFlowRefuses = errors.New("the flow takes no update")
 )
 

@@ -67,8 +67,8 @@ func (c *Client) Find(ctx context.Context, query string, most int32) ([]Flow, er
 	return found, nil
 }
 
-// Doing reports whether the running flow of an id waits for an activity of a name: that is queued, under way, or about to be tried again.
-// Errors are those of FromTemporal.
+// Doing reports whether the running flow of an id waits for an activity of a name: that is queued, under way, or about to be tried
+// again. Errors are those of FromTemporal.
 func (c *Client) Doing(ctx context.Context, workflowID, activity string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()

@@ -43,8 +43,8 @@ func (m mixed) ToPayloads(values ...any) (*common.Payloads, error) {
 	return m.DataConverter.ToPayloads(values...)
 }
 
-// A flow ends for good with the error of its code, so what its worker cannot read for want of a key is a panic: a worker holds the task
-// until it, or another one, has the key.
+// A flow ends for good with the error of its code, so what its worker cannot read for want of a key is a panic: a worker holds the
+// task until it, or another one, has the key.
 func TestWithoutTheKeyAFlowIsHeld(t *testing.T) {
 	t.Parallel()
 	said := func(text string) func(context.Context) (string, error) {

@@ -25,11 +25,11 @@ type Books struct {
 	Now   func() time.Time
 	// Refuse says how a charge goes; nil means well. An error leaves its outcome unknown: after ErrLost the money has moved.
 	Refuse func(account.Invoice) (*account.Decline, error)
-	// Attach says whether a payment method can be had, Open whether the answer of our database to an opening comes, Load whether it can
-	// be read, Post whether a mail goes out; nil means yes.
+	// Attach says whether a payment method can be had, Open whether the answer of our database to an opening comes, Load whether it
+	// can be read, Post whether a mail goes out; nil means yes.
 	Attach, Open, Load, Post func() error
-	// Change is called before a change is made; it may take its time. Changed says whether the answer of our database to one that is made
-	// comes; nil means yes.
+	// Change is called before a change is made; it may take its time. Changed says whether the answer of our database to one that is
+	// made comes; nil means yes.
 	Change  func(activities.SubscriptionCommandKind)
 	Changed func(activities.SubscriptionCommandKind) error
 	// Watch sees every change, with what the subscription was before. nil means nobody does.
