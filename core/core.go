@@ -58,8 +58,8 @@ type Core struct {
 	jwks []byte
 	// opening lets equal requests for a subscription that come at once open it once, and share the answer.
 	opening singleflight.Group
-	// levels pad response times that would tell whether an address is known.
-	levels *levels
+	// pads pad response times that would tell whether an address is known.
+	pads *responsePads
 }
 
 // Meter counts what operators watch.
@@ -87,7 +87,7 @@ func New(d Deps) (*Core, error) {
 	if err != nil {
 		return nil, fmt.Errorf("publish the signing key: %w", err)
 	}
-	return &Core{Deps: d, jwks: jwks, levels: newLevels(d.Clock)}, nil
+	return &Core{Deps: d, jwks: jwks, pads: newPads(d.Clock)}, nil
 }
 
 // PublicKeys returns the JSON Web Key Set of the access tokens.

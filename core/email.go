@@ -33,6 +33,7 @@ func (c *Core) CompleteSignup(ctx context.Context, by account.Caller, in Complet
 	if err != nil {
 		return SignIn{}, err
 	}
+	defer c.padHidden(&c.pads.guess)()
 	guess := c.guess(account.PurposeSignup, email, by)
 	counted, err := c.checkCode(ctx, &guess, email, in.Code)
 	if err != nil {
@@ -75,6 +76,7 @@ func (c *Core) VerifyCode(ctx context.Context, by account.Caller, in VerifyCodeI
 	if err != nil {
 		return CodeVerified{}, err
 	}
+	defer c.padHidden(&c.pads.guess)()
 	out, err := c.verifyCode(ctx, by, email, in.Code)
 	return out, c.wrongCode(ctx, email, err)
 }
@@ -154,7 +156,7 @@ func (c *Core) ConfirmEmail(ctx context.Context, by account.Caller, in ConfirmEm
 // is known or not.
 func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeInput) (None, error) {
 	// The time of the answer must not tell a known address either.
-	defer c.levels.resend.begin()()
+	defer c.pads.resend.begin()()
 	email, err := readEmail(in.Email)
 	if err != nil {
 		return None{}, err

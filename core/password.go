@@ -200,7 +200,7 @@ type ForgotPasswordInput struct {
 // address, known or not, and account.ErrPending when the flow does not answer in time but goes on.
 func (c *Core) ForgotPassword(ctx context.Context, by account.Caller, in ForgotPasswordInput) (None, error) {
 	// The time of the answer must not tell a known address either.
-	defer c.levels.reset.begin()()
+	defer c.pads.reset.begin()()
 	email, err := readEmail(in.Email)
 	if err != nil {
 		return None{}, err

@@ -62,7 +62,7 @@ func (c *Core) Register(ctx context.Context, by account.Caller, in RegisterInput
 	if err != nil {
 		return Registered{}, err
 	}
-	defer c.levelSignup()()
+	defer c.padHidden(&c.pads.signup)()
 	id := challengeID(by)
 	attempt, err := c.Store.Signup(ctx, id)
 	if err == nil && c.hidden() && c.Clock.Now().Sub(attempt.CreatedAt) > resumedFor {

@@ -85,7 +85,7 @@ func (c *Core) InitiateSignup(ctx context.Context, by account.Caller, in Initiat
 	if err != nil {
 		return SignupPending{}, err
 	}
-	defer c.levelSignup()()
+	defer c.padHidden(&c.pads.signup)()
 	owner, err := c.Store.OwnerOf(ctx, email)
 	if err != nil && !errors.Is(err, account.ErrNotFound) {
 		return SignupPending{}, err

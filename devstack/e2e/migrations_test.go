@@ -3,11 +3,13 @@
 package e2e_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"gatehouse/account"
 	"gatehouse/store"
 )
 
@@ -73,7 +75,7 @@ func TestMigrations_UpDownUpWithData(t *testing.T) {
 			}
 		}
 		applied, err := db.Migrate(t.Context())
-		require.NoError(t, err, "%d migrations up again", depth)
+		require.NoError(t, err, "%d migrations up again: %v", depth, errors.Unwrap(account.AsError(err)))
 		require.Len(t, applied, depth)
 		s.db.changeMany(t, `UPDATE bun_migrations SET group_id = id`)
 		require.Equal(t, whole, s.db.texts(t, columns), "%d migrations up again", depth)

@@ -88,8 +88,9 @@ func FromTemporal(err error) error {
 		return account.ErrOutcomeUnknown.Because(err)
 	case flowRefuses(err):
 		return account.ErrUnavailable.Because(fmt.Errorf("%w: %w", ErrFlowRefuses, err))
-	case is[*serviceerror.Unavailable](err), is[*serviceerror.ResourceExhausted](err),
-		is[*serviceerror.WorkflowNotReady](err), is[*serviceerror.NamespaceUnavailable](err):
+	// A part of the server that has just started may not know the namespace yet.
+	case is[*serviceerror.Unavailable](err), is[*serviceerror.ResourceExhausted](err), is[*serviceerror.WorkflowNotReady](err),
+		is[*serviceerror.NamespaceUnavailable](err), is[*serviceerror.NamespaceNotFound](err):
 		return account.ErrUnavailable.Because(err)
 	}
 	if e, ok := errors.AsType[*account.Error](err); ok {

@@ -146,6 +146,7 @@ func TestFromTemporal(t *testing.T) {
 		"too many updates":          {serviceerror.NewFailedPrecondition("x"), account.ErrUnavailable},
 		"flow takes no more":        {serviceerror.NewFailedPrecondition("x"), durable.ErrFlowRefuses},
 		"flow has too many at once": {serviceerror.NewResourceExhausted(enums.RESOURCE_EXHAUSTED_CAUSE_CONCURRENT_LIMIT, "x"), durable.ErrFlowRefuses},
+		"unknown namespace":         {serviceerror.NewNamespaceNotFound("x"), account.ErrUnavailable},
 		"not ready":                 {serviceerror.NewWorkflowNotReady("x"), account.ErrUnavailable},
 		"time-out of a known failure": {
 			temporal.NewTimeoutError(enums.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE, durable.ToTemporal(account.ErrBusy)), account.ErrBusy,
