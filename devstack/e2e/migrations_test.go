@@ -31,7 +31,7 @@ var takenBack = map[string]string{
 }
 
 // Every migration is taken back and applied again in a database in which people have lived: first the newest alone, then the two
-// newest, and so on to the first. The tables that stay keep their rows, and at the end of each way up the schema is that of a
+// newest, and so on (depths). The tables that stay keep their rows, and at the end of each way up the schema is that of a
 // new database.
 func TestMigrations_UpDownUpWithData(t *testing.T) {
 	t.Parallel()
@@ -64,7 +64,7 @@ func TestMigrations_UpDownUpWithData(t *testing.T) {
 	}
 	require.Empty(t, empty, "no journey fills these: add one, or say why not in unfilled")
 	steps := s.db.number(t, `SELECT count(*) FROM bun_migrations`)
-	for depth := 1; depth <= steps; depth++ {
+	for _, depth := range depths(steps) {
 		for range depth {
 			require.NoError(t, db.Rollback(t.Context()))
 		}
@@ -75,7 +75,9 @@ func TestMigrations_UpDownUpWithData(t *testing.T) {
 			}
 		}
 		applied, err := db.Migrate(t.Context())
-		require.NoError(t, err, "%d migrations up again: %v", depth, errors.Unwrap(account.AsError(err)))
+		if err != nil {
+			require.NoError(t, errors.Unwrap(account.AsError(err)), "%d migrations up again", depth)
+		}
 		require.Len(t, applied, depth)
 		s.db.changeMany(t, `UPDATE bun_migrations SET group_id = id`)
 		require.Equal(t, whole, s.db.texts(t, columns), "%d migrations up again", depth)
@@ -84,6 +86,21 @@ func TestMigrations_UpDownUpWithData(t *testing.T) {
 			require.Equal(t, n, rows[table], "%s, %d migrations up again", table, depth)
 		}
 	}
+}
+
+// depths are how many migrations are taken back at once: from one to eight, since it is the newest that somebody goes back behind,
+// then twice as many each time, and in the end all.
+func depths(steps int) (out []int) {
+	const each = 8
+	for depth := 1; depth < steps; {
+		out = append(out, depth)
+		if depth < each {
+			depth++
+		} else {
+			depth *= 2
+		}
+	}
+	return append(out, steps)
 }
 
 func proveAPhone(t *testing.T, s *system) {
