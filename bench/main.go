@@ -60,7 +60,7 @@ func runBench(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.StringVar(&o.binary, "binary", "bin/gatehouse", "what is measured")
 	flags.StringVar(&o.dev, "dev", "bin/gatehouse-dev", "what starts a Temporal server")
-	flags.DurationVar(&o.duration, "duration", 330*time.Second, "how long to measure; starting and seeding come on top")
+	flags.DurationVar(&o.duration, "duration", 380*time.Second, "how long to measure; starting and seeding come on top")
 	flags.IntVar(&o.accounts, "accounts", 1_000_000, "how many accounts the database has")
 	flags.IntVar(&o.renewals, "renewals", 750, "how many subscriptions renew at one instant")
 	flags.StringVar(&o.only, "only", "", "the parts to run, with commas between; empty runs all and writes the document")

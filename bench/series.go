@@ -164,7 +164,7 @@ const (
 	// measured as reads.
 	warmMost      = 20 * time.Second
 	manyShare     = 1
-	oneShare      = 0.5
+	oneShare      = 1
 	flowManyShare = 3
 	flowOneShare  = 2
 )
