@@ -248,3 +248,32 @@ func TestClosureMail_OneOfTwoFails(t *testing.T) {
 	require.Equal(t, activities.DeliverySent, sent.State)
 	require.Equal(t, []string{ada}, to(b.post.messages()[before+3:]))
 }
+
+// A mailbox that refuses for good is written to once, however often another one has to be tried.
+func TestClosureMail_RefusedAddressIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	for _, template := range []string{templates.AccountClosed, templates.AccountErased} {
+		t.Run(template, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			mail := activities.ClosureMailInput{ClosureID: b.formerly(t, adasNext).ClosureID, Template: template}
+			before := len(b.post.messages())
+			b.post.fault = func() error {
+				if b.post.taken[len(b.post.taken)-1].To == ada {
+					return providers.Permanent(errors.New("550 no such mailbox"))
+				}
+				return providers.Temporary(errors.New("452 later"), 0)
+			}
+			for range 3 {
+				_, err := run[activities.Delivered](b, b.SendClosureMail, mail)
+				require.ErrorIs(t, err, account.ErrUnavailable)
+			}
+			require.Equal(t, []string{ada, adasNext, adasNext, adasNext}, to(b.post.messages()[before:]))
+			b.post.fault = nil
+			sent, err := run[activities.Delivered](b, b.SendClosureMail, mail)
+			require.NoError(t, err)
+			require.Equal(t, activities.DeliverySent, sent.State)
+			require.Equal(t, []string{adasNext}, to(b.post.messages()[before+4:]))
+		})
+	}
+}

@@ -156,10 +156,10 @@ type outgoing struct {
 }
 
 // begun is the row of the message before it is handed over.
-func (o outgoing) begun(again store.Recipe) store.NewMessage {
+func (o outgoing) begun(ctx context.Context, again store.Recipe) store.NewMessage {
 	m := store.NewMessage{
 		Flow: o.flow, Step: o.step, Template: o.template, Channel: o.channel, Destination: o.to, AccountID: o.account, Recipe: again,
-		Notice: o.notice,
+		Notice: o.notice, Again: resent(ctx),
 	}
 	if o.channel.Paid() {
 		m.MostUnanswered = account.MostUnansweredTexts
@@ -176,7 +176,10 @@ func (a *Activities) send(ctx context.Context, o outgoing) (DeliveryState, error
 	if err != nil {
 		return "", err
 	}
-	id, sent, err := a.Store.BeginMessage(ctx, o.begun(again))
+	id, sent, err := a.Store.BeginMessage(ctx, o.begun(ctx, again))
+	if errors.Is(err, store.ErrGivenUp) {
+		return DeliveryDead, nil
+	}
 	if errors.Is(err, store.ErrUnanswered) {
 		a.Log.WarnContext(ctx, "message given up: no answer, too often", "message", id, "template", o.template, "channel", o.channel)
 		return DeliveryDead, nil
