@@ -1,8 +1,10 @@
 package activities_test
 
 import (
+	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -276,4 +278,50 @@ func TestClosureMail_RefusedAddressIsLeftAlone(t *testing.T) {
 			require.Equal(t, []string{adasNext}, to(b.post.messages()[before+4:]))
 		})
 	}
+}
+
+// watched is a post that notes until when each mail may take.
+type watched struct {
+	*post
+	until []time.Time
+}
+
+func (w *watched) Send(ctx context.Context, m providers.Message) (providers.Receipt, error) {
+	until, _ := ctx.Deadline()
+	w.until = append(w.until, until)
+	return w.post.Send(ctx, m)
+}
+
+// An address whose mail hangs takes nothing of the time that the next one has.
+func TestClosureMail_EachAddressHasItsTime(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	mail := activities.ClosureMailInput{ClosureID: b.formerly(t, adasNext).ClosureID, Template: templates.AccountClosed}
+	post := &watched{post: b.post}
+	b.Mail = post
+	b.post.fault = func() error { return providers.Temporary(context.DeadlineExceeded, 0) }
+	began := time.Now()
+	_, err := run[activities.Delivered](b, b.SendClosureMail, mail)
+	require.ErrorIs(t, err, account.ErrUnavailable)
+	require.Len(t, post.until, 2)
+	require.True(t, post.until[1].After(post.until[0]), "a time of its own")
+	require.WithinRange(t, post.until[0], began.Add(11*time.Second), began.Add(15*time.Second), "more than SMTP takes, less than all have")
+}
+
+// A worker that stops has time for the mail that it has begun, not for all of them. The next worker sends the others.
+func TestClosureMail_StopsWithItsWorker(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	mail := activities.ClosureMailInput{ClosureID: b.formerly(t, adasNext).ClosureID, Template: templates.AccountClosed}
+	before, stop := len(b.post.messages()), make(chan struct{})
+	b.env.SetWorkerStopChannel(stop)
+	b.post.fault = sync.OnceValue(func() error { close(stop); return nil })
+	_, err := run[activities.Delivered](b, b.SendClosureMail, mail)
+	require.ErrorIs(t, err, account.ErrUnavailable)
+	require.Equal(t, []string{ada}, to(b.post.messages()[before:]))
+	b.env.SetWorkerStopChannel(make(chan struct{}))
+	sent, err := run[activities.Delivered](b, b.SendClosureMail, mail)
+	require.NoError(t, err)
+	require.Equal(t, activities.DeliverySent, sent.State)
+	require.Equal(t, []string{ada, adasNext}, to(b.post.messages()[before:]))
 }
