@@ -111,6 +111,10 @@ func (a *Activities) SendMail(ctx context.Context, in SendMailInput) (Delivered,
 	if err != nil {
 		return Delivered{}, err
 	}
+	flow := flowOf(ctx)
+	if link, told := linkOf(flow); told && !resent(ctx) {
+		flow, in.Step, in.Notice = ProviderLinkFlow(a.Keys, link), LinkedStep, flow
+	}
 	data := templates.Data{Name: to.Name, Username: to.Username}
 	if in.Challenge != uuid.Nil {
 		if data.Keys, err = a.Store.KeysEndedBy(ctx, in.Challenge); err != nil {
@@ -118,7 +122,7 @@ func (a *Activities) SendMail(ctx context.Context, in SendMailInput) (Delivered,
 		}
 	}
 	state, err := a.send(ctx, outgoing{
-		channel: account.ChannelEmail, flow: flowOf(ctx), step: in.Step, template: in.Template, to: to.Email,
+		channel: account.ChannelEmail, flow: flow, step: in.Step, template: in.Template, to: to.Email,
 		data: data, account: in.AccountID, recipe: recipe{sendsMail, in}, notice: in.Notice,
 	})
 	return Delivered{State: state}, err
