@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.temporal.io/sdk/activity"
 
 	"gatehouse/account"
 	"gatehouse/providers/templates"
@@ -78,10 +79,20 @@ type ClosureMailInput struct {
 	Only *int `json:",omitempty"`
 }
 
+// ClosureMails is how many addresses are told of one closure at most: the account's own and three former ones
+// (store.ClosedRecipients).
+const ClosureMails = 4
+
+// closureMailTime is what one of them may take: longer than a provider does, and so much less than an attempt at one mail
+// (workflows) that the rows of all fit in.
+const closureMailTime = 12 * time.Second
+
+var errStopping = errors.New("the worker stops")
+
 // SendClosureMail sends a mail about a closure to the address that the account had, and to those that were taken from it lately,
 // with the undo link while it works: who closes a stolen account has often put another address there before. A closure that is
 // undone or erased gets none, and neither does an address that nobody has proven. A mail that cannot be sent keeps none of the
-// others.
+// others. A worker that stops begins no further one: it may have no time left for it.
 func (a *Activities) SendClosureMail(ctx context.Context, in ClosureMailInput) (Delivered, error) {
 	all, left, err := a.Store.ClosedRecipients(ctx, in.ClosureID)
 	if errors.Is(err, account.ErrNotFound) || err == nil && in.Template == templates.AccountClosed && left == 0 {
@@ -96,6 +107,9 @@ func (a *Activities) SendClosureMail(ctx context.Context, in ClosureMailInput) (
 		if in.Only != nil && *in.Only != to.Former {
 			continue
 		}
+		if stopping(ctx) {
+			return Delivered{}, cmp.Or(failed, error(account.ErrUnavailable.Because(errStopping)))
+		}
 		state, err := a.sendClosureMail(ctx, in, to, left)
 		failed = cmp.Or(failed, err)
 		if out.State != DeliverySent && err == nil {
@@ -105,10 +119,21 @@ func (a *Activities) SendClosureMail(ctx context.Context, in ClosureMailInput) (
 	return out, failed
 }
 
-// sendClosureMail is SendClosureMail to one address.
+func stopping(ctx context.Context) bool {
+	select {
+	case <-activity.GetWorkerStopChannel(ctx):
+		return true
+	default:
+		return false
+	}
+}
+
+// sendClosureMail is SendClosureMail to one address. One that hangs leaves the others their time.
 func (a *Activities) sendClosureMail(
 	ctx context.Context, in ClosureMailInput, to store.ClosedRecipient, left time.Duration,
 ) (DeliveryState, error) {
+	ctx, cancel := context.WithTimeout(ctx, closureMailTime)
+	defer cancel()
 	template, step := in.Template, in.Template+"/"+in.ClosureID.String()
 	if to.Former > 0 {
 		step += "/former/" + strconv.Itoa(to.Former)

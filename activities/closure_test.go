@@ -1,8 +1,10 @@
 package activities_test
 
 import (
+	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -247,4 +249,79 @@ func TestClosureMail_OneOfTwoFails(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, activities.DeliverySent, sent.State)
 	require.Equal(t, []string{ada}, to(b.post.messages()[before+3:]))
+}
+
+// A mailbox that refuses for good is written to once, however often another one has to be tried.
+func TestClosureMail_RefusedAddressIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	for _, template := range []string{templates.AccountClosed, templates.AccountErased} {
+		t.Run(template, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			mail := activities.ClosureMailInput{ClosureID: b.formerly(t, adasNext).ClosureID, Template: template}
+			before := len(b.post.messages())
+			b.post.fault = func() error {
+				if b.post.taken[len(b.post.taken)-1].To == ada {
+					return providers.Permanent(errors.New("550 no such mailbox"))
+				}
+				return providers.Temporary(errors.New("452 later"), 0)
+			}
+			for range 3 {
+				_, err := run[activities.Delivered](b, b.SendClosureMail, mail)
+				require.ErrorIs(t, err, account.ErrUnavailable)
+			}
+			require.Equal(t, []string{ada, adasNext, adasNext, adasNext}, to(b.post.messages()[before:]))
+			b.post.fault = nil
+			sent, err := run[activities.Delivered](b, b.SendClosureMail, mail)
+			require.NoError(t, err)
+			require.Equal(t, activities.DeliverySent, sent.State)
+			require.Equal(t, []string{adasNext}, to(b.post.messages()[before+4:]))
+		})
+	}
+}
+
+// watched is a post that notes until when each mail may take.
+type watched struct {
+	*post
+	until []time.Time
+}
+
+func (w *watched) Send(ctx context.Context, m providers.Message) (providers.Receipt, error) {
+	until, _ := ctx.Deadline()
+	w.until = append(w.until, until)
+	return w.post.Send(ctx, m)
+}
+
+// An address whose mail hangs takes nothing of the time that the next one has.
+func TestClosureMail_EachAddressHasItsTime(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	mail := activities.ClosureMailInput{ClosureID: b.formerly(t, adasNext).ClosureID, Template: templates.AccountClosed}
+	post := &watched{post: b.post}
+	b.Mail = post
+	b.post.fault = func() error { return providers.Temporary(context.DeadlineExceeded, 0) }
+	began := time.Now()
+	_, err := run[activities.Delivered](b, b.SendClosureMail, mail)
+	require.ErrorIs(t, err, account.ErrUnavailable)
+	require.Len(t, post.until, 2)
+	require.True(t, post.until[1].After(post.until[0]), "a time of its own")
+	require.WithinRange(t, post.until[0], began.Add(11*time.Second), began.Add(15*time.Second), "more than SMTP takes, less than all have")
+}
+
+// A worker that stops has time for the mail that it has begun, not for all of them. The next worker sends the others.
+func TestClosureMail_StopsWithItsWorker(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	mail := activities.ClosureMailInput{ClosureID: b.formerly(t, adasNext).ClosureID, Template: templates.AccountClosed}
+	before, stop := len(b.post.messages()), make(chan struct{})
+	b.env.SetWorkerStopChannel(stop)
+	b.post.fault = sync.OnceValue(func() error { close(stop); return nil })
+	_, err := run[activities.Delivered](b, b.SendClosureMail, mail)
+	require.ErrorIs(t, err, account.ErrUnavailable)
+	require.Equal(t, []string{ada}, to(b.post.messages()[before:]))
+	b.env.SetWorkerStopChannel(make(chan struct{}))
+	sent, err := run[activities.Delivered](b, b.SendClosureMail, mail)
+	require.NoError(t, err)
+	require.Equal(t, activities.DeliverySent, sent.State)
+	require.Equal(t, []string{ada, adasNext}, to(b.post.messages()[before:]))
 }

@@ -105,6 +105,9 @@ func (a *Activities) SendEmailChangeMail(ctx context.Context, in EmailChangeMail
 		out.to, out.step = e.OldEmail, in.Template+"/old/"+e.ID.String()
 		if in.Template == templates.EmailChanged {
 			out.notice = EmailChangeNotice(e.AccountID, e.ID).ID
+			if out.flow == out.notice && !resent(ctx) {
+				out.flow = EmailFlow(e.AccountID, e.Linking)
+			}
 		}
 	}
 	if out.to == "" {

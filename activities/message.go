@@ -111,6 +111,10 @@ func (a *Activities) SendMail(ctx context.Context, in SendMailInput) (Delivered,
 	if err != nil {
 		return Delivered{}, err
 	}
+	flow := flowOf(ctx)
+	if link, told := linkOf(flow); told && !resent(ctx) {
+		flow, in.Step, in.Notice = ProviderLinkFlow(a.Keys, link), LinkedStep, flow
+	}
 	data := templates.Data{Name: to.Name, Username: to.Username}
 	if in.Challenge != uuid.Nil {
 		if data.Keys, err = a.Store.KeysEndedBy(ctx, in.Challenge); err != nil {
@@ -118,7 +122,7 @@ func (a *Activities) SendMail(ctx context.Context, in SendMailInput) (Delivered,
 		}
 	}
 	state, err := a.send(ctx, outgoing{
-		channel: account.ChannelEmail, flow: flowOf(ctx), step: in.Step, template: in.Template, to: to.Email,
+		channel: account.ChannelEmail, flow: flow, step: in.Step, template: in.Template, to: to.Email,
 		data: data, account: in.AccountID, recipe: recipe{sendsMail, in}, notice: in.Notice,
 	})
 	return Delivered{State: state}, err
@@ -156,10 +160,10 @@ type outgoing struct {
 }
 
 // begun is the row of the message before it is handed over.
-func (o outgoing) begun(again store.Recipe) store.NewMessage {
+func (o outgoing) begun(ctx context.Context, again store.Recipe) store.NewMessage {
 	m := store.NewMessage{
 		Flow: o.flow, Step: o.step, Template: o.template, Channel: o.channel, Destination: o.to, AccountID: o.account, Recipe: again,
-		Notice: o.notice,
+		Notice: o.notice, Again: resent(ctx),
 	}
 	if o.channel.Paid() {
 		m.MostUnanswered = account.MostUnansweredTexts
@@ -176,7 +180,10 @@ func (a *Activities) send(ctx context.Context, o outgoing) (DeliveryState, error
 	if err != nil {
 		return "", err
 	}
-	id, sent, err := a.Store.BeginMessage(ctx, o.begun(again))
+	id, sent, err := a.Store.BeginMessage(ctx, o.begun(ctx, again))
+	if errors.Is(err, store.ErrGivenUp) {
+		return DeliveryDead, nil
+	}
 	if errors.Is(err, store.ErrUnanswered) {
 		a.Log.WarnContext(ctx, "message given up: no answer, too often", "message", id, "template", o.template, "channel", o.channel)
 		return DeliveryDead, nil

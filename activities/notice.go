@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -64,9 +65,40 @@ func PhoneNotice(accountID, challenge uuid.UUID) account.Notice {
 	return account.Notice{ID: "notice/phone/" + challenge.String(), AccountID: accountID, Template: templates.PhoneVerified}
 }
 
+// Of a linked outside account and of a changed email the flow that made the change tells by itself, and so does the notice, where a
+// worker starts it before the flow gets that far. Both write the row of the flow, so that the mail goes out once.
+
+const linkNotice = "notice/link/"
+
+// LinkedStep is the step of ProviderLinkFlow that tells of the link.
+const LinkedStep = "linked"
+
+// ProviderLinkFlow is the id of the flow of a link.
+func ProviderLinkFlow(keys *secret.Keys, link uuid.UUID) string {
+	return keys.FlowID("provider_link", "link", link.String())
+}
+
+// EmailFlow is the id of the flow that changes an account's email, or links one.
+func EmailFlow(accountID uuid.UUID, linking bool) string {
+	if linking {
+		return "email_link/" + accountID.String()
+	}
+	return "email_change/" + accountID.String()
+}
+
+// linkOf is the link that a flow is the notice of, if it is one.
+func linkOf(flow string) (link uuid.UUID, told bool) {
+	id, told := strings.CutPrefix(flow, linkNotice)
+	if !told {
+		return uuid.Nil, false
+	}
+	link, err := uuid.Parse(id)
+	return link, err == nil
+}
+
 // ProviderLinkNotice tells of the outside account that a link has linked.
 func ProviderLinkNotice(accountID, link uuid.UUID) account.Notice {
-	return account.Notice{ID: "notice/link/" + link.String(), AccountID: accountID, Template: templates.ProviderLinked}
+	return account.Notice{ID: linkNotice + link.String(), AccountID: accountID, Template: templates.ProviderLinked}
 }
 
 // EmailChangeNotice tells the former address of a change of email.

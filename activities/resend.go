@@ -117,6 +117,12 @@ func flowOf(ctx context.Context) string {
 	return activity.GetInfo(ctx).WorkflowExecution.ID
 }
 
+// resent reports whether an operator has asked for the message: then what was given up is worth another try.
+func resent(ctx context.Context) bool {
+	_, other := ctx.Value(flowKey{}).(string)
+	return other
+}
+
 // nextRetry is how long after now Temporal begins the next attempt of a step that fails at now; pause is the provider's own
 // word, which overrules the policy (see durable.ToTemporal). It is 0 when there will be none.
 func nextRetry(info activity.Info, now time.Time, pause time.Duration) time.Duration {

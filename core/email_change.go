@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"gatehouse/account"
+	"gatehouse/activities"
 	"gatehouse/internal/durable"
 	"gatehouse/store"
 	"gatehouse/workflows"
@@ -177,9 +178,9 @@ func (c *Core) openEmailChange(ctx context.Context, e account.EmailChange) error
 
 const emailChangeGuard = 30 * 24 * time.Hour
 
-func emailChangeFlow(id uuid.UUID) string { return "email_change/" + id.String() }
+func emailChangeFlow(id uuid.UUID) string { return activities.EmailFlow(id, false) }
 
-func emailLinkFlow(id uuid.UUID) string { return "email_link/" + id.String() }
+func emailLinkFlow(id uuid.UUID) string { return activities.EmailFlow(id, true) }
 
 // verifyEmailChange proves the address that an account is about to have by code (C31). It returns account.ErrNotFound when
 // no change awaits a code for the address.

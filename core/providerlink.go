@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"gatehouse/account"
+	"gatehouse/activities"
 	"gatehouse/internal/durable"
 	"gatehouse/store"
 	"gatehouse/workflows"
@@ -121,9 +122,7 @@ func (c *Core) InitiateLink(ctx context.Context, by account.Caller, in InitiateL
 	return LinkStarted{AuthURL: page, State: state}, nil
 }
 
-func (c *Core) linkFlow(id uuid.UUID) string {
-	return c.Keys.FlowID("provider_link", "link", id.String())
-}
+func (c *Core) linkFlow(id uuid.UUID) string { return activities.ProviderLinkFlow(c.Keys, id) }
 
 // CompleteLink links the outside account that the provider named to the callback (C10, C11), for the account that began the
 // link. The caller is a service key, whose request is signed where RequireAssertion says so. Where it does not, the session or

@@ -27,10 +27,15 @@ type NewMessage struct {
 	Notice string
 	// MostUnanswered is how often it is handed to a provider that does not say what became of it; 0 means as often as one likes.
 	MostUnanswered int
+	// Again has a message sent that was given up: an operator asks for it.
+	Again bool
 }
 
 // ErrUnanswered means that a message was handed over as often as it may be without an answer, and was given up.
 var ErrUnanswered = errors.New("store: no provider said what became of the message")
+
+// ErrGivenUp means that a message had been given up before: refused for good, or never answered.
+var ErrGivenUp = errors.New("store: the message was given up")
 
 // Recipe names the step that sends a message, and holds its input.
 type Recipe struct {
@@ -39,9 +44,9 @@ type Recipe struct {
 }
 
 // BeginMessage writes the row of a message before it is handed to a provider and counts the attempt. The step of a flow
-// has one row, so a repeated step gets the same id; sent is true when the provider has accepted it already. What was given
-// up is queued again. It returns ErrUnanswered, and gives the message up, when MostUnanswered attempts have had no answer: the
-// provider may have sent each of them.
+// has one row, so a repeated step gets the same id; sent is true when the provider has accepted it already. It returns
+// ErrUnanswered, and gives the message up, when MostUnanswered attempts have had no answer: the provider may have sent each of
+// them. For what was given up before it returns ErrGivenUp and changes nothing, unless Again is set.
 func (s *Store) BeginMessage(ctx context.Context, m NewMessage) (id uuid.UUID, sent bool, err error) {
 	recipe, err := json.Marshal(m.Recipe)
 	if err != nil {
@@ -58,11 +63,15 @@ func (s *Store) BeginMessage(ctx context.Context, m NewMessage) (id uuid.UUID, s
 			state = CASE WHEN m.state = 'sent' THEN m.state WHEN `+exhausted+` THEN 'dead' ELSE 'queued' END,
 			last_error = CASE WHEN `+exhausted+` THEN 'no answer, too often: each attempt may have arrived' ELSE m.last_error END,
 			next_retry_at = NULL, account_id = coalesce(EXCLUDED.account_id, m.account_id), recipe = EXCLUDED.recipe, updated_at = now()
+			WHERE m.state <> 'dead' OR $12::bool
 		RETURNING id, state = 'sent', state = 'dead'`, []any{
 		m.MostUnanswered, uuid.New(), m.Flow, m.Step, m.Template, string(m.Channel), account.Mask(m.Channel, m.Destination), m.AccountID, uuid.Nil,
-		string(recipe), cmp.Or(m.Notice, m.Flow),
+		string(recipe), cmp.Or(m.Notice, m.Flow), m.Again,
 	}, &id, &sent, &dead)
-	if err == nil && dead {
+	switch {
+	case errors.Is(err, account.ErrNotFound):
+		return uuid.Nil, false, ErrGivenUp
+	case err == nil && dead:
 		return id, false, ErrUnanswered
 	}
 	return id, sent, err

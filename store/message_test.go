@@ -99,8 +99,12 @@ func TestBeginMessage_F23_UnansweredMessagesAreGivenUp(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrUnanswered)
 	require.Equal(t, "dead 13 3", one[string](t, w, "SELECT state || ' ' || attempts || ' ' || unanswered FROM messages"))
 
+	_, err = begin()
+	require.ErrorIs(t, err, store.ErrGivenUp, "it stays given up")
+	text.Again = true
 	id, err := begin()
 	require.NoError(t, err, "an operator may have it sent again")
+	text.Again = false
 	for range 2 {
 		require.NoError(t, w.MessageUnanswered(t.Context(), id, "no answer", 0))
 		_, err = begin()
@@ -116,6 +120,37 @@ func TestBeginMessage_F23_UnansweredMessagesAreGivenUp(t *testing.T) {
 		_, err = begin()
 		require.NoError(t, err, "what costs nothing is tried on")
 	}
+}
+
+// What was refused for good is not handed over again by a step that is repeated for another reason.
+func TestBeginMessage_LeavesWhatWasRefusedAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id, _, err := w.BeginMessage(t.Context(), welcome)
+	require.NoError(t, err)
+	require.NoError(t, w.MessageFailed(t.Context(), welcome.Flow, welcome.Step, store.MessageDead, "550"))
+	row := func() string {
+		return one[string](t, w, "SELECT state || ' ' || attempts || ' ' || coalesce(last_error, '') FROM messages")
+	}
+	for range 2 {
+		_, sent, err := w.BeginMessage(t.Context(), welcome)
+		require.ErrorIs(t, err, store.ErrGivenUp)
+		require.False(t, sent)
+	}
+	require.Equal(t, "dead 1 550", row())
+
+	asked := welcome
+	asked.Again = true
+	again, sent, err := w.BeginMessage(t.Context(), asked)
+	require.NoError(t, err, "an operator has mended the reason")
+	require.False(t, sent)
+	require.Equal(t, id, again)
+	require.Equal(t, "queued 2 550", row())
+	_, _, err = w.BeginMessage(t.Context(), welcome)
+	require.NoError(t, err)
+	require.NoError(t, w.MessageFailed(t.Context(), welcome.Flow, welcome.Step, store.MessageExpired, "late"))
+	_, _, err = w.BeginMessage(t.Context(), welcome)
+	require.NoError(t, err, "what the sweep took for abandoned is tried on")
 }
 
 func TestBeginMessageRaceMakesOneRow(t *testing.T) {

@@ -26,7 +26,7 @@ type Deps struct {
 	// Logger receives the names of failures, never their texts.
 	Logger *slog.Logger
 	// ShutdownTimeout is how long activities may finish once the worker stops; then their contexts end. Keep it at least
-	// as long as the longest activity.
+	// as long as a message is tried once. The mails about a closure, which take longer, heed the stop between two of them.
 	ShutdownTimeout time.Duration
 	// PaymentRate is how many activities a second all workers together take from the queue of payments; 0 means no bound.
 	PaymentRate float64

@@ -47,6 +47,9 @@ const (
 	outcomeUndone = string(account.StageUndone)
 )
 
+// closureAttempt is an attempt at a mail for each address that the activity writes to, one after the other.
+const closureAttempt = activities.ClosureMails * sendAttempt
+
 // AccountClosure closes an account for its owner, and erases it when the term of grace has passed (C01, conventions 17).
 //
 //	closing -> grace, undo link mailed -> term over: receipt mailed, personal data erased -> completed
@@ -242,7 +245,8 @@ func (c *closure) mail(ctx workflow.Context, template string, within time.Durati
 	c.show(ctx)
 	input := activities.ClosureMailInput{ClosureID: c.input.ClosureID, Template: template}
 	var sent activities.Delivered
-	err := workflow.ExecuteActivity(withMessage(ctx, mailing(template), within), a.SendClosureMail, input).Get(ctx, &sent)
+	sending := workflow.WithStartToCloseTimeout(withMessage(ctx, mailing(template), within), closureAttempt)
+	err := workflow.ExecuteActivity(sending, a.SendClosureMail, input).Get(ctx, &sent)
 	switch {
 	case ctx.Err() != nil:
 		return // nobody waits for it any more

@@ -1,11 +1,13 @@
 package workflows_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 
@@ -254,5 +256,23 @@ func TestAccountClosure_CanceledByOps(t *testing.T) {
 		require.True(t, temporal.IsCanceledError(err))
 		require.Empty(t, s.times("EraseAccount"))
 		s.requireClosure("canceled")
+	}
+}
+
+// Up to four mails go out one after the other, and one that hangs must not leave the last without a turn.
+func TestAccountClosure_TimeForEveryMail(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	attempts := map[string]activity.Info{}
+	s.env.RegisterActivityWithOptions(func(ctx context.Context, in activities.ClosureMailInput) (activities.Delivered, error) {
+		attempts[in.Template] = activity.GetInfo(ctx)
+		return activities.Delivered{State: activities.DeliverySent}, nil
+	}, activity.RegisterOptions{Name: "SendClosureMail", DisableAlreadyRegisteredCheck: true})
+	_, err := s.closure()
+	require.NoError(t, err)
+	require.Len(t, attempts, 2)
+	for template, info := range attempts {
+		require.Equal(t, time.Minute, info.StartToCloseTimeout, template)
+		require.Equal(t, 5*time.Second, info.HeartbeatTimeout, template)
 	}
 }

@@ -156,7 +156,7 @@ func (l *providerLink) tell(ctx workflow.Context) {
 	}
 	var sent activities.Delivered
 	input := activities.SendMailInput{
-		AccountID: l.in.AccountID, Step: "linked", Template: template,
+		AccountID: l.in.AccountID, Step: activities.LinkedStep, Template: template,
 		Notice: activities.ProviderLinkNotice(l.in.AccountID, l.in.LinkID).ID,
 	}
 	err := workflow.ExecuteActivity(withMessage(ctx, mailing(template), courtesyMail), a.SendMail, input).Get(ctx, &sent)
