@@ -14,10 +14,11 @@ import (
 // cannot push out the one that was there before.
 const mostFormer = 3
 
-// former are the other addresses that account ?1 has had within a term of grace, at most ?4, or NULL.
-const former = `former AS (SELECT array_agg(email ORDER BY expires_at, email) AS emails FROM (
-	SELECT f.email, f.expires_at FROM former_emails f JOIN accounts a ON a.id = f.account_id
-	WHERE f.account_id = ?1 AND f.expires_at > now() AND f.email IS DISTINCT FROM a.email ORDER BY f.expires_at, f.email LIMIT ?4) oldest)`
+// former are the other addresses that account ?1 has had within a term of grace, at most ?4, or NULL. When they end says nothing of
+// their order: an undo prolongs them, and so does losing one again.
+const former = `former AS (SELECT array_agg(email ORDER BY first_lost_at, email) AS emails FROM (
+	SELECT f.email, f.first_lost_at FROM former_emails f JOIN accounts a ON a.id = f.account_id
+	WHERE f.account_id = ?1 AND f.expires_at > now() AND f.email IS DISTINCT FROM a.email ORDER BY f.first_lost_at, f.email LIMIT ?4) oldest)`
 
 // ReopenAccount undoes a closure in one transaction: the account has its email, username, password and outside accounts
 // back, and no session. An unverified account of the address dies: the link that undoes it went to the mailbox (design D5). A
@@ -55,13 +56,16 @@ func (s *Store) reopenAccount(ctx context.Context, closure uuid.UUID, by []byte)
 		if err := tx.endAccess(ctx, accountID, "account_closed"); err != nil {
 			return err
 		}
+		// The order stays that of the closure, before any address that was not among them: a row of theirs may be gone by now.
 		_, err = tx.db.NewRaw(`
 			WITH c AS (SELECT providers FROM closures WHERE id = ?0 AND jsonb_typeof(providers) = 'array'),
 			back AS (INSERT INTO linked_providers SELECT l.* FROM c, jsonb_populate_recordset(NULL::linked_providers, c.providers) AS l
 				ON CONFLICT DO NOTHING),
-			kept AS (INSERT INTO former_emails (account_id, email, expires_at)
-				SELECT account_id, unnest(former_emails), now() + (erase_at - created_at) FROM closures WHERE id = ?0
-				ON CONFLICT (account_id, email) DO UPDATE SET expires_at = EXCLUDED.expires_at)
+			kept AS (INSERT INTO former_emails (account_id, email, expires_at, first_lost_at)
+				SELECT k.account_id, f.email, now() + (k.erase_at - k.created_at), to_timestamp(f.nth)
+				FROM closures k CROSS JOIN LATERAL unnest(k.former_emails) WITH ORDINALITY AS f (email, nth) WHERE k.id = ?0
+				ON CONFLICT (account_id, email) DO UPDATE SET expires_at = EXCLUDED.expires_at,
+					first_lost_at = least(former_emails.first_lost_at, EXCLUDED.first_lost_at))
 			UPDATE closures SET undone_at = now(), undone_by = ?1, token_hash = NULL, providers = NULL, former_emails = NULL WHERE id = ?0`,
 			closure, by).Exec(ctx)
 		if err != nil {
