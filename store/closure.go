@@ -55,7 +55,7 @@ func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, erro
 			SELECT ?0, id, CASE WHEN `+reachable+` OR emails IS NOT NULL THEN ?2::bytea END, (SELECT jsonb_agg(to_jsonb(links)) FROM links),
 				emails, now() + CASE WHEN `+reachable+` OR emails IS NOT NULL THEN ?3 ELSE 0 END * interval '1 second'
 			FROM accounts, former WHERE id = ?1 RETURNING erase_at`,
-			n.ID, n.AccountID, n.TokenHash, seconds(n.Grace), mostFormer).Scan(ctx, &eraseAt)
+			n.ID, n.AccountID, n.TokenHash, seconds(n.Grace), MostFormer).Scan(ctx, &eraseAt)
 		if err != nil {
 			return err
 		}

@@ -55,7 +55,7 @@ func TestCloseAccount_WithoutTheAddressThatItHad(t *testing.T) {
 
 		found, err := w.ClosureByToken(t.Context(), linkHash(closure))
 		require.NoError(t, err)
-		require.NoError(t, w.ReopenAccount(t.Context(), found.ID, nil))
+		require.NoError(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: found.ID}))
 		require.Len(t, w.links(t, id), 1, "it opens as it did before")
 		require.Nil(t, one[*string](t, w, `SELECT email FROM accounts WHERE id = $1 AND deleted_at IS NULL`, id),
 			"whoever reads the former address opens the account, and does not get it")
@@ -139,13 +139,13 @@ func TestCloseAccount_TheFirstLostStaysFirst(t *testing.T) {
 		"undone and closed again": func(t *testing.T, w world, id uuid.UUID) {
 			t.Helper()
 			closure := w.close(t, id)
-			require.NoError(t, w.ReopenAccount(t.Context(), closure, nil))
+			require.NoError(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: closure}))
 		},
 		"undone once the sweep has passed": func(t *testing.T, w world, id uuid.UUID) {
 			t.Helper()
 			closure := w.close(t, id)
 			w.exec(t, `DELETE FROM former_emails WHERE email < 'c'`) // the owner's is left, and others are not
-			require.NoError(t, w.ReopenAccount(t.Context(), closure, nil))
+			require.NoError(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: closure}))
 		},
 		"stolen twice": func(t *testing.T, w world, id uuid.UUID) {
 			t.Helper()
