@@ -55,7 +55,7 @@ func TestReopenAccount_WhenItsAddressIsAnothers(t *testing.T) {
 	require.NotEmpty(t, cred.PasswordHash, "its owner can sign in")
 	require.Equal(t, 2, w.count(t, `audit_events WHERE account_id = $1 AND name = 'account.email_changed'`, owner.AccountID))
 	require.Equal(t, 1, w.count(t, `email_changes WHERE id = $1 AND old_email = $2 AND new_email = $3 AND closed_at IS NOT NULL`, closure, newMail, oldMail))
-	require.Equal(t, 1, w.count(t, `owed_notices WHERE email_change = $1 AND account_id = $2`, closure, owner.AccountID), "the other mailbox hears of it")
+	require.Equal(t, 1, w.count(t, `owed_notices WHERE id = $1 AND account_id = $2`, toldOf(closure).ID, owner.AccountID), "the other mailbox hears of it")
 	w.requireInvariants(t)
 
 	// No sooner than by the address that it was moved to.
@@ -91,7 +91,7 @@ func TestReopenAccount_WithItsLastAddress(t *testing.T) {
 	w.newcomer(t, newMail)
 	require.NoError(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: closure, Former: 1}))
 	require.Equal(t, newMail, w.emailOf(t, owner.AccountID))
-	require.Zero(t, w.count(t, "owed_notices WHERE email_change = $1", closure))
+	require.Zero(t, w.count(t, "email_changes WHERE id = $1", closure))
 	w.requireInvariants(t)
 }
 
