@@ -187,7 +187,9 @@ func undoToTheFormerAddress(t *testing.T, s *system) {
 	s.want(t, http.StatusOK, closeWith(token, fields{"password": password}))
 	former := tokenOf(t, s.awaitClosureMail(t, email, "A Gatehouse account that had this address is closed"))
 	own := tokenOf(t, s.awaitClosureMail(t, thiefs, "Your Gatehouse account is closed"))
-	thief := s.signUp(t, thiefs)
+	elsewhere := newEmail()
+	thief := s.signUp(t, elsewhere)
+	s.db.change(t, `UPDATE accounts SET email = $2 WHERE email = $1`, elsewhere, thiefs)
 
 	s.refused(t, http.StatusConflict, "email_exists", call{Path: pathUndo, Body: fields{"token": own}})
 	s.refused(t, http.StatusBadRequest, "invalid_token", call{Path: pathUndo, Body: fields{"token": former + "A"}})
