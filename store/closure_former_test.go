@@ -130,7 +130,8 @@ func TestChangeEmail_EndsTheSignUpOfItsAddress(t *testing.T) {
 	w.requireInvariants(t)
 }
 
-// However long a thief goes on, the address that was lost first hears first: neither an undo nor a repeated theft makes it a late one.
+// However long a thief goes on, the address that was lost first hears first: neither an undo nor a repeated theft makes it a late
+// one.
 func TestCloseAccount_TheFirstLostStaysFirst(t *testing.T) {
 	t.Parallel()
 	const owner = "zoe@example.com" // after all others by name

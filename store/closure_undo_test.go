@@ -26,8 +26,8 @@ func (w world) emailOf(t *testing.T, id uuid.UUID) string {
 	return one[string](t, w, `SELECT coalesce(email, '') FROM accounts WHERE id = $1 AND deleted_at IS NULL`, id)
 }
 
-// Whoever moves an account to their address, closes it and signs up by that address does not have it erased: its owner opens it from
-// the mailbox that they had, with that address.
+// Whoever moves an account to their address, closes it and signs up by that address does not have it erased: its owner opens it
+// from the mailbox that they had, with that address.
 func TestReopenAccount_WhenItsAddressIsAnothers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
