@@ -23,10 +23,12 @@ type ClosureInput struct {
 	SessionID *uuid.UUID `json:",omitempty"`
 }
 
-// ReopenInput is the closure to undo, and the request that undoes it, for its repetitions; nil where it cannot be repeated.
+// ReopenInput is the closure to undo, the request that undoes it, for its repetitions, nil where it cannot be repeated, and the
+// address whose link it has followed (store.ClosedRecipient).
 type ReopenInput struct {
 	ClosureInput
 	UndoneBy []byte `json:",omitempty"`
+	Former   int    `json:",omitempty"`
 }
 
 // Closed tells until when a closed account can be opened again.
@@ -54,7 +56,10 @@ type Reopened struct{}
 // when the term of grace is over.
 func (a *Activities) ReopenAccount(ctx context.Context, in ReopenInput) (Reopened, error) {
 	err := a.Store.InTx(ctx, func(ctx context.Context, tx *store.Store) error {
-		if err := tx.ReopenAccount(ctx, in.ClosureID, in.UndoneBy); err != nil {
+		err := tx.ReopenAccount(ctx, store.Undo{
+			ClosureID: in.ClosureID, By: in.UndoneBy, Former: in.Former, Told: EmailChangeNotice(in.AccountID, in.ClosureID),
+		})
+		if err != nil {
 			return err
 		}
 		return a.owe(ctx, tx, in.AccountID, templates.AccountReopened, in.ClosureID.String())
@@ -140,7 +145,7 @@ func (a *Activities) sendClosureMail(
 	}
 	data := templates.Data{Name: to.Name, Username: to.Username}
 	if template == templates.AccountClosed {
-		data.Link, data.LinkHours = link(a.UndoURL, a.Keys.LinkToken(in.ClosureID)), int(math.Ceil(left.Hours()))
+		data.Link, data.LinkHours = link(a.UndoURL, a.Keys.UndoToken(in.ClosureID, to.Former)), int(math.Ceil(left.Hours()))
 		if to.Former > 0 {
 			template = templates.AccountClosedFormer
 		}

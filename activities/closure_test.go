@@ -203,8 +203,9 @@ func TestClosureMail_ToTheFormerAddress(t *testing.T) {
 				if template == templates.AccountErased {
 					continue
 				}
-				for _, m := range out {
-					require.Contains(t, m.Text, link(b, in.ClosureID))
+				require.Contains(t, out[0].Text, b.UndoURL+"?token="+b.Keys.UndoToken(in.ClosureID, 1)+"\n")
+				if next != "" {
+					require.Contains(t, out[1].Text, b.UndoURL+"?token="+b.Keys.LinkToken(in.ClosureID)+"\n")
 				}
 				require.Equal(t, templates.AccountClosedFormer, out[0].Template)
 				require.Contains(t, out[0].Text, "until lately")
@@ -214,8 +215,32 @@ func TestClosureMail_ToTheFormerAddress(t *testing.T) {
 	}
 }
 
-func link(b *bench, closure uuid.UUID) string {
-	return b.UndoURL + "?token=" + b.Keys.LinkToken(closure)
+// The link of the former address opens an account whose last address is somebody else's by now, and that one is told.
+func TestReopenAccount_ByTheFormerAddress(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	in := b.formerly(t, adasNext)
+	before := len(b.owed(t))
+	thief, err := b.Store.SignInByProvider(t.Context(), store.ProviderSignIn{
+		Link: account.LinkedProvider{Provider: account.ProviderGoogle, Subject: "thief", Type: "oauth"}, Email: adasNext, Vouched: true,
+		Session: store.NewSession{ID: uuid.New(), Method: "google", TTL: time.Hour},
+	})
+	require.NoError(t, err)
+	_, err = run[activities.Reopened](b, b.ReopenAccount, activities.ReopenInput{ClosureInput: in})
+	require.ErrorIs(t, err, account.ErrEmailExists)
+	twice[activities.Reopened](t, b, b.ReopenAccount, activities.ReopenInput{ClosureInput: in, Former: 1})
+	require.ElementsMatch(t, []string{templates.AccountReopened, templates.EmailChanged}, b.owed(t)[before:])
+	owner, err := b.Store.OwnerOf(t.Context(), ada)
+	require.NoError(t, err)
+	require.Equal(t, in.AccountID, owner.AccountID)
+	owner, err = b.Store.OwnerOf(t.Context(), adasNext)
+	require.NoError(t, err)
+	require.Equal(t, thief.AccountID, owner.AccountID)
+
+	sent := len(b.post.messages())
+	mail := activities.EmailChangeMailInput{ChangeID: in.ClosureID, Template: templates.EmailChanged, Old: true}
+	require.Equal(t, activities.DeliverySent, twice[activities.Delivered](t, b, b.SendEmailChangeMail, mail).State)
+	require.Equal(t, []string{adasNext}, to(b.post.messages()[sent:]))
 }
 
 // A mailbox that cannot be reached keeps the mail from no other, and what was given up is sent again by itself.

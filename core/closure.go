@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"go.temporal.io/sdk/temporal"
 
 	"gatehouse/account"
+	"gatehouse/activities"
 	"gatehouse/internal/durable"
 	"gatehouse/providers/templates"
 	"gatehouse/store"
@@ -126,8 +128,9 @@ type UndoClosureInput struct {
 }
 
 // UndoClosure opens a closed account again (conventions 17): with its email and password, its username unless somebody else
-// has that now, and without any session. It returns account.ErrInvalidToken for a token that is unknown, used or too late, and
-// account.ErrEmailExists when somebody else has proven the address; the link works on, should they give it up in time. Of many
+// has that now, and without any session. Where somebody else has proven its email, it has the former one whose link this is
+// (contract C01). It returns account.ErrInvalidToken for a token that is unknown, used or too late, and account.ErrEmailExists when
+// somebody else has proven that, too, or it is no such link; the link works on, should they give it up in time. Of many
 // callers one is told that it worked, and whoever repeats it under their Idempotency-Key.
 func (c *Core) UndoClosure(ctx context.Context, by account.Caller, in UndoClosureInput) (None, error) {
 	if in.Token == "" {
@@ -138,14 +141,14 @@ func (c *Core) UndoClosure(ctx context.Context, by account.Caller, in UndoClosur
 	if by.IdempotencyKey != "" {
 		undoneBy = c.Keys.Subject("undone", by.IdempotencyKey+"/"+in.Token)
 	}
-	closed, err := c.Store.ClosureByToken(ctx, c.Keys.TokenHash("undo", in.Token))
+	closed, former, err := c.closureOf(ctx, in.Token)
 	if err == nil {
 		err = c.Flows.Tell(ctx, durable.Tell{
 			WorkflowID: c.closureFlow(closed.AccountID), Update: workflows.ClosureUndo,
-			Arg: workflows.UndoRequest{By: undoneBy, ClosureID: closed.ID},
+			Arg: workflows.UndoRequest{By: undoneBy, ClosureID: closed.ID, Former: former},
 		}, nil)
 		if closureHasNoFlow(err) {
-			err = c.reopen(ctx, closed, undoneBy)
+			err = c.reopen(ctx, closed, former, undoneBy)
 		}
 	}
 	if errors.Is(err, account.ErrNotFound) {
@@ -161,15 +164,30 @@ func (c *Core) UndoClosure(ctx context.Context, by account.Caller, in UndoClosur
 	return None{}, err
 }
 
+// closureOf returns the closure that the token of a link undoes, and which former address the link went to, or 0. It returns
+// account.ErrNotFound for any other token.
+func (c *Core) closureOf(ctx context.Context, token string) (closed store.Closure, former int, err error) {
+	shared, _, named := strings.Cut(token, ".")
+	closed, err = c.Store.ClosureByToken(ctx, c.Keys.TokenHash("undo", shared))
+	if err == nil && named {
+		if former = c.Keys.UndoTokenOf(closed.ID, token, store.MostFormer); former == 0 {
+			err = account.ErrNotFound
+		}
+	}
+	return closed, former, err
+}
+
 // reopen undoes a closure that has no flow: it has just ended, or was lost with Temporal's database, or ours was put back to
 // before an undo. The link that was mailed is good for its term all the same. It returns account.ErrNotFound unless it was this
 // call that did it.
-func (c *Core) reopen(ctx context.Context, closed store.Closure, by []byte) error {
+func (c *Core) reopen(ctx context.Context, closed store.Closure, former int, by []byte) error {
 	if by == nil {
 		by = []byte(rand.Text())
 	}
 	err := c.commit(ctx, func(ctx context.Context, tx *store.Store) (told, error) {
-		return told{c.notice(closed.AccountID, templates.AccountReopened, closed.ID.String())}, tx.ReopenAccount(ctx, closed.ID, by)
+		return told{c.notice(closed.AccountID, templates.AccountReopened, closed.ID.String())}, tx.ReopenAccount(ctx, store.Undo{
+			ClosureID: closed.ID, By: by, Former: former, Told: activities.EmailChangeNotice(closed.AccountID, closed.ID),
+		})
 	})
 	if err != nil {
 		return err

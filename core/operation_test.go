@@ -282,7 +282,7 @@ func TestOperation_ClosureIsItsHolders(t *testing.T) {
 	require.Len(t, got.Deliveries, 1)
 	o.requireHidden(t, uuid.NewString(), client, o.bob)
 
-	require.NoError(t, o.Store.ReopenAccount(t.Context(), id, nil))
+	require.NoError(t, o.Store.ReopenAccount(t.Context(), store.Undo{ClosureID: id}))
 	got = o.look(t, client, id.String())
 	require.Equal(t, account.StageUndone, got.Stage)
 	require.Nil(t, got.NextActionAt)

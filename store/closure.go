@@ -55,7 +55,7 @@ func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, erro
 			SELECT ?0, id, CASE WHEN `+reachable+` OR emails IS NOT NULL THEN ?2::bytea END, (SELECT jsonb_agg(to_jsonb(links)) FROM links),
 				emails, now() + CASE WHEN `+reachable+` OR emails IS NOT NULL THEN ?3 ELSE 0 END * interval '1 second'
 			FROM accounts, former WHERE id = ?1 RETURNING erase_at`,
-			n.ID, n.AccountID, n.TokenHash, seconds(n.Grace), mostFormer).Scan(ctx, &eraseAt)
+			n.ID, n.AccountID, n.TokenHash, seconds(n.Grace), MostFormer).Scan(ctx, &eraseAt)
 		if err != nil {
 			return err
 		}
@@ -69,15 +69,6 @@ func (s *Store) CloseAccount(ctx context.Context, n NewClosure) (time.Time, erro
 	})
 	return eraseAt, translate(err)
 }
-
-// mostFormer bounds the mails about one closure. The longest gone come first: whoever has taken an account over adds addresses, and
-// cannot push out the one that was there before.
-const mostFormer = 3
-
-// former are the other addresses that account ?1 has had within a term of grace, at most ?4, or NULL.
-const former = `former AS (SELECT array_agg(email ORDER BY expires_at, email) AS emails FROM (
-	SELECT f.email, f.expires_at FROM former_emails f JOIN accounts a ON a.id = f.account_id
-	WHERE f.account_id = ?1 AND f.expires_at > now() AND f.email IS DISTINCT FROM a.email ORDER BY f.expires_at, f.email LIMIT ?4) oldest)`
 
 // reachable holds for an account whose owner can be written to.
 const reachable = `email IS NOT NULL AND email_verified_at IS NOT NULL`
@@ -135,130 +126,6 @@ func (s *Store) LastUndoneClosure(ctx context.Context, accountID uuid.UUID) (id 
 	err = s.db.NewRaw(`SELECT id FROM closures WHERE account_id = ? AND undone_at IS NOT NULL ORDER BY undone_at DESC LIMIT 1`, accountID).
 		Scan(ctx, &id)
 	return id, translate(err)
-}
-
-// ReopenAccount undoes a closure in one transaction: the account has its email, username, password and outside accounts
-// back, and no session. An unverified account of the address dies: the link that undoes it went to the mailbox (design D5). A
-// username that somebody else has by now, or that is kept for them, and an outside account that opens another one stay there.
-// Repeating it changes nothing. by, where it is not nil, names the request whose undo it is to ClosureUndoneBy. It returns
-// account.ErrEmailExists when somebody else has proven the address, and account.ErrNotFound when the term of grace is over.
-// The addresses that the closure could be undone from beside the account's own are kept for another term: it may be closed again.
-// They are not given back: whoever reads one opens the account, and gets no further.
-func (s *Store) ReopenAccount(ctx context.Context, closure uuid.UUID, by []byte) error {
-	err := s.reopenAccount(ctx, closure, by)
-	if errors.Is(err, account.ErrUsernameTaken) {
-		err = s.reopenAccount(ctx, closure, by) // it was taken this moment: by now that can be seen
-	}
-	return err
-}
-
-func (s *Store) reopenAccount(ctx context.Context, closure uuid.UUID, by []byte) error {
-	return s.InTx(ctx, func(ctx context.Context, tx *Store) error {
-		var accountID uuid.UUID
-		var undone, due bool
-		err := tx.db.NewRaw(`SELECT account_id, undone_at IS NOT NULL, erase_at <= now() OR erased_at IS NOT NULL FROM closures WHERE id = ? FOR UPDATE`, closure).
-			Scan(ctx, &accountID, &undone, &due)
-		switch {
-		case err != nil:
-			return err
-		case undone:
-			return nil
-		case due:
-			return errNoRows
-		}
-		if err := tx.restoreNames(ctx, accountID); err != nil {
-			return err
-		}
-		// A login that was under way at the closure may have made one more session.
-		if err := tx.endAccess(ctx, accountID, "account_closed"); err != nil {
-			return err
-		}
-		_, err = tx.db.NewRaw(`
-			WITH c AS (SELECT providers FROM closures WHERE id = ?0 AND jsonb_typeof(providers) = 'array'),
-			back AS (INSERT INTO linked_providers SELECT l.* FROM c, jsonb_populate_recordset(NULL::linked_providers, c.providers) AS l
-				ON CONFLICT DO NOTHING),
-			kept AS (INSERT INTO former_emails (account_id, email, expires_at)
-				SELECT account_id, unnest(former_emails), now() + (erase_at - created_at) FROM closures WHERE id = ?0
-				ON CONFLICT (account_id, email) DO UPDATE SET expires_at = EXCLUDED.expires_at)
-			UPDATE closures SET undone_at = now(), undone_by = ?1, token_hash = NULL, providers = NULL, former_emails = NULL WHERE id = ?0`,
-			closure, by).Exec(ctx)
-		if err != nil {
-			return err
-		}
-		return tx.record(ctx, accountID, account.EventAccountReopened, map[string]any{"closure_id": closure})
-	})
-}
-
-// restoreNames opens a closed account again, with its email, which it has proven, whichever address the link was mailed to, and
-// with its username if that is still free: nobody who takes a public name at once may keep the rest of the account from its owner.
-func (s *Store) restoreNames(ctx context.Context, accountID uuid.UUID) error {
-	var email, username string
-	err := s.db.NewRaw(`SELECT CASE WHEN `+reachable+` THEN email ELSE '' END, coalesce(username, '') FROM accounts WHERE id = ?`, accountID).
-		Scan(ctx, &email, &username)
-	if err == nil && email != "" {
-		err = s.removeUnverified(ctx, email)
-	}
-	if err != nil {
-		return err
-	}
-	lost := false
-	if username != "" {
-		free, err := s.usernameFree(ctx, accountID, username)
-		if err != nil {
-			return err
-		}
-		if lost = !free; lost {
-			username = ""
-		}
-	}
-	_, err = s.db.NewRaw(`UPDATE accounts SET deleted_at = NULL, username = ?, updated_at = now() WHERE id = ?`,
-		nullable(username), accountID).Exec(ctx)
-	switch {
-	case err != nil:
-		return err
-	case username != "":
-		return s.requireUnheld(ctx, accountID, username)
-	case lost:
-		return s.record(ctx, accountID, account.EventUsernameChanged, nil)
-	}
-	return nil
-}
-
-// ClosedRecipients returns where the mails about a closure go, and how long its undo still works: the other addresses that the
-// account has had within a term of grace, the longest gone first, and then its own, unless nobody has proven that. The order stays
-// the same. It returns account.ErrNotFound when the closure is undone or erased, or there is no such address.
-func (s *Store) ClosedRecipients(ctx context.Context, closure uuid.UUID) ([]ClosedRecipient, time.Duration, error) {
-	var rows []struct {
-		ID                    uuid.UUID
-		Email, Name, Username string
-		Former                int
-		Seconds               float64
-	}
-	err := s.db.NewRaw(`
-		SELECT a.id, t.email, coalesce(a.full_name, '') AS name, coalesce(a.username, '') AS username, t.former,
-			extract(epoch FROM c.erase_at - now())::float8 AS seconds
-		FROM closures c JOIN accounts a ON a.id = c.account_id CROSS JOIN LATERAL (
-			SELECT f.email, f.former FROM unnest(c.former_emails) WITH ORDINALITY AS f (email, former)
-			UNION ALL SELECT a.email, 0 WHERE a.email IS NOT NULL AND a.email_verified_at IS NOT NULL) t
-		WHERE c.id = ? AND c.undone_at IS NULL AND c.erased_at IS NULL ORDER BY t.former = 0, t.former`, closure).Scan(ctx, &rows)
-	if err != nil {
-		return nil, 0, translate(err)
-	}
-	if len(rows) == 0 {
-		return nil, 0, account.ErrNotFound
-	}
-	to := make([]ClosedRecipient, len(rows))
-	for i, r := range rows {
-		to[i] = ClosedRecipient{Recipient: Recipient{AccountID: r.ID, Email: r.Email, Name: r.Name, Username: r.Username}, Former: r.Former}
-	}
-	return to, max(0, time.Duration(rows[0].Seconds*float64(time.Second))), nil
-}
-
-// ClosedRecipient is an address that is told of a closure. Former counts those that were the account's until lately, from 1; the
-// account's own is 0.
-type ClosedRecipient struct {
-	Recipient
-	Former int
 }
 
 // What an erased account keeps, because it names nobody: the ledger with its balance, what was paid for, and the settings

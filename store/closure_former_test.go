@@ -55,7 +55,7 @@ func TestCloseAccount_WithoutTheAddressThatItHad(t *testing.T) {
 
 		found, err := w.ClosureByToken(t.Context(), linkHash(closure))
 		require.NoError(t, err)
-		require.NoError(t, w.ReopenAccount(t.Context(), found.ID, nil))
+		require.NoError(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: found.ID}))
 		require.Len(t, w.links(t, id), 1, "it opens as it did before")
 		require.Nil(t, one[*string](t, w, `SELECT email FROM accounts WHERE id = $1 AND deleted_at IS NULL`, id),
 			"whoever reads the former address opens the account, and does not get it")
@@ -128,4 +128,66 @@ func TestChangeEmail_EndsTheSignUpOfItsAddress(t *testing.T) {
 	require.NotEmpty(t, w.passwordOf(t, next.AccountID))
 	require.True(t, w.live(t, next.SessionID))
 	w.requireInvariants(t)
+}
+
+// However long a thief goes on, the address that was lost first hears first: neither an undo nor a repeated theft makes it a late
+// one.
+func TestCloseAccount_TheFirstLostStaysFirst(t *testing.T) {
+	t.Parallel()
+	const owner = "zoe@example.com" // after all others by name
+	thiefs := []string{"a@thief.example", "b@thief.example", "c@thief.example", "d@thief.example"}
+	for name, steal := range map[string]func(t *testing.T, w world, id uuid.UUID){
+		"undone and closed again": func(t *testing.T, w world, id uuid.UUID) {
+			t.Helper()
+			closure := w.close(t, id)
+			require.NoError(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: closure}))
+		},
+		"undone once the sweep has passed": func(t *testing.T, w world, id uuid.UUID) {
+			t.Helper()
+			closure := w.close(t, id)
+			w.exec(t, `DELETE FROM former_emails WHERE email < 'c'`) // the owner's is left, and others are not
+			require.NoError(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: closure}))
+		},
+		"stolen twice": func(t *testing.T, w world, id uuid.UUID) {
+			t.Helper()
+			w.move(t, id, owner)
+			w.move(t, id, thiefs[3])
+		},
+		"stolen again after its term": func(t *testing.T, w world, id uuid.UUID) {
+			t.Helper()
+			w.move(t, id, owner)
+			w.exec(t, `UPDATE former_emails SET expires_at = now() - interval '1 minute' WHERE email = $1`, owner)
+			require.NoError(t, w.Sweep(t.Context(), unverifiedTTL))
+			w.move(t, id, thiefs[3])
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			id := w.member(t, owner).AccountID
+			for _, next := range thiefs {
+				w.move(t, id, next)
+			}
+			steal(t, w, id)
+			require.Equal(t, []string{owner, thiefs[0], thiefs[1], thiefs[3]}, w.hears(t, w.close(t, id)))
+			w.requireInvariants(t)
+		})
+	}
+}
+
+// What was there before the order was kept has the order that it had.
+func TestMigration_FormerEmailsKeepTheirOrder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.member(t, ada).AccountID
+	w.exec(t, `UPDATE bun_migrations SET group_id = id`)
+	for w.count(t, `information_schema.columns WHERE column_name = 'first_lost_at'`) > 0 {
+		require.NoError(t, w.Rollback(t.Context()))
+	}
+	w.exec(t, `INSERT INTO former_emails (account_id, email, expires_at) SELECT $1, d || '@example.com', now() + d * interval '1 day' FROM unnest(array[3, 1, 6]) d`, id)
+	_, err := w.Migrate(t.Context())
+	require.NoError(t, err)
+	w.move(t, id, "0@example.com")
+	require.Equal(t, []string{"1@example.com", "3@example.com", "6@example.com", ada},
+		one[[]string](t, w, `SELECT array_agg(email ORDER BY first_lost_at) FROM former_emails`))
 }

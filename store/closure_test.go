@@ -97,7 +97,7 @@ func TestReopenAccount(t *testing.T) {
 	require.NoError(t, err)
 
 	for _, by := range []string{"first", "second"} {
-		require.NoError(t, w.ReopenAccount(t.Context(), id, []byte(by)))
+		require.NoError(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: id, By: []byte(by)}))
 	}
 	for by, undone := range map[string]bool{"first": true, "second": false} {
 		found, err := w.ClosureUndoneBy(t.Context(), []byte(by))
@@ -136,11 +136,11 @@ func TestReopenAccount_NamesAreTaken(t *testing.T) {
 	w.linkGoogle(t, ada.AccountID, "g-1")
 	id := w.close(t, ada.AccountID)
 	bob := w.member(t, "ada@example.com")
-	require.ErrorIs(t, w.ReopenAccount(t.Context(), id, nil), account.ErrEmailExists, "proven by somebody else")
+	require.ErrorIs(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: id}), account.ErrEmailExists, "proven by somebody else")
 	require.Equal(t, 1, w.count(t, `accounts WHERE email = 'ada@example.com' AND deleted_at IS NULL`))
 	w.exec(t, `UPDATE accounts SET email = 'bob@example.com' WHERE id = $1`, bob.AccountID)
 	w.linkGoogle(t, bob.AccountID, "g-1")
-	require.NoError(t, w.ReopenAccount(t.Context(), id, nil), "the link works on")
+	require.NoError(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: id}), "the link works on")
 	require.Equal(t, bob.AccountID, one[uuid.UUID](t, w, `SELECT account_id FROM linked_providers`), "the outside account stays where it is")
 }
 
@@ -154,7 +154,7 @@ func TestReopenAccount_UnverifiedSquatterDies(t *testing.T) {
 	eve := w.newcomer(t, "ada@example.com")
 	w.exec(t, `UPDATE accounts SET username = 'ada' WHERE id = $1`, eve.AccountID)
 	for range 2 {
-		require.NoError(t, w.ReopenAccount(t.Context(), id, nil))
+		require.NoError(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: id}))
 	}
 	require.Zero(t, w.count(t, `accounts WHERE id = $1`, eve.AccountID))
 	require.Zero(t, w.count(t, `sessions WHERE account_id = $1`, eve.AccountID))
@@ -190,7 +190,7 @@ func TestReopenAccount_WithoutAUsernameThatIsTaken(t *testing.T) {
 			w.exec(t, `UPDATE accounts SET username = 'ada' WHERE id = $1`, ada.AccountID)
 			id := w.close(t, ada.AccountID)
 			take(t, w)
-			require.NoError(t, w.ReopenAccount(t.Context(), id, nil))
+			require.NoError(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: id}))
 			require.Nil(t, one[*string](t, w, `SELECT username FROM accounts WHERE id = $1 AND deleted_at IS NULL`, ada.AccountID))
 			require.Equal(t, 1, w.count(t, `accounts WHERE id = $1 AND email = 'ada@example.com'`, ada.AccountID))
 			w.requireInvariants(t)
@@ -209,7 +209,7 @@ func TestRace_ReopenAgainstItsUsername(t *testing.T) {
 		id := w.close(t, ada.AccountID)
 		errs := race(2, func(i int) error {
 			if i == 0 {
-				return w.ReopenAccount(t.Context(), id, nil)
+				return w.ReopenAccount(t.Context(), store.Undo{ClosureID: id})
 			}
 			_, err := w.ChangeUsername(t.Context(), store.UsernameChange{
 				AccountID: bob.AccountID, Username: name, Limit: account.Quota{Max: 2, Per: time.Hour}, Hold: time.Hour,
@@ -232,7 +232,7 @@ func TestLastUndoneClosure(t *testing.T) {
 	require.ErrorIs(t, err, account.ErrNotFound)
 	for range 2 {
 		closure := w.close(t, id)
-		require.NoError(t, w.ReopenAccount(t.Context(), closure, nil))
+		require.NoError(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: closure}))
 		got, err := w.LastUndoneClosure(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, closure, got)
@@ -246,8 +246,8 @@ func TestReopenAccount_TooLate(t *testing.T) {
 	w.due(t, id, "0")
 	_, err := w.ClosureByToken(t.Context(), linkHash(id))
 	require.ErrorIs(t, err, account.ErrNotFound)
-	require.ErrorIs(t, w.ReopenAccount(t.Context(), id, nil), account.ErrNotFound)
-	require.ErrorIs(t, w.ReopenAccount(t.Context(), uuid.New(), nil), account.ErrNotFound)
+	require.ErrorIs(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: id}), account.ErrNotFound)
+	require.ErrorIs(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: uuid.New()}), account.ErrNotFound)
 }
 
 func TestEraseAccount(t *testing.T) {
@@ -296,7 +296,7 @@ func TestEraseAccount(t *testing.T) {
 	require.Equal(t, 100, one[int](t, w, `SELECT sum(amount)::int FROM credit_moves WHERE account_id = $1`, ada.AccountID), "the ledger stays")
 	_, err = w.PrincipalBySession(t.Context(), other.SessionID)
 	require.NoError(t, err, "nobody else is touched")
-	require.ErrorIs(t, w.ReopenAccount(t.Context(), id, nil), account.ErrNotFound)
+	require.ErrorIs(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: id}), account.ErrNotFound)
 	w.requireInvariants(t)
 }
 
@@ -309,7 +309,7 @@ func TestCloseAccount_Unverified(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = w.ClosedRecipients(t.Context(), id)
 	require.ErrorIs(t, err, account.ErrNotFound)
-	require.ErrorIs(t, w.ReopenAccount(t.Context(), id, nil), account.ErrNotFound)
+	require.ErrorIs(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: id}), account.ErrNotFound)
 	left, err := w.PurgeUnverified(t.Context(), signed.AccountID, time.Hour)
 	require.NoError(t, err)
 	require.Zero(t, left, "the sign-up has nothing to wait for")
@@ -358,7 +358,7 @@ func TestRace_ReopenAgainstErase(t *testing.T) {
 		w.exec(t, `UPDATE closures SET erase_at = clock_timestamp() + interval '20 milliseconds' WHERE id = $1`, id)
 		errs := race(crowd, func(i int) error {
 			if i%2 == 0 {
-				return w.ReopenAccount(t.Context(), id, nil)
+				return w.ReopenAccount(t.Context(), store.Undo{ClosureID: id})
 			}
 			_, err := w.EraseAccount(t.Context(), id)
 			return err
@@ -378,7 +378,7 @@ func TestEraseAccountThatWasOpenedAgain(t *testing.T) {
 	w := newWorld(t)
 	ada := w.member(t, "ada@example.com")
 	first := w.close(t, ada.AccountID)
-	require.NoError(t, w.ReopenAccount(t.Context(), first, nil))
+	require.NoError(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: first}))
 	second := w.close(t, ada.AccountID)
 	w.due(t, second, "1 second")
 	wait, err := w.EraseAccount(t.Context(), second)
@@ -386,7 +386,7 @@ func TestEraseAccountThatWasOpenedAgain(t *testing.T) {
 	require.Zero(t, wait)
 	require.Equal(t, 1, w.count(t, `closures WHERE id = $1 AND undone_at IS NOT NULL AND erased_at IS NULL`, first))
 	require.Equal(t, 1, w.count(t, `closures WHERE id = $1 AND erased_at IS NOT NULL`, second))
-	require.ErrorIs(t, w.ReopenAccount(t.Context(), second, nil), account.ErrNotFound)
+	require.ErrorIs(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: second}), account.ErrNotFound)
 }
 
 func TestSweepErasesWhatItsFlowLost(t *testing.T) {

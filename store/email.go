@@ -154,7 +154,8 @@ func (s *Store) clearEmail(ctx context.Context, email string) error {
 }
 
 // leaveEmail ends what was sent to an address that is no longer an account's own, and keeps it for a while: whoever took it away
-// may go on and close the account, and its owner is then to be reached.
+// may go on and close the account, and its owner is then to be reached. One that is lost again has been lost since the first time:
+// a thief who takes it twice must not have it come after their own.
 func (s *Store) leaveEmail(ctx context.Context, accountID uuid.UUID, email string, keep time.Duration) error {
 	if err := s.dropCodesTo(ctx, accountID, email); err != nil || email == "" {
 		return err

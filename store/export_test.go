@@ -23,6 +23,8 @@ var StraysQuery = strayRows(strayAge)
 
 var UnbegunQuery = unbegun
 
+const UndoneOrErased = undoneOrErased
+
 // Expired are the conditions of the sweep, by table.
 func Expired() (conditions []struct{ Table, Where string }) {
 	for _, e := range expired {

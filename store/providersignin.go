@@ -106,7 +106,7 @@ func (s *Store) makeByProvider(ctx context.Context, p ProviderSignIn, id *uuid.U
 	case !p.Vouched:
 		return account.ErrEmailNotVerified
 	}
-	if err := s.removeUnverified(ctx, p.Email); err != nil {
+	if err := s.clearEmail(ctx, p.Email); err != nil {
 		return err
 	}
 	*id = uuid.New()

@@ -54,6 +54,18 @@ func TestSignInByProvider(t *testing.T) {
 	require.ErrorIs(t, err, account.ErrUnauthorized)
 }
 
+// A sign-up that is open for the address ends when a provider vouches for it.
+func TestSignInByProvider_EndsTheSignUpOfItsAddress(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.park(t, account.SignupByCode, ada)
+	other := w.park(t, account.SignupByCode, "other@example.com")
+	_, err := w.SignInByProvider(t.Context(), signInOf(google("1"), ada))
+	require.NoError(t, err)
+	require.Equal(t, []uuid.UUID{other.ID}, one[[]uuid.UUID](t, w, `SELECT array_agg(id) FROM signup_attempts WHERE kind = 'code' AND closed_at IS NULL`))
+	w.requireInvariants(t)
+}
+
 func TestRace_SignInByProvider_MakesOneAccount(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -21,7 +21,9 @@ var expired = []struct{ table, where string }{
 		SELECT 1 FROM accounts a WHERE a.id = signup_attempts.account_id AND a.email_verified_at IS NULL)`},
 	{"challenges", `created_at < now() - interval '3 days' AND coalesce(link_expires_at, code_expires_at) < now() - interval '1 day'`},
 	{"email_changes", `expires_at < now() - interval '2 days'`},
-	{"former_emails", `expires_at < now()`},
+	// One that is the account's own again keeps its place in the order: it may be stolen once more.
+	{"former_emails", `expires_at < now() AND NOT EXISTS (
+		SELECT 1 FROM accounts a WHERE a.id = former_emails.account_id AND a.email = former_emails.email)`},
 	{"idempotency_keys", `expires_at < now()`},
 	{"quotas", `expires_at < now()`},
 	{"rate_limits", `ends_at < now()`},
@@ -54,7 +56,7 @@ func (s *Store) Sweep(ctx context.Context, unverifiedTTL time.Duration) error {
 	for _, e := range expired {
 		errs = append(errs, s.sweep(ctx, e.table, e.where))
 	}
-	return errors.Join(append(errs, s.eraseOverdue(ctx), s.releaseExpired(ctx), s.reviveWebhooks(ctx))...)
+	return errors.Join(append(errs, s.eraseOverdue(ctx), s.emptyClosures(ctx), s.releaseExpired(ctx), s.reviveWebhooks(ctx))...)
 }
 
 // leastSilence is how long after its time the next try of a message is overdue when nobody makes one any more: longer than an
@@ -72,6 +74,23 @@ func (s *Store) EndAbandonedMessages(ctx context.Context) error {
 			UPDATE messages SET state = 'expired', last_error = concat_ws(': ', 'nobody waits for it any more', last_error),
 				next_retry_at = NULL, updated_at = now()
 			WHERE id IN (SELECT id FROM messages WHERE `+abandoned+` LIMIT ?1) AND `+abandoned, seconds(leastSilence), sweepBatch).Exec(ctx)
+		if err != nil {
+			return translate(err)
+		}
+		if n, err := res.RowsAffected(); err != nil || n < sweepBatch {
+			return translate(err)
+		}
+	}
+}
+
+// undoneOrErased holds for a closure that names former addresses though nobody can undo it any more.
+const undoneOrErased = `former_emails IS NOT NULL AND (undone_at IS NOT NULL OR erased_at IS NOT NULL)`
+
+// emptyClosures forgets the addresses in closures that a build has ended which did not know of them: an older one, gone back to.
+func (s *Store) emptyClosures(ctx context.Context) error {
+	for {
+		res, err := s.db.NewRaw(`UPDATE closures SET former_emails = NULL
+			WHERE id IN (SELECT id FROM closures WHERE `+undoneOrErased+` LIMIT ?) AND `+undoneOrErased, sweepBatch).Exec(ctx)
 		if err != nil {
 			return translate(err)
 		}

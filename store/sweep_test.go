@@ -173,3 +173,28 @@ func TestSweepAsksEachRowOnceMore(t *testing.T) {
 	w.exec(t, found)
 	require.Equal(t, "renewed", one[string](t, w, `SELECT string_agg(key, ', ') FROM idempotency_keys`))
 }
+
+// An older build ends closures without emptying what it does not know of.
+func TestSweep_EmptiesClosuresThatAreOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fewAtOnce(t, "closures", "UPDATE")
+	gone := w.member(t, ada).AccountID
+	owner := w.member(t, oldMail).AccountID
+	w.move(t, owner, newMail)
+	open := w.close(t, owner)
+	w.exec(t, `INSERT INTO closures (id, account_id, erase_at, undone_at, former_emails)
+		SELECT gen_random_uuid(), $1, now(), now(), '{former@example.com}' FROM generate_series(1, 2500)`, gone)
+	w.exec(t, `INSERT INTO closures (id, account_id, erase_at, erased_at, former_emails)
+		VALUES (gen_random_uuid(), $1, now() - interval '1 year', now() - interval '1 year', '{former@example.com}')`, gone)
+	require.NoError(t, w.Sweep(t.Context(), unverifiedTTL))
+	require.Equal(t, open, one[uuid.UUID](t, w, `SELECT id FROM closures WHERE former_emails IS NOT NULL`), "it can be undone")
+	require.Equal(t, 2502, w.count(t, "closures"))
+
+	w.exec(t, `INSERT INTO closures (id, account_id, erase_at, undone_at) SELECT gen_random_uuid(), $1, now(), now() FROM generate_series(1, 5000)`, gone)
+	_, err := w.sql.Exec(t.Context(), `ANALYZE closures`)
+	require.NoError(t, err)
+	plan, err := w.Explain(t.Context(), `SELECT id FROM closures WHERE `+store.UndoneOrErased+` LIMIT 1000`)
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(plan, "\n"), "closures_former_idx")
+}

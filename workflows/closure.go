@@ -24,10 +24,12 @@ const (
 )
 
 // UndoRequest names the request that wants a closure undone, for its repetitions; nil where it cannot be repeated. ClosureID says
-// which closure it means, lest it undo the next one; older requests do not say.
+// which closure it means, lest it undo the next one; older requests do not say. Former is the address whose link was followed
+// (store.ClosedRecipient).
 type UndoRequest struct {
 	By        []byte    `json:",omitempty"`
 	ClosureID uuid.UUID `json:",omitzero"`
+	Former    int       `json:",omitempty"`
 }
 
 // AccountClosureInput names the account and its closure, of which the undo link's token is derived, and the session that asks:
@@ -200,7 +202,7 @@ func (c *closure) undo(ctx workflow.Context, r UndoRequest) error {
 		return err
 	}
 	var back activities.Reopened
-	err := briefly(ctx, a.ReopenAccount, activities.ReopenInput{ClosureInput: c.input, UndoneBy: r.By}).Get(ctx, &back)
+	err := briefly(ctx, a.ReopenAccount, activities.ReopenInput{ClosureInput: c.input, UndoneBy: r.By, Former: r.Former}).Get(ctx, &back)
 	c.undone = err == nil
 	return err
 }

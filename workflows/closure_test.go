@@ -119,11 +119,18 @@ func TestAccountClosure_UndoOfAnotherClosure(t *testing.T) {
 			finish := func(err error) { undo.got.err, undo.got.answered = durable.FromTemporal(err), true }
 			s.env.UpdateWorkflow(workflows.ClosureUndo, uuid.NewString(), &testsuite.TestUpdateCallback{
 				OnAccept: func() {}, OnReject: finish, OnComplete: func(_ any, err error) { finish(err) },
-			}, workflows.UndoRequest{ClosureID: undo.closure})
+			}, workflows.UndoRequest{By: []byte("by"), ClosureID: undo.closure, Former: 2})
 		})
+	}
+	var undone activities.ReopenInput
+	s.reopen = func(in activities.ReopenInput) (activities.Reopened, error) {
+		undone = in
+		return activities.Reopened{}, nil
 	}
 	_, err := s.closure()
 	require.NoError(t, err)
+	require.Equal(t, "by", string(undone.UndoneBy))
+	require.Equal(t, 2, undone.Former, "the address whose link it was")
 	require.ErrorIs(t, other.err, account.ErrNotFound)
 	require.True(t, own.answered)
 	require.NoError(t, own.err)
@@ -158,7 +165,7 @@ func TestAccountClosure_UndoneOnce(t *testing.T) {
 func TestAccountClosure_UndoneWhileNamesAreTaken(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	s.reopen = func(activities.ClosureInput) (activities.Reopened, error) {
+	s.reopen = func(activities.ReopenInput) (activities.Reopened, error) {
 		if s.now() < 48*time.Hour {
 			return activities.Reopened{}, account.ErrEmailExists
 		}

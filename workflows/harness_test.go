@@ -107,7 +107,7 @@ type stage struct {
 	push     pushSteps
 
 	close       func(activities.ClosureInput) (activities.Closed, error)
-	reopen      func(activities.ClosureInput) (activities.Reopened, error)
+	reopen      func(activities.ReopenInput) (activities.Reopened, error)
 	erase       func(activities.ClosureInput) (activities.Left, error)
 	closureMail func(activities.ClosureMailInput) (activities.Delivered, error)
 	live        func(activities.LiveSubscriptionsInput) (activities.LiveSubscriptions, error)
@@ -208,7 +208,7 @@ func (s *stage) goWell() {
 	s.close = func(activities.ClosureInput) (activities.Closed, error) {
 		return activities.Closed{EraseAt: s.env.Now().Add(closureGrace)}, nil
 	}
-	s.reopen = func(activities.ClosureInput) (activities.Reopened, error) { return activities.Reopened{}, nil }
+	s.reopen = func(activities.ReopenInput) (activities.Reopened, error) { return activities.Reopened{}, nil }
 	s.erase = func(activities.ClosureInput) (activities.Left, error) { return activities.Left{}, nil }
 	s.live = func(activities.LiveSubscriptionsInput) (activities.LiveSubscriptions, error) {
 		return activities.LiveSubscriptions{}, nil
@@ -462,7 +462,7 @@ func (s *steps) CloseAccount(ctx context.Context, in activities.ClosureInput) (a
 }
 
 func (s *steps) ReopenAccount(ctx context.Context, in activities.ReopenInput) (activities.Reopened, error) {
-	return run(ctx, s, func(in activities.ReopenInput) (activities.Reopened, error) { return s.stage.reopen(in.ClosureInput) }, in)
+	return run(ctx, s, s.stage.reopen, in)
 }
 
 func (s *steps) EraseAccount(ctx context.Context, in activities.ClosureInput) (activities.Left, error) {

@@ -38,6 +38,7 @@ func TestClosure(t *testing.T) {
 		"C01_UndoWithoutItsFlow":                undoWithoutItsFlow,
 		"C01_FlowOfAFormerClosure":              closeByTheFlowOfAFormerClosure,
 		"C01_AfterTheAddressWasTaken":           closeWithoutTheAddress,
+		"C01_WhenItsAddressIsAnothers":          undoToTheFormerAddress,
 		"C01_UndoAfterAFault":                   undoAfterAFault,
 	})
 }
@@ -175,6 +176,28 @@ func closeWithoutTheAddress(t *testing.T, s *system) {
 	s.want(t, http.StatusOK, call{Path: pathUndo, Body: fields{"token": tokenOf(t, mail)}})
 	require.Equal(t, 1, s.db.number(t, `SELECT count(*) FROM accounts a JOIN linked_providers l ON l.account_id = a.id
 		WHERE a.id = $1 AND a.deleted_at IS NULL AND a.email IS NULL`, owner))
+}
+
+// Whoever moves the account to their address, closes it and signs up by that address leaves its owner the mailbox that they had.
+func undoToTheFormerAddress(t *testing.T, s *system) {
+	email, thiefs := newEmail(), newEmail()
+	token := s.signUp(t, email)
+	s.db.change(t, `INSERT INTO former_emails (account_id, email, expires_at) SELECT id, email, now() + interval '1 day' FROM accounts WHERE email = $1`, email)
+	s.db.change(t, `UPDATE accounts SET email = $2 WHERE email = $1`, email, thiefs)
+	s.want(t, http.StatusOK, closeWith(token, fields{"password": password}))
+	former := tokenOf(t, s.awaitClosureMail(t, email, "A Gatehouse account that had this address is closed"))
+	own := tokenOf(t, s.awaitClosureMail(t, thiefs, "Your Gatehouse account is closed"))
+	elsewhere := newEmail()
+	thief := s.signUp(t, elsewhere)
+	s.db.change(t, `UPDATE accounts SET email = $2 WHERE email = $1`, elsewhere, thiefs)
+
+	s.refused(t, http.StatusConflict, "email_exists", call{Path: pathUndo, Body: fields{"token": own}})
+	s.refused(t, http.StatusBadRequest, "invalid_token", call{Path: pathUndo, Body: fields{"token": former + "A"}})
+	s.want(t, http.StatusOK, call{Path: pathUndo, Body: fields{"token": former}})
+	again := s.want(t, http.StatusOK, call{Path: pathLogin, Body: fields{"email": email, "password": password}}).text(t, "session_token")
+	require.Equal(t, email, s.want(t, http.StatusOK, call{Path: pathMe, Token: again}).text(t, "email"))
+	require.Equal(t, thiefs, s.want(t, http.StatusOK, call{Path: pathMe, Token: thief}).text(t, "email"))
+	s.awaitClosureMail(t, thiefs, "Your Gatehouse email address was changed")
 }
 
 // terminateFlow ends the running flow of a kind that an account has, as an operator or a lost database does.

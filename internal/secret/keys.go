@@ -15,6 +15,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -101,6 +102,26 @@ func (k *Keys) CodeMatches(challenge uuid.UUID, guess string, hash []byte) bool 
 // LinkToken derives the 256-bit token of a challenge's link.
 func (k *Keys) LinkToken(challenge uuid.UUID) string {
 	return base64.RawURLEncoding.EncodeToString(mac(k.link, challenge.String()))
+}
+
+// UndoToken derives the token of the link that opens a closed account again: LinkToken at the account's own address, 0, and one
+// that begins with it at each former one, so that whoever shows it has shown which mailbox they read.
+func (k *Keys) UndoToken(closure uuid.UUID, former int) string {
+	token := k.LinkToken(closure)
+	if former > 0 {
+		token += "." + base64.RawURLEncoding.EncodeToString(mac(k.link, "former", strconv.Itoa(former), closure.String()))
+	}
+	return token
+}
+
+// UndoTokenOf returns which of the first most former addresses an UndoToken went to, compared in constant time, or 0.
+func (k *Keys) UndoTokenOf(closure uuid.UUID, token string, most int) int {
+	for former := 1; former <= most; former++ {
+		if subtle.ConstantTimeCompare([]byte(k.UndoToken(closure, former)), []byte(token)) == 1 {
+			return former
+		}
+	}
+	return 0
 }
 
 // TempToken derives the token that a client shows together with a challenge's code. It belongs to the challenge and to

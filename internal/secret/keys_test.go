@@ -71,6 +71,22 @@ func TestDerivedValuesDependOnEveryPart(t *testing.T) {
 	require.Regexp(t, `^signup/[0-9a-f]{32}$`, k.FlowID("signup", "code", "ada@example.com"))
 }
 
+// The link of one former address is neither that of another nor found from it.
+func TestUndoToken(t *testing.T) {
+	t.Parallel()
+	k, closure := newKeys(t), uuid.New()
+	require.Equal(t, k.LinkToken(closure), k.UndoToken(closure, 0))
+	for former := range 4 {
+		token := k.UndoToken(closure, former)
+		require.True(t, strings.HasPrefix(token, k.LinkToken(closure)))
+		require.Equal(t, former, k.UndoTokenOf(closure, token, 3))
+		require.Zero(t, k.UndoTokenOf(uuid.New(), token, 3))
+		require.Zero(t, newKeys(t).UndoTokenOf(closure, token, 3))
+		require.Zero(t, k.UndoTokenOf(closure, token+"A", 3))
+	}
+	require.Zero(t, k.UndoTokenOf(closure, k.UndoToken(closure, 4), 3))
+}
+
 func TestCodesAreSixDigitsEvenlySpread(t *testing.T) {
 	t.Parallel()
 	k := newKeys(t)

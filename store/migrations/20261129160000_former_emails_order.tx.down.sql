@@ -1,0 +1,1 @@
+ALTER TABLE former_emails DROP COLUMN first_lost_at;

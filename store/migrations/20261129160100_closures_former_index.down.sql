@@ -1,0 +1,1 @@
+DROP INDEX IF EXISTS closures_former_idx;
