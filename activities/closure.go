@@ -86,7 +86,7 @@ type ClosureMailInput struct {
 
 // ClosureMails is how many addresses are told of one closure at most: the account's own and three former ones
 // (store.ClosedRecipients).
-const ClosureMails = 4
+const ClosureMails = 1 + store.MostFormer
 
 // closureMailTime is what one of them may take: longer than a provider does, and so much less than an attempt at one mail
 // (workflows) that the rows of all fit in.
