@@ -313,8 +313,18 @@ func (c *Core) chargeOnce(ctx context.Context, by account.Caller, take func() er
 // challengeID is fresh, or the same for the same Idempotency-Key as long as that is known: a code that was sent under an id is
 // never sent under it again.
 func challengeID(by account.Caller) uuid.UUID {
-	if by.IdempotencyKey == "" {
+	use := keyUse(by)
+	if use == "" {
 		return uuid.New()
 	}
-	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("challenge/"+by.IdempotencyKey+"/"+strconv.FormatInt(by.KeyUntil.UnixMicro(), 10)))
+	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("challenge/"+use))
+}
+
+// keyUse is the same for all requests that an Idempotency-Key makes one, and another once the key is new again. It is empty
+// without a key.
+func keyUse(by account.Caller) string {
+	if by.IdempotencyKey == "" {
+		return ""
+	}
+	return by.IdempotencyKey + "/" + strconv.FormatInt(by.KeyUntil.UnixMicro(), 10)
 }
