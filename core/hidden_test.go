@@ -201,3 +201,30 @@ func TestHidden_ResendsTellNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, used, "what is not sent counts for nothing else")
 }
+
+// A repetition under an Idempotency-Key sends what the first one was charged for and could not send, and nothing else.
+func TestHidden_ResendIsRepeated(t *testing.T) {
+	t.Parallel()
+	w := newHidden(t)
+	charge := func(by account.Caller, email string, known bool) (bool, error) {
+		return w.chargeResend(t.Context(), by, account.PurposeEmail, email, known)
+	}
+	sent := func(key, email string, known bool) bool {
+		by := w.held(t, client, key)
+		send, err := charge(by, email, known)
+		require.NoError(t, err)
+		require.NoError(t, w.ReleaseKey(t.Context(), key, by.KeyHolder)) // as a 503 does
+		return send
+	}
+	for range 2 {
+		require.True(t, sent("a", "free@example.com", true))
+		require.False(t, sent("b", "taken@example.com", false))
+	}
+	_, err := charge(client, "free@example.com", true)
+	require.ErrorIs(t, err, account.ErrTooManyRequests, "another request is another one")
+
+	require.NoError(t, w.Store.TakeQuota(t.Context(), w.sendKey(account.PurposeEmail, "mailed@example.com"), w.Policy.SendQuotas()))
+	for range 2 {
+		require.False(t, sent("c", "mailed@example.com", true), "it was not charged")
+	}
+}
