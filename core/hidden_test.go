@@ -23,12 +23,29 @@ func newHidden(t *testing.T) world {
 // squatter registers an address that nobody proves, and returns what B02 made.
 func (w world) squatter(t *testing.T, attempt uuid.UUID, email string) store.Signed {
 	t.Helper()
-	hash, err := w.Hasher.Hash(t.Context(), ownPassword)
-	require.NoError(t, err)
-	_, _, err = w.Store.OpenSignup(t.Context(), account.SignupAttempt{
-		ID: attempt, Kind: account.SignupByRegister, Email: email, PasswordHash: hash,
+	w.parked(t, attempt, email)
+	return w.made(t, attempt)
+}
+
+// parked is a registration by ownPassword that no worker has come to.
+func (w world) parked(t *testing.T, attempt uuid.UUID, email string) {
+	t.Helper()
+	_, _, err := w.Store.OpenSignup(t.Context(), account.SignupAttempt{
+		ID: attempt, Kind: account.SignupByRegister, Email: email, PasswordHash: w.hash(t),
 	}, time.Hour)
 	require.NoError(t, err)
+}
+
+func (w world) hash(t *testing.T) string {
+	t.Helper()
+	hash, err := w.Hasher.Hash(t.Context(), ownPassword)
+	require.NoError(t, err)
+	return hash
+}
+
+// made is the account of a registration that was parked.
+func (w world) made(t *testing.T, attempt uuid.UUID) store.Signed {
+	t.Helper()
 	made, err := w.Store.Register(t.Context(), store.Registration{Attempt: attempt, SessionTTL: w.Policy.SessionTTL})
 	require.NoError(t, err)
 	return made

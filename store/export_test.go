@@ -23,6 +23,8 @@ var StraysQuery = strayRows(strayAge)
 
 var UnbegunQuery = unbegun
 
+var RivalsQuery = rivals
+
 // Expired are the conditions of the sweep, by table.
 func Expired() (conditions []struct{ Table, Where string }) {
 	for _, e := range expired {
