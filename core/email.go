@@ -194,13 +194,24 @@ func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeI
 		return None{}, c.Flows.Healthy(ctx)
 	}
 	_, err = c.openFlow(ctx, kind, email, request)
+	return None{}, resent(err)
+}
+
+// resent is what whoever asked for a code again is told of its flow's answer: nothing that another address would not be told. While
+// no worker answers, a code that its flow is yet to make is as good as sent; one beside a code that is out may be lost.
+func resent(err error) error {
+	if errors.Is(err, account.ErrOutcomeUnknown) {
+		return nil
+	}
+	return expired(err)
+}
+
+// expired leaves out that a flow has no use for a code any more: it expired this moment, as if it had before.
+func expired(err error) error {
 	if errors.Is(err, account.ErrInvalidCode) || errors.Is(err, durable.ErrNoFlow) {
-		err = nil // it expired this moment: as for any other address
+		return nil
 	}
-	if request.AttemptID != uuid.Nil {
-		err = pending(err, c.signupOperationID(request.AttemptID))
-	}
-	return None{}, err
+	return err
 }
 
 // readEmail returns the address that is asked about. What is no address is nobody's, and not refused, unless there is none at all

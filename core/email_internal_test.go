@@ -1,13 +1,26 @@
 package core
 
 import (
+	"context"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/account"
+	"gatehouse/internal/durable"
 )
+
+// C23 says of an address that awaits a code what it says of any other, also where nobody knows whether the code was made.
+func TestResent(t *testing.T) {
+	t.Parallel()
+	for _, unheard := range []error{
+		nil, account.ErrInvalidCode, durable.ErrNoFlow, account.ErrOutcomeUnknown.Because(context.DeadlineExceeded),
+	} {
+		require.NoError(t, resent(unheard))
+	}
+	require.ErrorIs(t, resent(account.ErrUnavailable), account.ErrUnavailable)
+}
 
 // The fuzzing of routes found answers to addresses that are longer than any.
 func TestReadEmail(t *testing.T) {

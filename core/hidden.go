@@ -47,7 +47,13 @@ func (c *Core) chargeResend(ctx context.Context, by account.Caller, purpose acco
 	if err != nil || !known {
 		return false, err
 	}
-	err = c.Store.TakeQuota(ctx, c.sendKey(purpose, email), c.Policy.SendQuotas())
+	occasion := by.IdempotencyKey
+	if occasion != "" {
+		occasion += "/sent" // whoever repeats what was counted above may have been refused here
+	}
+	_, err = c.chargeOnceIn(ctx, c.Store, occasion, func() error {
+		return c.Store.TakeQuota(ctx, c.sendKey(purpose, email), c.Policy.SendQuotas())
+	})
 	if errors.Is(err, account.ErrTooManyRequests) {
 		return false, nil
 	}

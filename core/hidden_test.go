@@ -23,12 +23,29 @@ func newHidden(t *testing.T) world {
 // squatter registers an address that nobody proves, and returns what B02 made.
 func (w world) squatter(t *testing.T, attempt uuid.UUID, email string) store.Signed {
 	t.Helper()
-	hash, err := w.Hasher.Hash(t.Context(), ownPassword)
-	require.NoError(t, err)
-	_, _, err = w.Store.OpenSignup(t.Context(), account.SignupAttempt{
-		ID: attempt, Kind: account.SignupByRegister, Email: email, PasswordHash: hash,
+	w.parked(t, attempt, email)
+	return w.made(t, attempt)
+}
+
+// parked is a registration by ownPassword that no worker has come to.
+func (w world) parked(t *testing.T, attempt uuid.UUID, email string) {
+	t.Helper()
+	_, _, err := w.Store.OpenSignup(t.Context(), account.SignupAttempt{
+		ID: attempt, Kind: account.SignupByRegister, Email: email, PasswordHash: w.hash(t),
 	}, time.Hour)
 	require.NoError(t, err)
+}
+
+func (w world) hash(t *testing.T) string {
+	t.Helper()
+	hash, err := w.Hasher.Hash(t.Context(), ownPassword)
+	require.NoError(t, err)
+	return hash
+}
+
+// made is the account of a registration that was parked.
+func (w world) made(t *testing.T, attempt uuid.UUID) store.Signed {
+	t.Helper()
 	made, err := w.Store.Register(t.Context(), store.Registration{Attempt: attempt, SessionTTL: w.Policy.SessionTTL})
 	require.NoError(t, err)
 	return made
@@ -200,4 +217,31 @@ func TestHidden_ResendsTellNothing(t *testing.T) {
 	used, err := w.Store.QuotaUsed(t.Context(), w.sendKey(account.PurposeSignup, "taken@example.com"), account.Quota{Per: time.Hour})
 	require.NoError(t, err)
 	require.False(t, used, "what is not sent counts for nothing else")
+}
+
+// A repetition under an Idempotency-Key sends what the first one was charged for and could not send, and nothing else.
+func TestHidden_ResendIsRepeated(t *testing.T) {
+	t.Parallel()
+	w := newHidden(t)
+	charge := func(by account.Caller, email string, known bool) (bool, error) {
+		return w.chargeResend(t.Context(), by, account.PurposeEmail, email, known)
+	}
+	sent := func(key, email string, known bool) bool {
+		by := w.held(t, client, key)
+		send, err := charge(by, email, known)
+		require.NoError(t, err)
+		require.NoError(t, w.ReleaseKey(t.Context(), key, by.KeyHolder)) // as a 503 does
+		return send
+	}
+	for range 2 {
+		require.True(t, sent("a", "free@example.com", true))
+		require.False(t, sent("b", "taken@example.com", false))
+	}
+	_, err := charge(client, "free@example.com", true)
+	require.ErrorIs(t, err, account.ErrTooManyRequests, "another request is another one")
+
+	require.NoError(t, w.Store.TakeQuota(t.Context(), w.sendKey(account.PurposeEmail, "mailed@example.com"), w.Policy.SendQuotas()))
+	for range 2 {
+		require.False(t, sent("c", "mailed@example.com", true), "it was not charged")
+	}
 }

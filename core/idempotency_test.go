@@ -69,6 +69,12 @@ func TestChallengeID(t *testing.T) {
 	later := first
 	later.KeyUntil = first.KeyUntil.Add(account.IdempotencyLife)
 	require.NotEqual(t, challengeID(first), challengeID(later))
+	first.Principal, later.Principal = &account.Principal{}, &account.Principal{}
+	for _, kind := range []account.FlowKind{account.FlowPassword, account.FlowProviderLink, account.FlowClosure} {
+		id := w.operationID(first, kind)
+		require.Equal(t, id, w.operationID(first, kind), kind)
+		require.NotEqual(t, id, w.operationID(later, kind), kind)
+	}
 	without := challengeID(account.Caller{})
 	require.NotEqual(t, without, challengeID(account.Caller{}), "without a key each is another")
 }

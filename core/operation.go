@@ -75,7 +75,7 @@ func (c *Core) operationID(by account.Caller, kind account.FlowKind) uuid.UUID {
 	if kind != account.FlowClosure { // nobody can sign in afterwards
 		owner = by.Principal.Account.ID
 	}
-	return c.Keys.OperationID(secret.OperationKind{Flow: kind}, owner, by.IdempotencyKey, c.Clock.Now())
+	return c.Keys.OperationID(secret.OperationKind{Flow: kind}, owner, keyUse(by), c.Clock.Now())
 }
 
 // blindOperation is the id of an operation that tells nothing but the time.

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"gatehouse/account"
+	"gatehouse/store"
 	"gatehouse/workflows"
 )
 
@@ -86,7 +87,7 @@ func (c *Core) Register(ctx context.Context, by account.Caller, in RegisterInput
 		err = c.parkRegistration(ctx, by, in, id, email, username)
 		if errors.Is(err, account.ErrTooManyRequests) && c.hidden() {
 			by.Begin(c.blindOperation(account.FlowSignup))
-			return c.seemsRegistered(email, username) // as for a taken address, whose owner is not told again either
+			return c.lateRegistration(ctx, in, id, email, username) // of a taken address the owner is not told again either
 		}
 		if err != nil {
 			return Registered{}, err
@@ -94,7 +95,7 @@ func (c *Core) Register(ctx context.Context, by account.Caller, in RegisterInput
 	case err != nil:
 		return Registered{}, err
 	}
-	return c.openRegistration(ctx, by, id, email, username)
+	return c.openRegistration(ctx, by, in, id, email, username)
 }
 
 // resumedFor is how long a registration under an Idempotency-Key is gone on with: less than the key's answer is kept, so that no
@@ -102,17 +103,28 @@ func (c *Core) Register(ctx context.Context, by account.Caller, in RegisterInput
 const resumedFor = account.IdempotencyLife - time.Hour
 
 // openRegistration has the flow make the account of a parked registration.
-func (c *Core) openRegistration(ctx context.Context, by account.Caller, id uuid.UUID, email string, username *string) (Registered, error) {
+func (c *Core) openRegistration(
+	ctx context.Context, by account.Caller, in RegisterInput, id uuid.UUID, email string, username *string,
+) (Registered, error) {
 	operation := c.signupOperationID(id)
 	by.Begin(operation)
 	opened, err := c.openFlow(ctx, account.SignupByRegister, email, workflows.SignupRequest{AttemptID: id, ChallengeID: id})
 	if errors.Is(err, account.ErrIdentityAlreadyUsed) && c.hidden() {
-		return c.seemsRegistered(email, username) // somebody has just proven the address
+		return c.lateRegistration(ctx, in, id, email, username)
 	}
 	if err != nil {
 		return Registered{}, pending(again(err), operation)
 	}
 	return c.registered(ctx, email, username, opened.SessionID)
+}
+
+// lateRegistration is the answer in hidden mode to a registration that another one was quicker than. Its password, which comes to
+// nothing, contests the other one's first.
+func (c *Core) lateRegistration(ctx context.Context, in RegisterInput, id uuid.UUID, email string, username *string) (Registered, error) {
+	if _, err := c.contest(ctx, email, in.Password, id); err != nil {
+		return Registered{}, err
+	}
+	return c.seemsRegistered(email, username)
 }
 
 // registered tells of the account that was made. It may be gone again, when somebody else has proven its address in the same
@@ -137,32 +149,66 @@ func (c *Core) parkRegistration(ctx context.Context, by account.Caller, in Regis
 	if err != nil {
 		return err
 	}
-	// Only now, so that a registration refused before costs its owner nothing.
-	if err := c.chargeRegistration(ctx, by, email); err != nil {
-		return err
+	contested := false
+	if c.hidden() {
+		if contested, err = c.contest(ctx, email, in.Password, id); err != nil {
+			return err
+		}
 	}
-	_, _, err = c.Store.OpenSignup(ctx, account.SignupAttempt{
-		ID: id, Kind: account.SignupByRegister, Email: email, Username: username, PasswordHash: hash,
-		MarketingOptIn: in.MarketingOptIn, Origin: origin(by, nil, nil, nil),
-	}, c.Policy.SignupTTL)
-	return err
-}
-
-// chargeRegistration counts the mail that a registration sends. Whoever comes too late because another registration of
-// the address has just succeeded is told that, and not to wait.
-func (c *Core) chargeRegistration(ctx context.Context, by account.Caller, email string) error {
-	_, err := c.chargeSend(ctx, by, account.PurposeEmail, email)
+	err = c.Store.InTx(ctx, func(ctx context.Context, tx *store.Store) error {
+		// Only now, so that a registration refused before costs its owner nothing; and in the transaction that parks it, so that
+		// whoever is refused because this one was counted finds it, and contests it.
+		if _, err := c.chargeSendIn(ctx, tx, by, account.PurposeEmail, email); err != nil {
+			return err
+		}
+		_, _, err := tx.OpenSignup(ctx, account.SignupAttempt{
+			ID: id, Kind: account.SignupByRegister, Email: email, Username: username, PasswordHash: hash,
+			MarketingOptIn: in.MarketingOptIn, Origin: origin(by, nil, nil, nil),
+		}, c.Policy.SignupTTL)
+		if err == nil && contested {
+			err = tx.Contest(ctx, id)
+		}
+		return err
+	})
 	if !errors.Is(err, account.ErrTooManyRequests) || c.hidden() {
 		return err
 	}
+	// Whoever comes too late because another registration of the address has just succeeded is told that, and not to wait.
 	if _, unknown := c.Store.OwnerOf(ctx, email); unknown == nil {
 		return account.ErrIdentityAlreadyUsed
 	}
 	return err
 }
 
+// contest compares the password of a registration with those that others of its address were begun with, and marks all of them
+// when one differs: whoever proves the address gets an account that neither opens (security.md PRE-06). It reports whether they
+// are contested. Own is the one that asks.
+func (c *Core) contest(ctx context.Context, email, password string, own uuid.UUID) (bool, error) {
+	rivals, err := c.Store.Rivals(ctx, email, own)
+	if err != nil {
+		return false, err
+	}
+	contested := false
+	ids := make([]uuid.UUID, len(rivals))
+	for i, r := range rivals {
+		same := false
+		// One that is known to be contested is compared as well: the time must not tell.
+		if !contested {
+			if same, err = c.Hasher.Verify(ctx, r.PasswordHash, password, nil); err != nil {
+				return false, err
+			}
+		}
+		ids[i], contested = r.Attempt, contested || !same || r.Contested
+	}
+	if !contested {
+		return false, nil
+	}
+	return true, c.Store.Contest(ctx, ids...)
+}
+
 // refuseRegistration is the cheap look before a flow is started; the unique indexes decide. In hidden mode a taken email
-// gets the answer of a success, with a token of no session, and its owner is told.
+// gets the answer of a success, with a token of no session, and its owner is told; one that nobody has proven yet is sent its code
+// again, since only that can tell whose it is.
 func (c *Core) refuseRegistration(ctx context.Context, by account.Caller, in RegisterInput, email string, username *string) (*Registered, error) {
 	if username != nil {
 		taken, err := c.Store.UsernameTaken(ctx, *username)
@@ -182,12 +228,33 @@ func (c *Core) refuseRegistration(ctx context.Context, by account.Caller, in Reg
 	case c.Policy.Enumeration == account.EnumerationDocumented:
 		return nil, account.ErrIdentityAlreadyUsed
 	}
-	if _, err := c.Hasher.Hash(ctx, in.Password); err != nil {
-		return nil, err
+	if owner.Verified {
+		if _, err = c.Hasher.Hash(ctx, in.Password); err == nil {
+			err = c.tellOwner(ctx, by, account.PurposeEmail, email, owner.AccountID)
+		}
+	} else {
+		if _, err = c.contest(ctx, email, in.Password, uuid.Nil); err == nil {
+			err = c.sendAgain(ctx, by, email, owner.AccountID)
+		}
 	}
-	if err := c.tellOwner(ctx, by, account.PurposeEmail, email, owner.AccountID); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	fake, err := c.seemsRegistered(email, username)
 	return &fake, err
+}
+
+// sendAgain has the code and link of an unverified account sent anew, as often as codes go out.
+func (c *Core) sendAgain(ctx context.Context, by account.Caller, email string, owner uuid.UUID) error {
+	operation := c.blindOperation(account.FlowSignup)
+	by.Begin(operation)
+	_, err := c.chargeSend(ctx, by, account.PurposeEmail, email)
+	if errors.Is(err, account.ErrTooManyRequests) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = c.openFlow(ctx, account.SignupByRegister, email, workflows.SignupRequest{ChallengeID: challengeID(by), AccountID: owner})
+	return pending(expired(err), operation)
 }

@@ -14,6 +14,7 @@ import (
 	"gatehouse/account"
 	"gatehouse/internal/durable"
 	"gatehouse/internal/secret"
+	"gatehouse/store"
 	"gatehouse/workflows"
 )
 
@@ -282,27 +283,38 @@ func (c *Core) sendKey(purpose account.Purpose, email string) []byte {
 // chargeSend counts a code that is to be sent for one purpose to one address, once for all repetitions of a request under
 // the same Idempotency-Key: repeated is true when it was counted before. It returns account.ErrTooManyRequests.
 func (c *Core) chargeSend(ctx context.Context, by account.Caller, purpose account.Purpose, email string) (repeated bool, err error) {
-	return c.chargeOnce(ctx, by, func() error {
-		return c.Store.TakeQuota(ctx, c.sendKey(purpose, email), c.Policy.SendQuotas())
+	return c.chargeSendIn(ctx, c.Store, by, purpose, email)
+}
+
+func (c *Core) chargeSendIn(
+	ctx context.Context, tx *store.Store, by account.Caller, purpose account.Purpose, email string,
+) (repeated bool, err error) {
+	return c.chargeOnceIn(ctx, tx, by.IdempotencyKey, func() error {
+		return tx.TakeQuota(ctx, c.sendKey(purpose, email), c.Policy.SendQuotas())
 	})
 }
 
 // chargeOnce takes what a request costs once for all its repetitions under the same Idempotency-Key.
 func (c *Core) chargeOnce(ctx context.Context, by account.Caller, take func() error) (repeated bool, err error) {
+	return c.chargeOnceIn(ctx, c.Store, by.IdempotencyKey, take)
+}
+
+// chargeOnceIn takes something once for each occasion, of which the empty one is always another.
+func (c *Core) chargeOnceIn(ctx context.Context, tx *store.Store, occasion string, take func() error) (repeated bool, err error) {
 	err = take()
-	if by.IdempotencyKey == "" {
+	if occasion == "" {
 		return false, err
 	}
 	once := account.Quota{Max: 1, Per: account.IdempotencyLife}
-	marker := c.Keys.Subject("sent-for", by.IdempotencyKey)
+	marker := c.Keys.Subject("sent-for", occasion)
 	switch {
 	case err == nil:
-		err = c.Store.TakeQuota(ctx, marker, []account.Quota{once})
+		err = tx.TakeQuota(ctx, marker, []account.Quota{once})
 		if errors.Is(err, account.ErrTooManyRequests) {
 			return true, nil
 		}
 	case errors.Is(err, account.ErrTooManyRequests):
-		used, failed := c.Store.QuotaUsed(ctx, marker, once)
+		used, failed := tx.QuotaUsed(ctx, marker, once)
 		if failed != nil || used {
 			return used, failed
 		}
@@ -313,8 +325,18 @@ func (c *Core) chargeOnce(ctx context.Context, by account.Caller, take func() er
 // challengeID is fresh, or the same for the same Idempotency-Key as long as that is known: a code that was sent under an id is
 // never sent under it again.
 func challengeID(by account.Caller) uuid.UUID {
-	if by.IdempotencyKey == "" {
+	use := keyUse(by)
+	if use == "" {
 		return uuid.New()
 	}
-	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("challenge/"+by.IdempotencyKey+"/"+strconv.FormatInt(by.KeyUntil.UnixMicro(), 10)))
+	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("challenge/"+use))
+}
+
+// keyUse is the same for all requests that an Idempotency-Key makes one, and another once the key is new again. It is empty
+// without a key.
+func keyUse(by account.Caller) string {
+	if by.IdempotencyKey == "" {
+		return ""
+	}
+	return by.IdempotencyKey + "/" + strconv.FormatInt(by.KeyUntil.UnixMicro(), 10)
 }

@@ -25,7 +25,7 @@ var constraints = map[string]*account.Error{
 	"linked_providers_pkey":         account.ErrProviderConnected,
 	"linked_providers_identity_key": account.ErrProviderConnected,
 	"subscriptions_live_key":        account.ErrAlreadySubscribed,
-	"closures_pkey":                 account.ErrIdempotencyKeyReused, // for a closure that was undone, long ago
+	"closures_pkey":                 account.ErrIdempotencyKeyReused, // for a closure that was undone since the key was used
 }
 
 // errNoRows is what a query of one row returns when there is none.

@@ -23,6 +23,8 @@ var StraysQuery = strayRows(strayAge)
 
 var UnbegunQuery = unbegun
 
+var RivalsQuery = rivals
+
 const UndoneOrErased = undoneOrErased
 
 // Expired are the conditions of the sweep, by table.

@@ -23,7 +23,7 @@ type KeyClaim struct {
 	Operation string
 	// Made is what KeepMade has stored for a key that was Claimed before, nil for nothing.
 	Made []byte
-	// Until is when a Claimed key is new again.
+	// Until is when a Claimed key is new again, by its first use alone: all who claim it until then are told the same.
 	Until time.Time
 }
 
@@ -35,22 +35,23 @@ func (s *Store) ClaimKey(
 	ctx context.Context, key string, holder uuid.UUID, requestHash []byte, lease, ttl time.Duration,
 ) (KeyClaim, error) {
 	var claimed struct {
-		Made      []byte
-		ExpiresAt time.Time
+		Made  []byte
+		Until time.Time
 	}
 	err := translate(s.db.NewRaw(`
 		INSERT INTO idempotency_keys AS k (key, holder, request_hash, locked_until, expires_at)
-		VALUES (?, ?, ?, now() + ? * interval '1 second', now() + ? * interval '1 second')
+		VALUES (?0, ?1, ?2, now() + ?3 * interval '1 second', now() + ?4 * interval '1 second')
 		ON CONFLICT (key) DO UPDATE SET holder = EXCLUDED.holder, request_hash = EXCLUDED.request_hash, locked_until = EXCLUDED.locked_until,
 			status = NULL, answer = NULL, operation = NULL,
 			expires_at = CASE WHEN k.expires_at > now() THEN greatest(k.expires_at, EXCLUDED.locked_until) ELSE EXCLUDED.expires_at END,
-			made = CASE WHEN k.expires_at > now() THEN k.made END
+			made = CASE WHEN k.expires_at > now() THEN k.made END,
+			created_at = CASE WHEN k.expires_at > now() THEN k.created_at ELSE now() END
 		WHERE k.expires_at <= now()
 			OR (k.status IS NULL AND k.locked_until <= now() AND k.request_hash = EXCLUDED.request_hash)
-		RETURNING made, expires_at`,
+		RETURNING made, created_at + ?4 * interval '1 second' AS until`,
 		key, holder, requestHash, seconds(lease), seconds(ttl)).Scan(ctx, &claimed))
 	if !errors.Is(err, account.ErrNotFound) {
-		return KeyClaim{Claimed: err == nil, Made: claimed.Made, Until: claimed.ExpiresAt}, err
+		return KeyClaim{Claimed: err == nil, Made: claimed.Made, Until: claimed.Until}, err
 	}
 	var row struct {
 		RequestHash []byte

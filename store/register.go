@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/uptrace/bun"
 
 	"gatehouse/account"
 )
@@ -177,10 +178,10 @@ func (s *Store) Register(ctx context.Context, r Registration) (Signed, error) {
 }
 
 // ConfirmEmail consumes a proven challenge and marks the account's address as verified, with its welcome bonus, in one
-// transaction. While somebody else has a sign-up open for the address, the account loses its password and sessions: only
-// the owner of the mailbox may set one again. One that was registered without the username that it asked for gets that now, if
-// it is free. Repeating it returns the same result. It returns account.ErrInvalidCode when the challenge is not proven or the
-// account is gone.
+// transaction. While somebody else has a sign-up open for the address, or once its registration is contested, the account loses its
+// password and sessions: only the owner of the mailbox may set one again. Any other one that was registered without the username
+// that it asked for gets that now, if it is free. Repeating it returns the same result. It returns account.ErrInvalidCode when the
+// challenge is not proven or the account is gone.
 func (s *Store) ConfirmEmail(ctx context.Context, challenge uuid.UUID, bonus Bonus) (ChallengeResult, error) {
 	var out ChallengeResult
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
@@ -207,12 +208,16 @@ func (s *Store) ConfirmEmail(ctx context.Context, challenge uuid.UUID, bonus Bon
 		if err != nil {
 			return err
 		}
-		if contested {
-			if err := tx.disarm(ctx, id); err != nil {
-				return err
-			}
+		marked, err := tx.registrationContested(ctx, id)
+		if err != nil {
+			return err
 		}
-		named, err := tx.nameAtProof(ctx, id)
+		named := false
+		if contested = contested || marked; contested {
+			err = tx.disarm(ctx, id)
+		} else {
+			named, err = tx.nameAtProof(ctx, id)
+		}
 		if err != nil {
 			return err
 		}
@@ -267,6 +272,63 @@ func (s *Store) endContest(ctx context.Context, email string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// Rival is a registration (B02) whose address nobody has proven yet.
+type Rival struct {
+	Attempt uuid.UUID
+	// PasswordHash is that of the password it was begun with, empty for none.
+	PasswordHash string
+	// Contested tells that somebody knew another one.
+	Contested bool
+}
+
+// Rivals returns the registrations of an address but one's own: the account that holds it without proof, and those whose account is
+// yet to be made. Past its time an attempt is one, too: its flow may have waited for a worker.
+func (s *Store) Rivals(ctx context.Context, email string, own uuid.UUID) ([]Rival, error) {
+	// One statement: between two, an attempt could become an account and be in neither.
+	rows, err := s.db.QueryContext(ctx, rivals, email, own)
+	if err != nil {
+		return nil, translate(err)
+	}
+	defer func() { _ = rows.Close() }()
+	var found []Rival
+	for rows.Next() {
+		var r Rival
+		if err := rows.Scan(&r.Attempt, &r.PasswordHash, &r.Contested); err != nil {
+			return nil, translate(err)
+		}
+		found = append(found, r)
+	}
+	return found, translate(rows.Err())
+}
+
+const rivals = `
+	SELECT sa.id, coalesce(a.password_hash, ''), sa.contested FROM accounts a JOIN signup_attempts sa ON sa.account_id = a.id
+	WHERE a.email = ?0 AND a.email_verified_at IS NULL AND a.deleted_at IS NULL AND sa.kind = 'register' AND sa.id <> ?1
+	UNION ALL
+	SELECT id, password_hash, contested FROM signup_attempts
+	WHERE email = ?0 AND kind = 'register' AND closed_at IS NULL AND id <> ?1`
+
+// Contest marks registrations of an address that was registered with another password as well: then neither may open the account
+// (security.md PRE-06). Whoever proves the address later finds the mark.
+func (s *Store) Contest(ctx context.Context, attempts ...uuid.UUID) error {
+	// In one order, so that no two wait for each other.
+	_, err := s.db.NewRaw(`
+		WITH held AS (SELECT id FROM signup_attempts WHERE id IN (?) ORDER BY id FOR UPDATE)
+		UPDATE signup_attempts sa SET contested = true FROM held WHERE sa.id = held.id`, bun.List(attempts)).Exec(ctx)
+	return translate(err)
+}
+
+// registrationContested reports whether the registration that has made an account is contested. It waits for whoever is about to
+// mark it, and they for this transaction: what they tell their client afterwards is told after the proof.
+func (s *Store) registrationContested(ctx context.Context, id uuid.UUID) (contested bool, err error) {
+	err = translate(s.db.NewRaw(`SELECT contested FROM signup_attempts WHERE account_id = ? AND kind = 'register' FOR UPDATE`, id).
+		Scan(ctx, &contested))
+	if errors.Is(err, account.ErrNotFound) {
+		return false, nil
+	}
+	return contested, err
 }
 
 // disarm takes password and sessions from an account that somebody else may have prepared.

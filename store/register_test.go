@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/account"
+	"gatehouse/internal/testkit"
 	"gatehouse/store"
 )
 
@@ -263,6 +265,98 @@ func TestPRE06_ConfirmationOfAContestedAddressDropsPasswordAndSessions(t *testin
 	require.Empty(t, cred.PasswordHash)
 	_, err = w.Signup(t.Context(), attempt.ID)
 	require.ErrorIs(t, err, account.ErrNotFound, "the other attempt is over")
+	w.requireInvariants(t)
+}
+
+// rivals are the other registrations of ada's.
+func (w world) rivals(t *testing.T, own uuid.UUID) []store.Rival {
+	t.Helper()
+	found, err := w.Rivals(t.Context(), ada, own)
+	require.NoError(t, err)
+	return found
+}
+
+func TestPRE06_RivalsOfARegistration(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.park(t, account.SignupByCode, ada)
+	w.newcomer(t, "bob@example.com")
+	w.park(t, account.SignupByRegister, "cy@example.com")
+	require.Empty(t, w.rivals(t, uuid.Nil))
+
+	a := w.park(t, account.SignupByRegister, ada)
+	want := store.Rival{Attempt: a.ID, PasswordHash: a.PasswordHash}
+	require.Equal(t, []store.Rival{want}, w.rivals(t, uuid.Nil))
+	require.Empty(t, w.rivals(t, a.ID), "one's own")
+	w.exec(t, `UPDATE signup_attempts SET expires_at = now() WHERE id = $1`, a.ID)
+	require.Equal(t, []store.Rival{want}, w.rivals(t, uuid.Nil), "its flow waits for a worker")
+	signed, err := w.register(t, a.ID)
+	require.NoError(t, err)
+	require.Equal(t, []store.Rival{want}, w.rivals(t, uuid.Nil), "the account has the password now")
+	require.NoError(t, w.Contest(t.Context(), a.ID))
+	want.Contested = true
+	require.Equal(t, []store.Rival{want}, w.rivals(t, uuid.Nil))
+
+	ch := w.sent(t, account.PurposeEmail, ada, &signed.AccountID)
+	w.prove(t, ch, store.Proof{})
+	_, err = w.ConfirmEmail(t.Context(), ch.ID, bonus)
+	require.NoError(t, err)
+	require.Empty(t, w.rivals(t, uuid.Nil), "it is proven whose it is")
+}
+
+func TestRivals_UseIndexes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(t, `INSERT INTO signup_attempts (id, kind, email, password_hash, expires_at)
+		SELECT gen_random_uuid(), 'register', 'g' || i || '@example.com', repeat('wide', 25), now() FROM generate_series(1, 20000) AS i`)
+	w.exec(t, `INSERT INTO accounts (id, email) SELECT id, email FROM signup_attempts`)
+	w.exec(t, `UPDATE signup_attempts SET account_id = id`)
+	_, err := w.sql.Exec(t.Context(), `ANALYZE signup_attempts, accounts`)
+	require.NoError(t, err)
+	plan := strings.Join(w.explain(t, store.RivalsQuery, []any{ada, uuid.New()}), "\n")
+	require.Contains(t, plan, "signup_attempts_registering_idx", plan)
+	require.NotContains(t, plan, "Seq Scan", plan)
+}
+
+// The name that somebody asked for is none of the owner's either.
+func TestPRE06_ConfirmationOfAContestedRegistration(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.park(t, account.SignupByRegister, ada, named("ada"))
+	signed, err := w.Register(t.Context(), store.Registration{Attempt: a.ID, SessionTTL: sessionTTL, Bonus: bonus, NameAtProof: true})
+	require.NoError(t, err)
+	require.NoError(t, w.Contest(t.Context(), a.ID))
+	ch := w.sent(t, account.PurposeEmail, ada, &signed.AccountID)
+	w.prove(t, ch, store.Proof{})
+	_, err = w.ConfirmEmail(t.Context(), ch.ID, bonus)
+	require.NoError(t, err)
+	require.Equal(t, 1, w.count(t, "accounts WHERE email_verified_at IS NOT NULL AND password_hash IS NULL AND username IS NULL"))
+	require.Zero(t, w.count(t, "sessions WHERE revoked_at IS NULL"))
+	w.requireInvariants(t)
+}
+
+// Whoever is about to mark a registration is heard by the proof.
+func TestPRE06_ConfirmationWaitsForTheContest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	signed := w.newcomer(t, ada)
+	ch := w.sent(t, account.PurposeEmail, ada, &signed.AccountID)
+	w.prove(t, ch, store.Proof{})
+	marking, err := w.sql.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = marking.Exec(t.Context(), `UPDATE signup_attempts SET contested = true WHERE account_id = $1`, signed.AccountID)
+	require.NoError(t, err)
+	proven := make(chan error, 1)
+	go func() {
+		_, err := w.ConfirmEmail(t.Context(), ch.ID, bonus)
+		proven <- err
+	}()
+	testkit.Eventually(t, 10*time.Second, func() bool {
+		return len(proven) > 0 || w.count(t, `pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) > 0
+	}, "it to wait for the mark")
+	require.NoError(t, marking.Commit(t.Context()))
+	require.NoError(t, <-proven)
+	require.Zero(t, w.count(t, "sessions WHERE revoked_at IS NULL"))
 	w.requireInvariants(t)
 }
 

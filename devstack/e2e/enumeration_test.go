@@ -400,9 +400,8 @@ func hiddenRegister(t *testing.T, s *system) {
 			return s.send(t, call{Path: pathSendCode, Body: fields{"email": email}})
 		}))
 	}
-	for _, name := range []string{"verified", "unverified"} {
-		testkit.Eventually(t, patience, func() bool { return s.inbox(t, people[name])[0].Subject == existsSubject }, "the owner's mail")
-	}
+	testkit.Eventually(t, patience, func() bool { return s.inbox(t, people["verified"])[0].Subject == existsSubject }, "the owner's mail")
+	require.Equal(t, "Confirm your email address", s.awaitMail(t, people["unverified"], 2).Subject, "it is nobody's yet")
 	require.Equal(t, "Confirm your email address", s.awaitMail(t, people["new"], 1).Subject)
 	s.requireAlive(t, token)
 	require.Equal(t, http.StatusOK, s.login(t, people["verified"], password).Status)
@@ -414,6 +413,13 @@ func hiddenRegister(t *testing.T, s *system) {
 	s.requireAlive(t, got["new"].text(t, "token"))
 	s.requireDead(t, got["verified"].text(t, "token"))
 	require.Equal(t, http.StatusOK, s.login(t, people["new"], password+" of a stranger").Status)
+	// PRE-06: two passwords asked for it, so neither opens it.
+	s.want(t, http.StatusOK, call{Path: pathVerifyCode, Body: fields{"email": people["unverified"], "code": s.inbox(t, people["unverified"])[0].Code}})
+	for _, known := range []string{password, password + " of a stranger"} {
+		require.Equal(t, http.StatusUnauthorized, s.login(t, people["unverified"], known).Status)
+	}
+	require.Equal(t, 0, s.db.number(t, `SELECT count(*) FROM sessions s JOIN accounts a ON a.id = s.account_id
+		WHERE a.email = $1 AND s.revoked_at IS NULL`, people["unverified"]))
 }
 
 // ENU-05: ten wrong codes, and then what awaits a code only where the address is free.

@@ -1,0 +1,1 @@
+DROP INDEX IF EXISTS signup_attempts_registering_idx;
