@@ -247,7 +247,7 @@ func TestNoAnswerIsDocumentedThatCannotCome(t *testing.T) {
 		}
 	}
 	require.ElementsMatch(t, []string{
-		"closeAccount", "forgotPassword", "initiateSignup", "signup", "sendVerificationCode", "sendPhoneVerification", "updateProfile", // A and C
+		"closeAccount", "forgotPassword", "initiateSignup", "signup", "sendPhoneVerification", "updateProfile", // A and C
 		"register", "resetPassword", // B
 	}, wait)
 }
