@@ -202,17 +202,19 @@ func secretsOfAnotherKind(t *testing.T, s *system) {
 // leaves nothing in memory.
 func hugeTokens(t *testing.T, s *system) {
 	stacktest.Covers(t, "WEB-09")
-	const tries = 5
-	fastest := func(show func() answer, status int, name string) time.Duration {
+	const tries, most = 5, 100
+	// A busy machine makes any single try slow, and never the fastest of many.
+	fastest := func(show func() answer, status int, name string, enough time.Duration) time.Duration {
 		best := time.Hour
-		for range tries {
+		for n := 0; n < tries || best >= enough && n < most; n++ {
 			began := time.Now()
 			require.Equal(t, status, show().Status, name)
 			best = min(best, time.Since(began))
 		}
 		return best
 	}
-	nothing := fastest(func() answer { return s.raw(t, http.MethodGet, pathMe, "") }, http.StatusUnauthorized, "nothing")
+	nothing := fastest(func() answer { return s.raw(t, http.MethodGet, pathMe, "") }, http.StatusUnauthorized, "nothing", time.Hour)
+	bound := 50*time.Millisecond + 10*nothing
 	part := func(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
 	var deflated bytes.Buffer
 	squeezed, err := flate.NewWriter(&deflated, flate.BestCompression)
@@ -236,8 +238,8 @@ func hugeTokens(t *testing.T, s *system) {
 		"JWE, a bomb":  {jwe + "AAAA." + base64.RawURLEncoding.EncodeToString(deflated.Bytes()) + ".AAAA", 401},
 		"key of 12 kB": {"ghk_" + strings.Repeat("a", 12_000), 401},
 	} {
-		took := fastest(func() answer { return s.raw(t, http.MethodGet, pathMe, "", "Authorization", "Bearer "+c.token) }, c.status, name)
-		require.Less(t, took, 50*time.Millisecond+10*nothing, "%s; nothing takes %s", name, nothing)
+		took := fastest(func() answer { return s.raw(t, http.MethodGet, pathMe, "", "Authorization", "Bearer "+c.token) }, c.status, name, bound)
+		require.Less(t, took, bound, "%s; nothing takes %s", name, nothing)
 	}
 	for range tries { // ten megabytes are not even read: the answer comes before, or the connection ends
 		got := s.wire(t, "GET "+pathMe+" HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+strings.Repeat("a", 10<<20)+"\r\n\r\n")
