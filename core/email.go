@@ -194,13 +194,14 @@ func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeI
 		return None{}, c.Flows.Healthy(ctx)
 	}
 	_, err = c.openFlow(ctx, kind, email, request)
-	return None{}, resent(err)
+	return None{}, c.resent(err)
 }
 
-// resent is what whoever asked for a code again is told of its flow's answer: nothing that another address would not be told. While
-// no worker answers, a code that its flow is yet to make is as good as sent; one beside a code that is out may be lost.
-func resent(err error) error {
-	if errors.Is(err, account.ErrOutcomeUnknown) {
+// resent is what whoever asked for a code again is told of its flow's answer: in hidden mode nothing that another address would not
+// be told. While no worker answers, a code that its flow is yet to make is then as good as sent; one beside a code that is out may
+// be lost.
+func (c *Core) resent(err error) error {
+	if c.hidden() && errors.Is(err, account.ErrOutcomeUnknown) {
 		return nil
 	}
 	return expired(err)

@@ -11,15 +11,21 @@ import (
 	"gatehouse/internal/durable"
 )
 
-// C23 says of an address that awaits a code what it says of any other, also where nobody knows whether the code was made.
+// In hidden mode C23 says of an address that awaits a code what it says of any other, also where nobody knows whether the code was
+// made. In documented mode whoever asks is told that it may be lost.
 func TestResent(t *testing.T) {
 	t.Parallel()
-	for _, unheard := range []error{
-		nil, account.ErrInvalidCode, durable.ErrNoFlow, account.ErrOutcomeUnknown.Because(context.DeadlineExceeded),
-	} {
-		require.NoError(t, resent(unheard))
+	unknown := account.ErrOutcomeUnknown.Because(context.DeadlineExceeded)
+	hidden := &Core{Policy: account.Policy{Enumeration: account.EnumerationHidden}}
+	documented := &Core{Policy: account.Policy{Enumeration: account.EnumerationDocumented}}
+	for _, c := range []*Core{hidden, documented} {
+		for _, useless := range []error{nil, account.ErrInvalidCode, durable.ErrNoFlow} {
+			require.NoError(t, c.resent(useless))
+		}
+		require.ErrorIs(t, c.resent(account.ErrUnavailable), account.ErrUnavailable)
 	}
-	require.ErrorIs(t, resent(account.ErrUnavailable), account.ErrUnavailable)
+	require.NoError(t, hidden.resent(unknown))
+	require.ErrorIs(t, documented.resent(unknown), account.ErrOutcomeUnknown)
 }
 
 // The fuzzing of routes found answers to addresses that are longer than any.

@@ -175,6 +175,19 @@ func TestCloseAccount_TheFirstLostStaysFirst(t *testing.T) {
 	}
 }
 
+// Whoever had an account between its owner and its owner again hears nothing of it: the undo link would let a thief in once more.
+func TestCloseAccount_AfterItsOwnerTookItBack(t *testing.T) {
+	t.Parallel()
+	const first, owner, thief = "first@example.com", "owner@example.com", "thief@example.com"
+	w := newWorld(t)
+	id := w.member(t, first).AccountID
+	for _, next := range []string{owner, thief, owner} {
+		w.move(t, id, next)
+	}
+	require.Equal(t, []string{first, owner}, w.hears(t, w.close(t, id)))
+	w.requireInvariants(t)
+}
+
 // What was there before the order was kept has the order that it had.
 func TestMigration_FormerEmailsKeepTheirOrder(t *testing.T) {
 	t.Parallel()

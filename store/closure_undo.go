@@ -15,10 +15,14 @@ import (
 const MostFormer = 3
 
 // former are the other addresses that account ?1 has had within a term of grace, at most ?4, or NULL. When they end says nothing of
-// their order: an undo prolongs them, and so does losing one again.
+// their order: an undo prolongs them, and so does losing one again. What came after an address that is the account's own again is
+// left out: the account was taken back from there, maybe from a thief, whom no undo may let in again.
 const former = `former AS (SELECT array_agg(email ORDER BY first_lost_at, email) AS emails FROM (
 	SELECT f.email, f.first_lost_at FROM former_emails f JOIN accounts a ON a.id = f.account_id
-	WHERE f.account_id = ?1 AND f.expires_at > now() AND f.email IS DISTINCT FROM a.email ORDER BY f.first_lost_at, f.email LIMIT ?4) oldest)`
+		LEFT JOIN former_emails own ON own.account_id = a.id AND own.email = a.email
+	WHERE f.account_id = ?1 AND f.expires_at > now() AND f.email IS DISTINCT FROM a.email
+		AND (own.first_lost_at IS NULL OR f.first_lost_at <= own.first_lost_at)
+	ORDER BY f.first_lost_at, f.email LIMIT ?4) oldest)`
 
 // Undo is the undo of a closure.
 type Undo struct {
