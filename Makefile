@@ -102,7 +102,7 @@ screenshots: build-gatehouse browser ## Take anew the pictures of the Temporal U
 	@GO="$(GO)" GATEHOUSE_TEST_BROWSER=required scripts/test screenshots -run TestUI_AnOperatorReadsAFlow -screenshots "$(CURDIR)/docs/images"
 
 .PHONY: bench
-bench: build ## Measure everything beside what this machine can do, about 13 minutes; writes docs/performance.md (ONLY=reads,login runs parts and writes nothing; DURATION=380s ACCOUNTS=1000000)
+bench: build ## Measure everything beside what this machine can do, about 14 minutes; writes docs/performance.md (ONLY=reads,login runs parts and writes nothing; DURATION=380s ACCOUNTS=1000000)
 	@GO="$(GO)" scripts/build . $(TOOLS)/bench ./bench -buildvcs=false
 	@exec $(TOOLS)/bench -duration "$(DURATION)" -accounts "$(ACCOUNTS)" -only "$(ONLY)" -commit "$$(git describe --always --dirty 2>/dev/null)"
 

@@ -16,8 +16,8 @@ import (
 func TestResent(t *testing.T) {
 	t.Parallel()
 	unknown := account.ErrOutcomeUnknown.Because(context.DeadlineExceeded)
-	hidden := &Core{Policy: account.Policy{Enumeration: account.EnumerationHidden}}
-	documented := &Core{Policy: account.Policy{Enumeration: account.EnumerationDocumented}}
+	hidden := &Core{Deps: Deps{Policy: account.Policy{Enumeration: account.EnumerationHidden}}}
+	documented := &Core{Deps: Deps{Policy: account.Policy{Enumeration: account.EnumerationDocumented}}}
 	for _, c := range []*Core{hidden, documented} {
 		for _, useless := range []error{nil, account.ErrInvalidCode, durable.ErrNoFlow} {
 			require.NoError(t, c.resent(useless))

@@ -100,11 +100,11 @@ func TestCloseAccount_AfterChangesOfTheAddress(t *testing.T) {
 	require.Zero(t, w.count(t, "former_emails"))
 	require.Zero(t, w.count(t, `closures c WHERE c::text LIKE '%example%'`))
 
-	// One that came back is no former one.
+	// One that came back is no former one, and neither is what came after it.
 	id = w.member(t, ada).AccountID
 	w.move(t, id, newMail)
 	w.move(t, id, ada)
-	require.Equal(t, []string{newMail, ada}, w.hears(t, w.close(t, id)))
+	require.Equal(t, []string{ada}, w.hears(t, w.close(t, id)))
 	w.requireInvariants(t)
 }
 

@@ -63,7 +63,7 @@ func TestReopenAccount_WhenItsAddressIsAnothers(t *testing.T) {
 	_, err = w.RecoverableAccount(t.Context(), oldMail, 24*time.Hour)
 	require.ErrorIs(t, err, account.ErrNotFound)
 	again := w.close(t, owner.AccountID)
-	require.Equal(t, []string{newMail, oldMail}, w.hears(t, again))
+	require.Equal(t, []string{oldMail}, w.hears(t, again), "the thief hears nothing")
 }
 
 // Each former address brings back itself, and one that is another's, too, none.
