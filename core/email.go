@@ -193,6 +193,11 @@ func (c *Core) ResendCode(ctx context.Context, by account.Caller, in ResendCodeI
 		// As for a known address, nothing could be sent while Temporal is away.
 		return None{}, c.Flows.Healthy(ctx)
 	}
+	if c.hidden() { // a wait that cannot be padded would tell that there is something to wait for
+		var done context.CancelFunc
+		ctx, done = context.WithTimeout(ctx, c.pads.resend.most())
+		defer done()
+	}
 	_, err = c.openFlow(ctx, kind, email, request)
 	return None{}, c.resent(err)
 }

@@ -27,6 +27,9 @@ type responsePad struct {
 // mostOverLeast caps recent, in multiples of least: a few very slow answers must not delay those after them by as much.
 const mostOverLeast = 10
 
+// most is the longest that other answers are delayed for the sake of one that took as long.
+func (p *responsePad) most() time.Duration { return mostOverLeast * p.least }
+
 // begin notes when the work on an answer begins. The function that it returns delays the answer. Put it first in an operation:
 //
 //	defer p.begin()()
@@ -43,7 +46,7 @@ func (p *responsePad) begin() (end func()) {
 func (p *responsePad) raise(took time.Duration) time.Duration {
 	for {
 		old := p.recent.Load()
-		next := max(min(took, mostOverLeast*p.least), time.Duration(old-old/100))
+		next := max(min(took, p.most()), time.Duration(old-old/100))
 		if p.recent.CompareAndSwap(old, int64(next)) {
 			return max(p.least, next)
 		}

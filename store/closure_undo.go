@@ -15,14 +15,16 @@ import (
 const MostFormer = 3
 
 // former are the other addresses that account ?1 has had within a term of grace, at most ?4, or NULL. When they end says nothing of
-// their order: an undo prolongs them, and so does losing one again. What came after an address that is the account's own again is
-// left out: the account was taken back from there, maybe from a thief, whom no undo may let in again.
+// their order: an undo prolongs them, and so does losing one again.
 const former = `former AS (SELECT array_agg(email ORDER BY first_lost_at, email) AS emails FROM (
 	SELECT f.email, f.first_lost_at FROM former_emails f JOIN accounts a ON a.id = f.account_id
-		LEFT JOIN former_emails own ON own.account_id = a.id AND own.email = a.email
-	WHERE f.account_id = ?1 AND f.expires_at > now() AND f.email IS DISTINCT FROM a.email
-		AND (own.first_lost_at IS NULL OR f.first_lost_at <= own.first_lost_at)
-	ORDER BY f.first_lost_at, f.email LIMIT ?4) oldest)`
+	WHERE f.account_id = ?1 AND f.expires_at > now() AND f.email IS DISTINCT FROM a.email ORDER BY f.first_lost_at, f.email LIMIT ?4) oldest)`
+
+// restorable is the address that closure c may give its account back: that of the link (?0), if the account has lost none before it
+// that we know of, not even the one that is its own again. Whatever came later may be a thief's, whom no undo may let in.
+const restorable = `coalesce((SELECT f.email FROM former_emails f WHERE f.account_id = c.account_id AND f.email = c.former_emails[?0]
+	AND NOT EXISTS (SELECT 1 FROM former_emails e
+		WHERE e.account_id = f.account_id AND (e.first_lost_at, e.email) < (f.first_lost_at, f.email))), '')`
 
 // Undo is the undo of a closure.
 type Undo struct {
@@ -38,8 +40,8 @@ type Undo struct {
 // ReopenAccount undoes a closure in one transaction: the account has its email, username, password and outside accounts
 // back, and no session. An unverified account of the address dies, and so does a sign-up that is open for it: the link that undoes
 // it went to the mailbox (design D5). A username that somebody else has by now, or that is kept for them, and an outside account
-// that opens another one stay there. So does an email that somebody else has proven: the account gets the former one instead whose
-// link was followed, if that is free. Repeating it changes nothing. It returns account.ErrEmailExists when no address is left, and
+// that opens another one stay there. So does an email that somebody else has proven: the account gets the one that it lost first
+// instead, by the link that went there, if that is free. Repeating it changes nothing. It returns account.ErrEmailExists when no address is left, and
 // account.ErrNotFound when the term of grace is over. The addresses that the closure could be undone from beside the account's own
 // are kept for another term: it may be closed again.
 func (s *Store) ReopenAccount(ctx context.Context, u Undo) error {
@@ -56,8 +58,8 @@ func (s *Store) reopenAccount(ctx context.Context, u Undo) error {
 		var undone, due bool
 		var instead string
 		err := tx.db.NewRaw(`
-			SELECT account_id, undone_at IS NOT NULL, erase_at <= now() OR erased_at IS NOT NULL, coalesce(former_emails[?], '')
-			FROM closures WHERE id = ? FOR UPDATE`, u.Former, u.ClosureID).Scan(ctx, &accountID, &undone, &due, &instead)
+			SELECT account_id, undone_at IS NOT NULL, erase_at <= now() OR erased_at IS NOT NULL, `+restorable+`
+			FROM closures c WHERE id = ?1 FOR UPDATE`, u.Former, u.ClosureID).Scan(ctx, &accountID, &undone, &due, &instead)
 		switch {
 		case err != nil:
 			return err
@@ -79,16 +81,15 @@ func (s *Store) reopenAccount(ctx context.Context, u Undo) error {
 				return err
 			}
 		}
-		// The order stays that of the closure, before any address that was not among them: a row of theirs may be gone by now.
+		// The order stays. An older build may have swept a row away by now: that address comes last.
 		_, err = tx.db.NewRaw(`
 			WITH c AS (SELECT providers FROM closures WHERE id = ?0 AND jsonb_typeof(providers) = 'array'),
 			back AS (INSERT INTO linked_providers SELECT l.* FROM c, jsonb_populate_recordset(NULL::linked_providers, c.providers) AS l
 				ON CONFLICT DO NOTHING),
 			kept AS (INSERT INTO former_emails (account_id, email, expires_at, first_lost_at)
-				SELECT k.account_id, f.email, now() + (k.erase_at - k.created_at), to_timestamp(f.nth)
+				SELECT k.account_id, f.email, now() + (k.erase_at - k.created_at), now() + f.nth * interval '1 microsecond'
 				FROM closures k CROSS JOIN LATERAL unnest(k.former_emails) WITH ORDINALITY AS f (email, nth) WHERE k.id = ?0
-				ON CONFLICT (account_id, email) DO UPDATE SET expires_at = EXCLUDED.expires_at,
-					first_lost_at = least(former_emails.first_lost_at, EXCLUDED.first_lost_at))
+				ON CONFLICT (account_id, email) DO UPDATE SET expires_at = EXCLUDED.expires_at)
 			UPDATE closures SET undone_at = now(), undone_by = ?1, token_hash = NULL, providers = NULL, former_emails = NULL WHERE id = ?0`,
 			u.ClosureID, u.By).Exec(ctx)
 		if err != nil {

@@ -21,8 +21,9 @@ var expired = []struct{ table, where string }{
 		SELECT 1 FROM accounts a WHERE a.id = signup_attempts.account_id AND a.email_verified_at IS NULL)`},
 	{"challenges", `created_at < now() - interval '3 days' AND coalesce(link_expires_at, code_expires_at) < now() - interval '1 day'`},
 	{"email_changes", `expires_at < now() - interval '2 days'`},
-	// One that is the account's own again keeps its place in the order: it may be stolen once more.
-	{"former_emails", `expires_at < now() AND NOT EXISTS (
+	// Which was lost first counts as long as a later one may still be mailed an undo. One that is the account's own again keeps its
+	// place for good: it may be stolen once more.
+	{"former_emails", `expires_at < now() - interval '90 days' AND NOT EXISTS (
 		SELECT 1 FROM accounts a WHERE a.id = former_emails.account_id AND a.email = former_emails.email)`},
 	{"idempotency_keys", `expires_at < now()`},
 	{"quotas", `expires_at < now()`},
