@@ -52,6 +52,7 @@ func TestUndoClosure_ToTheFormerAddress(t *testing.T) {
 	require.NoError(t, err)
 	w.member(t, "thief@example.com")
 	testkit.Change(t, url, `UPDATE accounts SET email = 'thief@example.com' WHERE id = $1`, owner.AccountID)
+	testkit.Change(t, url, `INSERT INTO former_emails (account_id, email, expires_at) VALUES ($1, 'ann@example.com', now())`, owner.AccountID)
 	testkit.Change(t, url, `UPDATE closures SET former_emails = '{ann@example.com}' WHERE id = $1`, id)
 	closed := store.Closure{ID: id, AccountID: owner.AccountID}
 	require.ErrorIs(t, w.reopen(t.Context(), closed, 0, nil), account.ErrEmailExists)

@@ -81,27 +81,43 @@ func (c *Core) VerifyCode(ctx context.Context, by account.Caller, in VerifyCodeI
 	return out, c.wrongCode(ctx, email, err)
 }
 
+// verifyCode tries a code for each thing of the address that awaits one. Where none does, it is a wrong code of an account.
 func (c *Core) verifyCode(ctx context.Context, by account.Caller, email, code string) (CodeVerified, error) {
-	_, pending := c.Store.OpenCodeSignup(ctx, email)
-	if pending != nil && !errors.Is(pending, account.ErrNotFound) {
-		return CodeVerified{}, pending
+	changing, err := c.Store.HasChallenge(ctx, account.PurposeEmailChange, c.guess(account.PurposeEmailChange, email, by).Subject)
+	if err != nil {
+		return CodeVerified{}, err
 	}
-	owner, err := c.Store.OwnerOf(ctx, email)
+	_, err = c.Store.OpenCodeSignup(ctx, email)
+	signingUp := err == nil
 	if err != nil && !errors.Is(err, account.ErrNotFound) {
 		return CodeVerified{}, err
 	}
+	owner, err := c.Store.OwnerOf(ctx, email)
 	unverified := err == nil && !owner.Verified
-	if changed := c.verifyEmailChange(ctx, by, email, code); !errors.Is(changed, account.ErrNotFound) {
-		if !errors.Is(changed, account.ErrInvalidCode) || (pending != nil && !unverified) {
-			return CodeVerified{}, changed
+	if err != nil && !errors.Is(err, account.ErrNotFound) {
+		return CodeVerified{}, err
+	}
+	var tries []func(context.Context, account.Caller, string, string) (CodeVerified, error)
+	if changing {
+		tries = append(tries, c.verifyEmailChange)
+	}
+	if unverified || !changing && !signingUp {
+		tries = append(tries, c.verifyAccount)
+	}
+	if signingUp {
+		tries = append(tries, c.checkSignupCode)
+	}
+	var out CodeVerified
+	for _, try := range tries {
+		if out, err = try(ctx, by, email, code); !errors.Is(err, account.ErrInvalidCode) {
+			break
 		}
 	}
-	if pending != nil || unverified {
-		verified, err := c.verifyAccount(ctx, by, email, code)
-		if pending != nil || !errors.Is(err, account.ErrInvalidCode) {
-			return verified, err
-		}
-	}
+	return out, err
+}
+
+// checkSignupCode leaves a right code as it was (contract X26).
+func (c *Core) checkSignupCode(ctx context.Context, by account.Caller, email, code string) (CodeVerified, error) {
 	guess := c.guess(account.PurposeSignup, email, by)
 	counted, err := c.checkCode(ctx, &guess, email, code)
 	if err != nil {
@@ -243,89 +259,6 @@ func codeInput(rawEmail, code string) (email string, err error) {
 		invalid = invalid.On("code", fault)
 	}
 	return email, faults(invalid)
-}
-
-func (c *Core) guess(purpose account.Purpose, email string, by account.Caller) store.Guess {
-	return store.Guess{
-		Purpose: purpose, Subject: c.Keys.Subject(string(purpose), email), Tries: c.Policy.CodeTries, Lease: c.Policy.ProofLease,
-		ProofKey: by.IdempotencyKey, From: by.IP,
-	}
-}
-
-// checkCode counts a guess of somebody's code, and only then compares it. The counts of whom it is about, and those of where the
-// guess comes from, outlive codes. What was counted against the latter is taken back by the proof of g, or by refund where there is
-// nothing to prove: whoever checks a code does one of the two.
-func (c *Core) checkCode(ctx context.Context, g *store.Guess, whom, code string) (store.Counted, error) {
-	counted, err := c.compareCode(ctx, g, whom, code)
-	switch {
-	case err == nil:
-		c.Meter.Guessed(g.Purpose, account.GuessRight)
-	case errors.Is(err, account.ErrInvalidCode):
-		c.Meter.Guessed(g.Purpose, account.GuessWrong)
-	case errors.Is(err, account.ErrTooManyRequests):
-		c.Meter.Guessed(g.Purpose, account.GuessRefused)
-	}
-	if err == nil && counted.Done != nil {
-		err = c.refund(ctx, g)
-	}
-	return counted, err
-}
-
-// refundTime is how long a refund may take, which a request that has ended still owes.
-const refundTime = 2 * time.Second
-
-// refund takes back what a right guess was charged, once.
-func (c *Core) refund(ctx context.Context, g *store.Guess) error {
-	if !g.Charged {
-		return nil
-	}
-	g.Charged = false
-	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), refundTime)
-	defer done()
-	return c.Store.RefundSpreadGuess(ctx, g.Spread)
-}
-
-// uncount is refund, and leaves the code as it was: it is yet to be spent.
-func (c *Core) uncount(ctx context.Context, challenge uuid.UUID, g *store.Guess) error {
-	if !g.Charged {
-		return nil
-	}
-	g.Charged = false
-	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), refundTime)
-	defer done()
-	return c.Store.UncountGuess(ctx, challenge, *g)
-}
-
-func (c *Core) compareCode(ctx context.Context, g *store.Guess, whom, code string) (store.Counted, error) {
-	if g.ProofKey != "" {
-		// The idempotency key stands for the same request, and so for the same code, that has proven it before.
-		own, err := c.Store.OwnProof(ctx, *g)
-		if err == nil && c.Keys.CodeMatches(own.ID, code, own.CodeHash) {
-			return own, nil
-		}
-		if err != nil && !errors.Is(err, account.ErrNotFound) {
-			return own, err
-		}
-	}
-	g.Spread = c.spreadGuess(g.From, whom)
-	g.QuotaKey, g.Quotas = c.guessQuota(g.Purpose, whom), c.Policy.GuessQuotas()
-	counted, err := c.countGuess(ctx, *g)
-	if errors.Is(err, account.ErrNotFound) {
-		return counted, account.ErrInvalidCode.Because(err)
-	}
-	if err != nil {
-		return counted, err
-	}
-	if !c.Keys.CodeMatches(counted.ID, code, counted.CodeHash) {
-		return counted, account.ErrInvalidCode
-	}
-	g.Charged = true
-	return counted, nil
-}
-
-// guessQuota is the key under which the guesses of somebody's codes are counted.
-func (c *Core) guessQuota(purpose account.Purpose, whom string) []byte {
-	return c.Keys.Subject("guess/"+string(purpose), whom)
 }
 
 // prove marks a challenge as proven and has the flow make the change that it allows. Of many callers with the same right

@@ -182,22 +182,14 @@ func emailChangeFlow(id uuid.UUID) string { return activities.EmailFlow(id, fals
 
 func emailLinkFlow(id uuid.UUID) string { return activities.EmailFlow(id, true) }
 
-// verifyEmailChange proves the address that an account is about to have by code (C31). It returns account.ErrNotFound when
-// no change awaits a code for the address.
-func (c *Core) verifyEmailChange(ctx context.Context, by account.Caller, email, code string) error {
+// verifyEmailChange proves the address that an account is about to have by code (C31).
+func (c *Core) verifyEmailChange(ctx context.Context, by account.Caller, email, code string) (CodeVerified, error) {
 	guess := c.guess(account.PurposeEmailChange, email, by)
-	awaits, err := c.Store.HasChallenge(ctx, account.PurposeEmailChange, guess.Subject)
-	if err != nil {
-		return err
-	}
-	if !awaits {
-		return account.ErrNotFound
-	}
 	counted, err := c.checkCode(ctx, &guess, email, code)
 	if err != nil || counted.Done != nil {
-		return err
+		return CodeVerified{}, err
 	}
-	return c.proveEmailChange(ctx, counted.ID, guess)
+	return CodeVerified{}, c.proveEmailChange(ctx, counted.ID, guess)
 }
 
 func (c *Core) proveEmailChange(ctx context.Context, challenge uuid.UUID, guess store.Guess) error {

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/google/uuid"
+
 	"gatehouse/account"
 	"gatehouse/store"
 )
@@ -24,6 +26,89 @@ const (
 	ipv4Network = 24
 	ipv6Network = 48
 )
+
+func (c *Core) guess(purpose account.Purpose, email string, by account.Caller) store.Guess {
+	return store.Guess{
+		Purpose: purpose, Subject: c.Keys.Subject(string(purpose), email), Tries: c.Policy.CodeTries, Lease: c.Policy.ProofLease,
+		ProofKey: by.IdempotencyKey, From: by.IP,
+	}
+}
+
+// checkCode counts a guess of somebody's code, and only then compares it. The counts of whom it is about, and those of where the
+// guess comes from, outlive codes. What was counted against the latter is taken back by the proof of g, or by refund where there is
+// nothing to prove: whoever checks a code does one of the two.
+func (c *Core) checkCode(ctx context.Context, g *store.Guess, whom, code string) (store.Counted, error) {
+	counted, err := c.compareCode(ctx, g, whom, code)
+	switch {
+	case err == nil:
+		c.Meter.Guessed(g.Purpose, account.GuessRight)
+	case errors.Is(err, account.ErrInvalidCode):
+		c.Meter.Guessed(g.Purpose, account.GuessWrong)
+	case errors.Is(err, account.ErrTooManyRequests):
+		c.Meter.Guessed(g.Purpose, account.GuessRefused)
+	}
+	if err == nil && counted.Done != nil {
+		err = c.refund(ctx, g)
+	}
+	return counted, err
+}
+
+// refundTime is how long a refund may take, which a request that has ended still owes.
+const refundTime = 2 * time.Second
+
+// refund takes back what a right guess was charged, once.
+func (c *Core) refund(ctx context.Context, g *store.Guess) error {
+	if !g.Charged {
+		return nil
+	}
+	g.Charged = false
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), refundTime)
+	defer done()
+	return c.Store.RefundSpreadGuess(ctx, g.Spread)
+}
+
+// uncount is refund, and leaves the code as it was: it is yet to be spent.
+func (c *Core) uncount(ctx context.Context, challenge uuid.UUID, g *store.Guess) error {
+	if !g.Charged {
+		return nil
+	}
+	g.Charged = false
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), refundTime)
+	defer done()
+	return c.Store.UncountGuess(ctx, challenge, *g)
+}
+
+func (c *Core) compareCode(ctx context.Context, g *store.Guess, whom, code string) (store.Counted, error) {
+	if g.ProofKey != "" {
+		// The idempotency key stands for the same request, and so for the same code, that has proven it before.
+		own, err := c.Store.OwnProof(ctx, *g)
+		if err == nil && c.Keys.CodeMatches(own.ID, code, own.CodeHash) {
+			return own, nil
+		}
+		if err != nil && !errors.Is(err, account.ErrNotFound) {
+			return own, err
+		}
+	}
+	g.Spread = c.spreadGuess(g.From, whom)
+	g.QuotaKey, g.Quotas = c.guessQuota(g.Purpose, whom), c.Policy.GuessQuotas()
+	counted, err := c.countGuess(ctx, *g)
+	if errors.Is(err, account.ErrNotFound) {
+		return counted, account.ErrInvalidCode.Because(err)
+	}
+	if err != nil {
+		return counted, err
+	}
+	if !c.Keys.CodeMatches(counted.ID, code, counted.CodeHash) {
+		return counted, account.ErrInvalidCode
+	}
+	g.Charged = true
+	return counted, nil
+}
+
+// guessQuota is the key under which the guesses of somebody's codes are counted.
+func (c *Core) guessQuota(purpose account.Purpose, whom string) []byte {
+	return c.Keys.Subject("guess/"+string(purpose), whom)
+}
 
 // networkOf is the network of an address, or the zero prefix.
 func networkOf(ip netip.Addr) netip.Prefix {

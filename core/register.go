@@ -66,36 +66,47 @@ func (c *Core) Register(ctx context.Context, by account.Caller, in RegisterInput
 	defer c.padHidden(&c.pads.signup)()
 	id := challengeID(by)
 	attempt, err := c.Store.Signup(ctx, id)
-	if err == nil && c.hidden() && c.Clock.Now().Sub(attempt.CreatedAt) > resumedFor {
-		// Of a registration that made none, no row tells that its key was ever used.
-		id, err = uuid.New(), account.ErrNotFound
-	}
-	switch {
-	case err == nil && attempt.Email != email:
-		return Registered{}, account.ErrIdempotencyKeyReused
-	case err == nil && attempt.AccountID != nil:
-		by.Begin(c.signupOperationID(id))
-		return c.registered(ctx, email, username, *attempt.SessionID)
-	case errors.Is(err, account.ErrNotFound):
-		fake, err := c.refuseRegistration(ctx, by, in, email, username)
-		if err != nil {
-			return Registered{}, err
-		}
-		if fake != nil {
-			return *fake, nil
-		}
-		err = c.parkRegistration(ctx, by, in, id, email, username)
-		if errors.Is(err, account.ErrTooManyRequests) && c.hidden() {
-			by.Begin(c.blindOperation(account.FlowSignup))
-			return c.lateRegistration(ctx, in, id, email, username) // of a taken address the owner is not told again either
-		}
-		if err != nil {
-			return Registered{}, err
-		}
-	case err != nil:
+	resumed := err == nil
+	if err != nil && !errors.Is(err, account.ErrNotFound) {
 		return Registered{}, err
 	}
+	if resumed && c.hidden() && c.Clock.Now().Sub(attempt.CreatedAt) > resumedFor {
+		// Of a registration that made none, no row tells that its key was ever used.
+		id, resumed = uuid.New(), false
+	}
+	switch {
+	case !resumed:
+		instead, err := c.beginRegistration(ctx, by, in, id, email, username)
+		if err != nil {
+			return Registered{}, err
+		}
+		if instead != nil {
+			return *instead, nil
+		}
+	case attempt.Email != email:
+		return Registered{}, account.ErrIdempotencyKeyReused
+	case attempt.AccountID != nil:
+		by.Begin(c.signupOperationID(id))
+		return c.registered(ctx, email, username, *attempt.SessionID)
+	}
 	return c.openRegistration(ctx, by, in, id, email, username)
+}
+
+// beginRegistration parks a registration, or returns what is answered instead where none can come of it.
+func (c *Core) beginRegistration(
+	ctx context.Context, by account.Caller, in RegisterInput, id uuid.UUID, email string, username *string,
+) (*Registered, error) {
+	instead, err := c.refuseRegistration(ctx, by, in, email, username)
+	if instead != nil || err != nil {
+		return instead, err
+	}
+	err = c.parkRegistration(ctx, by, in, id, email, username)
+	if errors.Is(err, account.ErrTooManyRequests) && c.hidden() {
+		by.Begin(c.blindOperation(account.FlowSignup))
+		late, err := c.lateRegistration(ctx, in, id, email, username) // of a taken address the owner is not told again either
+		return &late, err
+	}
+	return nil, err
 }
 
 // resumedFor is how long a registration under an Idempotency-Key is gone on with: less than the key's answer is kept, so that no
