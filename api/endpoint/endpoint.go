@@ -67,6 +67,7 @@ type Route struct {
 	Dialect *Dialect
 
 	serve    func(c *fiber.Ctx) error
+	asking   []string
 	reworded map[string]string
 	rekinded map[string]account.Kind
 	extended map[string]func(failure any) any
@@ -92,7 +93,8 @@ func Extended(e *account.Error, wrap func(failure any) any) Option {
 
 // Handle builds the route of operation. Req is a struct whose fields carry one of the tags json, path, query, header
 // or cookie, or are a []byte tagged body, which takes the whole of it undecoded; its input maps it to what the operation takes,
-// body maps the result to the wire.
+// body maps the result to the wire. A header tagged `asks:"-"` says who asks, as a name of the device does, and may differ when the
+// same is asked for again.
 // It panics on a Req it cannot bind and on a protected route without a scope: both are mistakes in a route table.
 func Handle[Req, In, Out any](
 	d *Dialect, m Meta, input func(Req) In,
@@ -113,6 +115,7 @@ func Handle[Req, In, Out any](
 		o(&r)
 	}
 	binding := bindingOf(reflect.TypeFor[Req](), sources...)
+	r.asking = binding.asking
 	r.serve = func(c *fiber.Ctx) error {
 		var req Req
 		if err := binding.bind(c, &req); err != nil {
@@ -132,6 +135,17 @@ func Handle[Req, In, Out any](
 		return r.succeed(c, body(out))
 	}
 	return r
+}
+
+// Asked are path and query, body, and the headers that say what the request asks for. Two requests to one route are the same if all
+// of these are.
+func (r Route) Asked(c *fiber.Ctx) (uri, body []byte, headers []string) {
+	for _, name := range r.asking {
+		for _, value := range c.Request().Header.PeekAll(name) {
+			headers = append(headers, name+": "+string(value))
+		}
+	}
+	return c.Request().URI().RequestURI(), c.Request().Body(), headers
 }
 
 // HeaderOperation names, in an answer of whatever status, the operation that the request has begun or joined.
