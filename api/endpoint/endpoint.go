@@ -68,22 +68,30 @@ type Route struct {
 
 	serve    func(c *fiber.Ctx) error
 	asking   []string
-	reworded map[string]string
+	reworded map[wording]string
 	rekinded map[string]account.Kind
 	extended map[string]func(failure any) any
 }
+
+// wording says whose sentence it is: that of a code, or of a code where one field alone is at fault.
+type wording struct{ code, field string }
 
 // Option changes how one route renders.
 type Option func(*Route)
 
 // Reworded says e in the words that this document prints, unless it came with a sentence of its own; code and status stay.
 func Reworded(e *account.Error, message string) Option {
-	return func(r *Route) { r.reworded[e.Code] = message }
+	return func(r *Route) { r.reworded[wording{code: e.Code}] = message }
+}
+
+// RewordedAt is Reworded where nothing but field, by its canonical name, is at fault, and goes before it.
+func RewordedAt(e *account.Error, field, message string) Option {
+	return func(r *Route) { r.reworded[wording{e.Code, field}] = message }
 }
 
 // Reclassified is Reworded, and answers e with the status of another kind.
 func Reclassified(e *account.Error, kind account.Kind, message string) Option {
-	return func(r *Route) { r.rekinded[e.Code], r.reworded[e.Code] = kind, message }
+	return func(r *Route) { r.rekinded[e.Code], r.reworded[wording{code: e.Code}] = kind, message }
 }
 
 // Extended wraps the body of failure e, for documents that add members to it.
@@ -109,7 +117,7 @@ func Handle[Req, In, Out any](
 	}
 	r := Route{
 		Meta: m, Dialect: d,
-		reworded: map[string]string{}, rekinded: map[string]account.Kind{}, extended: map[string]func(any) any{},
+		reworded: map[wording]string{}, rekinded: map[string]account.Kind{}, extended: map[string]func(any) any{},
 	}
 	for _, o := range options {
 		o(&r)
