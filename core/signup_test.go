@@ -89,11 +89,11 @@ func TestInitiateSignup_LaterValuesWin(t *testing.T) {
 		require.NoError(t, err)
 		return attempt
 	}
-	says := func(want account.SignupAttempt, name, fingerprint, source string) {
+	says := func(got account.SignupAttempt, name, fingerprint, source string) {
 		t.Helper()
-		require.Equal(t, name, *want.Name)
-		require.JSONEq(t, fingerprint, string(want.Origin.Fingerprint))
-		require.Equal(t, map[string]string{"utm": source}, want.Origin.Attribution)
+		require.Equal(t, name, *got.Name)
+		require.JSONEq(t, fingerprint, string(got.Origin.Fingerprint))
+		require.Equal(t, map[string]string{"utm": source}, got.Origin.Attribution)
 	}
 	first := ask(ownPassword, new("Ann"), `{"f":1}`, map[string]string{"utm": "first"})
 	says(first, "Ann", `{"f":1}`, "first")
