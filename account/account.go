@@ -8,8 +8,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// RoleAdmin is the role that documents A and C show as is_superuser and is_admin.
-const RoleAdmin = "admin"
+// The roles. Everybody is a user; the administrators are those whom documents A and C show as is_superuser and is_admin.
+const (
+	RoleUser  = "user"
+	RoleAdmin = "admin"
+)
 
 // Account is one person: the identity that all four documents share. Email is nil only after the email link was
 // removed, which only the owner of a proven address can do; Username only until one is chosen.
@@ -38,9 +41,6 @@ type Account struct {
 func (a Account) Proven() bool {
 	return a.EmailVerified || a.Email == nil && a.ID != uuid.Nil
 }
-
-// Admin reports whether the account has the admin role.
-func (a Account) Admin() bool { return slices.Contains(a.Roles, RoleAdmin) }
 
 // DisplayUsername is the username, or the email of an account without one (contract X09).
 func (a Account) DisplayUsername() string {
@@ -150,6 +150,18 @@ type Wallet struct {
 func (p Principal) Can(scope Scope) bool {
 	return p.APIKey == nil || slices.Contains(p.APIKey.Scopes, scope)
 }
+
+// Roles are those that the credential shows of its account: who is more than a user is told to a full session alone, and neither to
+// an API key nor to a login that owes its second step (security.md section 6).
+func (p Principal) Roles() []string {
+	if p.APIKey != nil || p.Session == nil || p.Session.State != SessionActive {
+		return []string{RoleUser}
+	}
+	return p.Account.Roles
+}
+
+// Admin reports whether the credential shows the admin role.
+func (p Principal) Admin() bool { return slices.Contains(p.Roles(), RoleAdmin) }
 
 // Service reports whether the credential is a service key, which belongs to no account.
 func (p Principal) Service() bool { return p.APIKey != nil && p.APIKey.Service }

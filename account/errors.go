@@ -218,12 +218,9 @@ var (
 	ErrPaymentActionRequired = define("payment_action_required", Rejected, "The payment needs the authentication of its owner")
 )
 
-// The sentences of document A for ErrInvalid.
-var (
-	ErrInvalidUserType = ErrInvalid.Saying("Invalid user type")
-	ErrInvalidFields   = ErrInvalid.Saying("Invalid field values")
-	ErrPasswordRules   = ErrInvalid.Saying("Password doesn't meet requirements")
-)
+// ErrPasswordRules is ErrInvalid for a new password that is at fault where one is changed, in the words of document A, whose
+// apostrophe it is.
+var ErrPasswordRules = ErrInvalid.Saying("Password doesn’t meet requirements")
 
 // ErrUnsupportedCountry is ErrInvalidPhone for a number of a country that is not served.
 var ErrUnsupportedCountry = ErrInvalidPhone.Saying("Unsupported country code")

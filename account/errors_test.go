@@ -74,6 +74,27 @@ func TestErrorsAreToldByTheirCode(t *testing.T) {
 	require.NotContains(t, log.String(), "ada@example.com")
 }
 
+// Who is an administrator is told to a full session alone.
+func TestPrincipal_Roles(t *testing.T) {
+	t.Parallel()
+	admin := account.Account{Roles: []string{"user", account.RoleAdmin}}
+	full, pending := &account.Session{State: account.SessionActive}, &account.Session{State: account.SessionPending}
+	shown := account.Principal{Account: admin, Session: full}
+	require.Equal(t, admin.Roles, shown.Roles())
+	require.True(t, shown.Admin())
+	require.False(t, account.Principal{Account: account.Account{Roles: []string{"administrator"}}, Session: full}.Admin())
+	for name, p := range map[string]account.Principal{
+		"a second step is due":   {Account: admin, Session: pending},
+		"an API key":             {Account: admin, Session: full, APIKey: &account.APIKey{Scopes: account.Scopes()}},
+		"an API key never used":  {Account: admin, APIKey: &account.APIKey{}},
+		"nobody has signed in":   {Account: admin},
+		"a state of other times": {Account: admin, Session: &account.Session{}},
+	} {
+		require.Equal(t, []string{"user"}, p.Roles(), name)
+		require.False(t, p.Admin(), name)
+	}
+}
+
 func TestWhatACallerMayDo(t *testing.T) {
 	t.Parallel()
 	session := account.Principal{Session: &account.Session{}}
@@ -83,8 +104,6 @@ func TestWhatACallerMayDo(t *testing.T) {
 		require.Equal(t, scope == account.ScopeRead, key.Can(scope))
 	}
 	require.False(t, account.Principal{APIKey: &account.APIKey{}}.Can(account.ScopeRead))
-	require.True(t, account.Account{Roles: []string{"user", account.RoleAdmin}}.Admin())
-	require.False(t, account.Account{Roles: []string{"administrator"}}.Admin())
 
 	email, name := "ada@example.com", "ada"
 	require.Equal(t, "ada", account.Account{Email: &email, Username: &name}.DisplayUsername())

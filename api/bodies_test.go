@@ -34,6 +34,13 @@ func TestMe(t *testing.T) {
 		"name":"John Doe","avatar_url":"https://cdn.example.com/a.png","subscription_tier":"starter"}`, got.Body)
 }
 
+func TestMe_TellsNoKeyWhoIsAnAdministrator(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	app.core.principal.APIKey = &account.APIKey{AccountID: &accountID, Scopes: account.Scopes()}
+	require.Equal(t, false, app.send(t, "GET", "/api/v1/auth/me", "", "X-API-Key", goodKey).json(t)["is_superuser"])
+}
+
 // bare is an account with nothing optional set, on the free plan.
 func bare(app *testApp) {
 	p := &app.core.principal

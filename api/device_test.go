@@ -17,10 +17,20 @@ const (
 // X13: the documented bodies, and two members more while a second step is due.
 func TestLoginsThatOweASecondStep(t *testing.T) {
 	t.Parallel()
-	for path, login := range map[string]struct{ body, required, token string }{
-		"/v1/users/authenticate":    {`{"username":"ada","password":"p"}`, "mfaRequired", "deviceVerificationToken"},
-		"/api/v1/auth/login":        {`{"email":"a@example.com","password":"p"}`, "mfa_required", "device_verification_token"},
-		"/api/v1/auth/oauth-signin": {`{"email":"a@example.com","provider":"google","provider_account_id":"1"}`, "mfa_required", "device_verification_token"},
+	for path, login := range map[string]struct {
+		body, required, token, rights string
+		full, pending                 any
+	}{
+		"/v1/users/authenticate": {
+			`{"username":"ada","password":"p"}`, "mfaRequired", "deviceVerificationToken", "roles", []any{"user", "admin"}, []any{"user"},
+		},
+		"/api/v1/auth/login": {
+			`{"email":"a@example.com","password":"p"}`, "mfa_required", "device_verification_token", "is_admin", true, false,
+		},
+		"/api/v1/auth/oauth-signin": {
+			`{"email":"a@example.com","provider":"google","provider_account_id":"1"}`, "mfa_required", "device_verification_token",
+			"is_admin", true, false,
+		},
 	} {
 		app := newApp(t)
 		headers := []string{"X-Device-Id", "fp-1", "X-Device-Token", "ghd_1"}
@@ -30,10 +40,12 @@ func TestLoginsThatOweASecondStep(t *testing.T) {
 		got := app.send(t, "POST", path, login.body, headers...).json(t)
 		require.NotContains(t, got, login.required)
 		require.NotContains(t, got, login.token)
+		require.Equal(t, login.full, got[login.rights])
 		app.core.step, app.core.stepToken = account.StepDevice, "dvt_1"
 		got = app.send(t, "POST", path, login.body, headers...).json(t)
 		require.Equal(t, true, got[login.required])
 		require.Equal(t, "dvt_1", got[login.token])
+		require.Equal(t, login.pending, got[login.rights], "whoever knows the password alone is not told whose account it is")
 		app.core.step, app.core.stepToken = account.StepFactor, ""
 		got = app.send(t, "POST", path, login.body, headers...).json(t)
 		require.Equal(t, true, got[login.required])

@@ -144,8 +144,13 @@ func (f *fakeCore) called() []call {
 }
 
 func (f *fakeCore) signIn() core.SignIn {
+	p := f.principal
+	if f.step != account.StepNone {
+		pending := *p.Session
+		pending.State, p.Session = account.SessionPending, &pending
+	}
 	return core.SignIn{
-		Principal: f.principal, AccessToken: "access", RefreshToken: "refresh", ExpiresAt: moment.Add(10 * time.Minute),
+		Principal: p, AccessToken: "access", RefreshToken: "refresh", ExpiresAt: moment.Add(10 * time.Minute),
 		SecondStep: f.step, StepToken: f.stepToken,
 	}
 }

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"crypto/sha256"
 	"errors"
 	"net/http"
 	"strings"
@@ -73,6 +74,40 @@ func TestAnotherRequestUnderTheSameKey(t *testing.T) {
 	require.Equal(t, 200, got.Status)
 	got = app.send(t, "PUT", "/v1/users/confirm-email", `{"token":"b"}`, keyHeader, "k")
 	require.Equal(t, "idempotency_key_reused", requireFailure(t, "usersv1", 400, got))
+}
+
+// What a header asks for is part of the request; who asks is not.
+func TestAnotherHeaderUnderTheSameKey(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	other := "00000000-0000-4000-8000-000000000001"
+	others := func(headers ...string) answer {
+		return app.send(t, "POST", "/api/v1/account/sessions/sign-out-others", `{"password":"p"}`,
+			append(headers, bearer, "Bearer "+goodToken, keyHeader, "k")...)
+	}
+	require.Equal(t, 200, others("X-Session-Id", sessionID.String()).Status)
+	require.Equal(t, "true", others("X-Session-Id", sessionID.String()).Header.Get("Idempotent-Replayed"))
+	requireFailure(t, "accountv1", 422, others("X-Session-Id", other))
+	requireFailure(t, "accountv1", 422, others())
+	require.Len(t, app.core.called(), 1)
+
+	google := func(headers ...string) answer {
+		return app.send(t, "POST", "/v1/auth/google", `{"code":"c"}`, append(headers, keyHeader, "k")...)
+	}
+	require.Equal(t, 200, google("X-Device-Id", "fp-1").Status)
+	require.Equal(t, "true", google("X-Device-Id", "fp-1", "X-Device-Token", "ghd_1").Header.Get("Idempotent-Replayed"))
+}
+
+// Keys are in use while an update rolls out: what was hashed before is hashed as it was.
+func TestHashOfARequestIsKept(t *testing.T) {
+	t.Parallel()
+	app := newApp(t)
+	app.send(t, "POST", initiate, signupFor, keyHeader, "k")
+	want := sha256.Sum256([]byte(initiate + "\x00" + signupFor))
+	for _, hash := range app.core.claimed {
+		require.Equal(t, want[:], hash)
+	}
+	require.Len(t, app.core.claimed, 1)
 }
 
 func TestAKeyInUse(t *testing.T) {

@@ -73,6 +73,38 @@ func TestSentencesOfPhoneNumbers(t *testing.T) {
 	}
 }
 
+// Document A's sentences, whether decoding finds the fault or the operation.
+func TestSentencesOfFieldsAtFault(t *testing.T) {
+	t.Parallel()
+	at := account.ErrInvalid.On
+	const userType, fields, rules = "Invalid user type", "Invalid field values", "Password doesn’t meet requirements"
+	for _, c := range []struct {
+		method, path, body string
+		fails              error
+		want               string
+	}{
+		{"PATCH", pathMe, `{"user_type":5}`, nil, userType},
+		{"PATCH", pathMe, `{"user_type":5,"full_name":"a"}`, nil, userType},
+		{"PATCH", pathMe, `{"user_type":5,"full_name":5}`, nil, fields},
+		{"PATCH", pathMe, `{"audio_usage":{}}`, nil, fields},
+		{"PATCH", pathMe, `{"user_type":"x"}`, at("user_type", "is odd"), userType},
+		{"PATCH", pathMe, `{}`, at("full_name", "is odd"), fields},
+		{"PATCH", pathMe, `{}`, at("user_type", "is odd").On("full_name", "is odd"), fields},
+		{"POST", "/api/v1/auth/account-providers", `{"provider":5}`, nil, fields},
+		{"POST", "/api/v1/auth/account-providers", `{}`, at("provider", "is required"), fields},
+		{"POST", "/api/v1/auth/change-password", `{"new_password":5}`, nil, rules},
+		{"POST", "/api/v1/auth/change-password", `{"current_password":5}`, nil, "Validation failed"},
+		{"POST", "/api/v1/auth/change-password", `{"current_password":"a","new_password":"b"}`, account.ErrPasswordRules.On("new_password", "is short"), rules},
+		{"PATCH", pathProfile, `{"name":5}`, nil, "Validation failed"}, // document C
+	} {
+		app := newApp(t)
+		app.core.fails = c.fails
+		got := app.send(t, c.method, c.path, c.body, bearer, "Bearer "+goodToken)
+		require.Equal(t, "validation_error", requireFailure(t, "authv1", 422, got))
+		require.Equal(t, c.want, got.json(t)["message"], c.body)
+	}
+}
+
 func TestC20ReachesTheCoreWhole(t *testing.T) {
 	t.Parallel()
 	app := newApp(t)

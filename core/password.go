@@ -165,17 +165,17 @@ func (c *Core) AddPassword(ctx context.Context, by account.Caller, in AddPasswor
 	return None{}, c.addPassword(ctx, by, in.Password)
 }
 
-// addPassword sets a first password that was judged before.
+// addPassword sets a first password that was judged before. Who has one is told so first: no proof and no new sign-in would help.
 func (c *Core) addPassword(ctx context.Context, by account.Caller, password string) error {
+	a := by.Principal.Account
+	if a.HasPassword {
+		return account.ErrPasswordExists
+	}
 	if err := c.requireVerified(by); err != nil {
 		return err
 	}
 	if err := c.requireFresh(by); err != nil {
 		return err
-	}
-	a := by.Principal.Account
-	if a.HasPassword {
-		return account.ErrPasswordExists
 	}
 	hash, err := c.Hasher.Hash(ctx, password)
 	if err != nil {

@@ -103,6 +103,28 @@ func TestNewPasswordsAreJudgedBeforeAnySecret(t *testing.T) {
 	require.NoError(t, NewPassword{New: "cafe\u0301-for-everyone", Confirm: "caf\u00e9-for-everyone"}.settled(account.ErrInvalid))
 }
 
+// Neither a proof nor a new sign-in would help who has a password already.
+func TestAddPassword_ExistingOneIsToldFirst(t *testing.T) {
+	t.Parallel()
+	w := guarded(t)
+	w.member(t, "ada@example.com")
+	_, by := w.login(t, "ada@example.com")
+	for name, change := range map[string]func(p *account.Principal){
+		"fresh":        func(*account.Principal) {},
+		"stale":        func(p *account.Principal) { p.Session.AuthTime = time.Time{} },
+		"not verified": func(p *account.Principal) { p.Account.EmailVerified = false },
+	} {
+		p := *by.Principal
+		p.Session = new(*p.Session)
+		change(&p)
+		caller := account.Caller{Principal: &p}
+		_, err := w.AddPassword(t.Context(), caller, AddPasswordInput{Password: "another-long-phrase"})
+		require.ErrorIs(t, err, account.ErrPasswordExists, name)
+		_, err = w.SetPassword(t.Context(), caller, NewPassword{New: "another-long-phrase", Confirm: "another-long-phrase"})
+		require.ErrorIs(t, err, account.ErrPasswordExists, name)
+	}
+}
+
 func TestReplacePasswordByTheCurrentOne(t *testing.T) {
 	t.Parallel()
 	w := guarded(t)

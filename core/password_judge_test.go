@@ -18,9 +18,9 @@ func TestChangePasswordInput_Sentences(t *testing.T) {
 		fields int
 	}{
 		"no current one": {ChangePasswordInput{New: "another-long-phrase-2"}, "Validation failed", 1},
-		"a short one":    {ChangePasswordInput{Current: ownPassword, New: "short"}, "Password doesn't meet requirements", 1},
-		"neither":        {ChangePasswordInput{}, "Password doesn't meet requirements", 2},
-		"no number":      {ChangePasswordInput{Current: ownPassword, New: "another-long-phrase", LetterAndNumber: true}, "Password doesn't meet requirements", 1},
+		"a short one":    {ChangePasswordInput{Current: ownPassword, New: "short"}, "Password doesn’t meet requirements", 1},
+		"neither":        {ChangePasswordInput{}, "Password doesn’t meet requirements", 2},
+		"no number":      {ChangePasswordInput{Current: ownPassword, New: "another-long-phrase", LetterAndNumber: true}, "Password doesn’t meet requirements", 1},
 	} {
 		err := c.in.validate(by)
 		require.ErrorIs(t, err, account.ErrInvalid, name)

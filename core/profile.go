@@ -22,7 +22,7 @@ type ChangeProfileInput struct {
 }
 
 func (in ChangeProfileInput) validate(phones account.PhoneRules) (account.ProfileChange, error) {
-	invalid := account.ErrInvalidFields
+	invalid := account.ErrInvalid
 	text := func(field string, value *string) *string {
 		if fault := nameFault(value); fault != "" {
 			invalid = invalid.On(field, fault)
@@ -40,9 +40,6 @@ func (in ChangeProfileInput) validate(phones account.PhoneRules) (account.Profil
 		UserType:       choice("user_type", in.UserType, account.UserTypes),
 		AudioUsage:     choice("audio_usage", in.AudioUsage, account.AudioUsages),
 		ReferralSource: text("referral_source", in.ReferralSource),
-	}
-	if at := invalid.Fields; len(at) == 1 && at[0].Name == "user_type" {
-		invalid = account.ErrInvalidUserType.On(at[0].Name, at[0].Message)
 	}
 	if err := faults(invalid); err != nil {
 		return out, err

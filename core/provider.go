@@ -77,7 +77,7 @@ func optionalTextFault(text *string) string {
 }
 
 func (in ConnectProviderInput) validate() (account.Provider, error) {
-	invalid := account.ErrInvalidFields
+	invalid := account.ErrInvalid
 	provider, known := account.ParseProvider(in.Provider)
 	switch {
 	case in.Provider == "":

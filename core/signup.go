@@ -118,7 +118,7 @@ func (c *Core) InitiateSignup(ctx context.Context, by account.Caller, in Initiat
 func (c *Core) openAttempt(ctx context.Context, by account.Caller, in InitiateSignupInput, email string) (account.SignupAttempt, bool, error) {
 	known, err := c.Store.OpenCodeSignup(ctx, email)
 	if err == nil {
-		return known, false, c.join(ctx, known, in.Password)
+		return known, false, c.join(ctx, by, known, in)
 	}
 	if !errors.Is(err, account.ErrNotFound) {
 		return known, false, err
@@ -133,7 +133,7 @@ func (c *Core) openAttempt(ctx context.Context, by account.Caller, in InitiateSi
 	}, c.Policy.SignupTTL)
 	if err == nil && !opened {
 		// Another request opened one in between.
-		err = c.join(ctx, attempt, in.Password)
+		err = c.join(ctx, by, attempt, in)
 	}
 	return attempt, opened, again(err)
 }
@@ -147,12 +147,15 @@ func again(err error) error {
 	return err
 }
 
-func (c *Core) join(ctx context.Context, attempt account.SignupAttempt, password string) error {
-	same, err := c.Hasher.Verify(ctx, attempt.PasswordHash, password, nil)
+// join takes what the request says of itself for the attempt's own, as C06 does (the later value wins), where the password is.
+func (c *Core) join(ctx context.Context, by account.Caller, attempt account.SignupAttempt, in InitiateSignupInput) error {
+	same, err := c.Hasher.Verify(ctx, attempt.PasswordHash, in.Password, nil)
 	if err != nil {
 		return err
 	}
-	return again(c.Store.JoinSignup(ctx, attempt.ID, !same, c.Policy.SignupTTL))
+	return again(c.Store.JoinSignup(ctx, account.SignupAttempt{
+		ID: attempt.ID, Contested: !same, Name: given(in.Name), Origin: origin(by, in.Fingerprint, in.Attribution, nil),
+	}, c.Policy.SignupTTL))
 }
 
 // nextChallenge decides whether a request for a sign-up code sends one, and under which id. The nil id means that a live code

@@ -76,6 +76,57 @@ func TestInitiateSignup_NameIsTrimmed(t *testing.T) {
 	}
 }
 
+// What a repetition by the same person says counts (C08 as C06); a stranger's says nothing of the account.
+func TestInitiateSignup_LaterValuesWin(t *testing.T) {
+	t.Parallel()
+	w := newSignups(t)
+	ask := func(password string, name *string, fingerprint string, attribution map[string]string) account.SignupAttempt {
+		_, err := w.InitiateSignup(t.Context(), client, InitiateSignupInput{
+			Email: "ann@example.com", Password: password, Name: name, Fingerprint: []byte(fingerprint), Attribution: attribution,
+		})
+		require.Error(t, err, "no flow answers")
+		attempt, err := w.Store.OpenCodeSignup(t.Context(), "ann@example.com")
+		require.NoError(t, err)
+		return attempt
+	}
+	says := func(got account.SignupAttempt, name, fingerprint, source string) {
+		t.Helper()
+		require.Equal(t, name, *got.Name)
+		require.JSONEq(t, fingerprint, string(got.Origin.Fingerprint))
+		require.Equal(t, map[string]string{"utm": source}, got.Origin.Attribution)
+	}
+	first := ask(ownPassword, new("Ann"), `{"f":1}`, map[string]string{"utm": "first"})
+	says(first, "Ann", `{"f":1}`, "first")
+	says(ask(ownPassword, nil, "", nil), "Ann", `{"f":1}`, "first")
+	says(ask(ownPassword, new(" "), "{}", map[string]string{}), "Ann", `{"f":1}`, "first")
+	second := ask(ownPassword, new("Ann Smith"), `{"f":2}`, map[string]string{"utm": "second"})
+	says(second, "Ann Smith", `{"f":2}`, "second")
+	require.Equal(t, first.ID, second.ID)
+
+	contested := ask("another-long-phrase", new("Eve"), `{"f":3}`, map[string]string{"utm": "third"})
+	says(contested, "Ann Smith", `{"f":2}`, "second")
+	require.True(t, contested.Contested)
+	says(ask(ownPassword, new("Eve"), `{"f":3}`, map[string]string{"utm": "third"}), "Ann Smith", `{"f":2}`, "second")
+}
+
+// A repetition that says nothing of itself is filled up by what the first one said.
+func TestInitiateSignup_RepetitionFillsUp(t *testing.T) {
+	t.Parallel()
+	w := newSignups(t)
+	for _, in := range []InitiateSignupInput{
+		{Email: "ann@example.com", Password: ownPassword},
+		{Email: "ann@example.com", Password: ownPassword, Name: new("Ann"), Fingerprint: []byte(`{"f":1}`), Attribution: map[string]string{"utm": "x"}},
+	} {
+		_, err := w.InitiateSignup(t.Context(), client, in)
+		require.Error(t, err, "no flow answers")
+	}
+	attempt, err := w.Store.OpenCodeSignup(t.Context(), "ann@example.com")
+	require.NoError(t, err)
+	require.Equal(t, "Ann", *attempt.Name)
+	require.JSONEq(t, `{"f":1}`, string(attempt.Origin.Fingerprint))
+	require.Equal(t, map[string]string{"utm": "x"}, attempt.Origin.Attribution)
+}
+
 // The first code has its attempt's id, whichever request it is that gets through; the next ones have their own.
 func TestInitiateSignup_FirstCodeHasTheAttemptsID(t *testing.T) {
 	t.Parallel()

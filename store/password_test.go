@@ -270,7 +270,7 @@ func TestPRE06_AContestedAccountGetsItsPasswordByAReset(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a, ch := w.proven(t, ada)
-	require.NoError(t, w.JoinSignup(t.Context(), a.ID, true, signupTTL))
+	require.NoError(t, w.JoinSignup(t.Context(), account.SignupAttempt{ID: a.ID, Contested: true}, signupTTL))
 	signed, err := w.CompleteSignup(t.Context(), ch.ID, bonus, sessionTTL, "")
 	require.NoError(t, err)
 	require.Empty(t, w.passwordOf(t, signed.AccountID))

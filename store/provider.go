@@ -53,7 +53,7 @@ func (s *Store) LinkProvider(ctx context.Context, accountID uuid.UUID, l account
 func (s *Store) linkProvider(ctx context.Context, accountID uuid.UUID, l account.LinkedProvider) (account.LinkedProvider, error) {
 	err := s.db.NewRaw(`
 		WITH owner AS (
-			SELECT id FROM accounts WHERE id = ? AND deleted_at IS NULL AND email_verified_at IS NOT NULL FOR UPDATE)
+			UPDATE accounts SET updated_at = now() WHERE id = ? AND deleted_at IS NULL AND email_verified_at IS NOT NULL RETURNING id)
 		INSERT INTO linked_providers (account_id, provider, provider_account_id, type, provider_email, display_name, avatar_url,
 			scope, token_expires_at)
 		SELECT id, ?, ?, ?, ?, ?, ?, ?, ?::timestamptz FROM owner RETURNING created_at`,

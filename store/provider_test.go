@@ -49,6 +49,27 @@ func TestLinkProvider_KeepsWhatItIsTold(t *testing.T) {
 	require.Equal(t, []account.LinkedProvider{whole, bare}, w.links(t, id))
 }
 
+// Every document tells when the account was last edited (contract X20): by a link as by its end.
+func TestLinkProvider_IsAnEdit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.member(t, ada).AccountID
+	edited := func() bool {
+		defer w.exec(t, `UPDATE accounts SET updated_at = now() - interval '1 day' WHERE id = $1`, id)
+		return w.count(t, `accounts WHERE updated_at > now() - interval '1 hour' AND id = $1`, id) == 1
+	}
+	require.True(t, edited())
+	require.False(t, edited())
+	w.link(t, id, google("1"))
+	require.True(t, edited())
+	_, err := w.LinkProvider(t.Context(), id, google("2"))
+	require.ErrorIs(t, err, account.ErrProviderConnected)
+	require.False(t, edited(), "a refusal is none")
+	_, err = w.UnlinkProvider(t.Context(), id, account.ProviderGoogle, nil)
+	require.NoError(t, err)
+	require.True(t, edited())
+}
+
 func TestLinkProvider_Refusals(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -70,7 +70,7 @@ func TestJWT09_PrincipalIsReadAnewEachTime(t *testing.T) {
 
 	p, err := w.PrincipalBySession(t.Context(), signed.SessionID)
 	require.NoError(t, err)
-	require.True(t, p.Account.Admin())
+	require.True(t, p.Admin())
 	require.Equal(t, "premium", p.Subscription.Plan.Code)
 	require.Equal(t, int64(10000), p.Subscription.Plan.CreditsPerMonth)
 

@@ -93,16 +93,27 @@ func (s *Store) Signup(ctx context.Context, id uuid.UUID) (account.SignupAttempt
 	return row.attempt(), translate(err)
 }
 
-// prolonged bounds how long an attempt can be kept open by asking again: a day from its beginning.
-const prolonged = `least(created_at + interval '1 day', greatest(expires_at, now() + ? * interval '1 second'))`
-
-// JoinSignup prolongs an open attempt by code that its own client repeats, or marks it contested when somebody who knows
-// another password asks for the same address: then neither password may open the account (security.md PRE-06). It returns
-// account.ErrNotFound when the attempt has ended.
-func (s *Store) JoinSignup(ctx context.Context, id uuid.UUID, contested bool, ttl time.Duration) error {
+// JoinSignup prolongs the open attempt by code of a's id, which its own client repeats with what is now given of name, fingerprint
+// and attribution, or marks it contested when a is: somebody who knows another password asks for the same address, and then neither
+// password may open the account, and nothing more is believed of anybody (security.md PRE-06). Asking again keeps it open for a day
+// from its beginning at most. It returns account.ErrNotFound when the attempt has ended.
+func (s *Store) JoinSignup(ctx context.Context, a account.SignupAttempt, ttl time.Duration) error {
+	var attribution *string
+	if len(a.Origin.Attribution) > 0 {
+		raw, err := json.Marshal(a.Origin.Attribution)
+		if err != nil {
+			return err
+		}
+		attribution = new(string(raw))
+	}
 	res, err := s.db.NewRaw(`
-		UPDATE signup_attempts SET contested = contested OR ?, expires_at = `+prolonged+`
-		WHERE id = ? AND closed_at IS NULL AND expires_at > now()`, contested, seconds(ttl), id).Exec(ctx)
+		UPDATE signup_attempts SET contested = contested OR ?0,
+			expires_at = least(created_at + interval '1 day', greatest(expires_at, now() + ?1 * interval '1 second')),
+			name = CASE WHEN contested OR ?0 THEN name ELSE coalesce(?3, name) END,
+			fingerprint = CASE WHEN contested OR ?0 THEN fingerprint ELSE coalesce(?4::jsonb, fingerprint) END,
+			attribution = CASE WHEN contested OR ?0 THEN attribution ELSE coalesce(?5::jsonb, attribution) END
+		WHERE id = ?2 AND closed_at IS NULL AND expires_at > now()`,
+		a.Contested, seconds(ttl), a.ID, a.Name, nullable(string(a.Origin.Fingerprint)), attribution).Exec(ctx)
 	return touched(res, err)
 }
 

@@ -205,8 +205,8 @@ func TestPRE06_ContestedSignupHasNoPassword(t *testing.T) {
 	w := newWorld(t)
 	name := "Mallory"
 	a, ch := w.proven(t, ada, fingerprinted(`{"squatter":1}`), func(a *account.SignupAttempt) { a.Name = &name })
-	require.NoError(t, w.JoinSignup(t.Context(), a.ID, true, signupTTL))
-	require.NoError(t, w.JoinSignup(t.Context(), a.ID, false, signupTTL), "a contest is never taken back")
+	require.NoError(t, w.JoinSignup(t.Context(), account.SignupAttempt{ID: a.ID, Contested: true}, signupTTL))
+	require.NoError(t, w.JoinSignup(t.Context(), account.SignupAttempt{ID: a.ID}, signupTTL), "a contest is never taken back")
 	signed, err := w.complete(t, ch.ID)
 	require.NoError(t, err)
 
@@ -230,7 +230,7 @@ func TestPRE06_ContestRaceIsNeverLost(t *testing.T) {
 		a, ch := w.proven(t, email)
 		errs := race(2, func(i int) error {
 			if i == 0 {
-				return w.JoinSignup(t.Context(), a.ID, true, signupTTL)
+				return w.JoinSignup(t.Context(), account.SignupAttempt{ID: a.ID, Contested: true}, signupTTL)
 			}
 			_, err := w.complete(t, ch.ID)
 			return err
@@ -292,13 +292,13 @@ func TestProlongedSignups(t *testing.T) {
 	require.Equal(t, expires, shorter, "never shortened")
 
 	w.exec(t, `UPDATE signup_attempts SET created_at = now() - interval '1435 minutes'`)
-	require.NoError(t, w.JoinSignup(t.Context(), a.ID, false, signupTTL))
+	require.NoError(t, w.JoinSignup(t.Context(), account.SignupAttempt{ID: a.ID}, signupTTL))
 	require.Equal(t, 1, w.count(t, "signup_attempts WHERE expires_at = created_at + interval '1 day'"), "a day at most")
 
 	w.exec(t, `UPDATE signup_attempts SET closed_at = now()`)
 	_, _, err = w.SignupExpiry(t.Context(), a.ID, signupTTL)
 	require.ErrorIs(t, err, account.ErrNotFound)
-	require.ErrorIs(t, w.JoinSignup(t.Context(), a.ID, true, signupTTL), account.ErrNotFound)
+	require.ErrorIs(t, w.JoinSignup(t.Context(), account.SignupAttempt{ID: a.ID, Contested: true}, signupTTL), account.ErrNotFound)
 }
 
 func TestAbandonedSignupLeavesNothing(t *testing.T) {
@@ -424,7 +424,7 @@ func TestEndSignup(t *testing.T) {
 	require.NoError(t, w.EndSignup(t.Context(), a.ID))
 	require.NoError(t, w.EndSignup(t.Context(), a.ID))
 	require.Empty(t, w.unbegun(t))
-	require.ErrorIs(t, w.JoinSignup(t.Context(), a.ID, false, signupTTL), account.ErrNotFound, "it cannot be prolonged again")
+	require.ErrorIs(t, w.JoinSignup(t.Context(), account.SignupAttempt{ID: a.ID}, signupTTL), account.ErrNotFound, "it cannot be prolonged again")
 	require.NoError(t, w.EndSignup(t.Context(), uuid.New()))
 
 	next := w.park(t, account.SignupByCode, ada)

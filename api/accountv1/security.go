@@ -49,13 +49,13 @@ func newSecurityBody(p account.Principal) any {
 	body := securityBody{
 		EmailVerified: a.EmailVerified, PhoneVerified: a.PhoneVerified, TwoFactorEnabled: a.TwoFactor,
 		AccountLocked: a.Locked || !a.Active, LastChange: a.UpdatedAt.UTC().Format(timeLayout),
-		CreatedAt: a.CreatedAt.UTC().Format(timeLayout), Roles: make([]string, len(a.Roles)),
+		CreatedAt: a.CreatedAt.UTC().Format(timeLayout), Roles: make([]string, len(p.Roles())),
 		Strength: strengthBody{
 			Score: strength.Score, Level: strength.Level, Description: strength.Description,
 			Recommendations: strength.Recommendations,
 		},
 	}
-	for i, role := range a.Roles {
+	for i, role := range p.Roles() {
 		body.Roles[i] = "ROLE_" + strings.ToUpper(role)
 	}
 	return body

@@ -39,7 +39,7 @@ func newLoginBody(s core.SignIn) any { return loginBodyOf(s) }
 func loginBodyOf(s core.SignIn) loginBody {
 	a := s.Principal.Account
 	return loginBody{
-		ID: a.ID, Email: a.Email, Name: a.Profile.FullName, EmailVerified: a.EmailVerified, IsAdmin: a.Admin(),
+		ID: a.ID, Email: a.Email, Name: a.Profile.FullName, EmailVerified: a.EmailVerified, IsAdmin: s.Principal.Admin(),
 		SessionToken: s.AccessToken, MFARequired: s.SecondStep != account.StepNone, StepToken: s.StepToken,
 	}
 }

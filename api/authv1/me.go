@@ -59,7 +59,7 @@ type subscriptionBody struct {
 func newMeBody(p account.Principal) any {
 	a := p.Account
 	return &meBody{
-		ID: a.ID, Email: a.Email, FullName: a.Profile.FullName, IsActive: a.Active, IsSuperuser: a.Admin(),
+		ID: a.ID, Email: a.Email, FullName: a.Profile.FullName, IsActive: a.Active, IsSuperuser: p.Admin(),
 		IsVerified: a.EmailVerified, CreatedAt: endpoint.Stamp(a.CreatedAt), UpdatedAt: endpoint.Stamp(a.UpdatedAt),
 		Image: a.Profile.AvatarURL, UserType: a.Profile.UserType, AudioUsage: a.Profile.AudioUsage,
 		OnboardingCompleted: a.OnboardingDone, ReferralSource: a.Profile.ReferralSource,

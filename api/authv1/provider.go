@@ -30,7 +30,7 @@ func providerRoutes(c Core) []endpoint.Route {
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "connectAccountProvider", Method: "POST", Path: "/api/v1/auth/account-providers",
 			Policy: endpoint.Session, Scope: account.ScopeSecurity, Limit: account.LimitWrite, Idempotent: true,
-		}, connectProviderRequest.input, c.ConnectProvider, newAccountProviderBody),
+		}, connectProviderRequest.input, c.ConnectProvider, newAccountProviderBody, invalidFields),
 		// A08
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "disconnectAccountProvider", Method: "DELETE", Path: "/api/v1/auth/account-providers/:provider",

@@ -54,6 +54,9 @@ func Routes(c Core) []endpoint.Route {
 		eventRoutes(c))
 }
 
+// invalidFields is how document A says that fields are at fault.
+var invalidFields = endpoint.Reworded(account.ErrInvalid, "Invalid field values")
+
 func accountRoutes(c Core) []endpoint.Route {
 	return []endpoint.Route{
 		// A01, C16
@@ -65,7 +68,8 @@ func accountRoutes(c Core) []endpoint.Route {
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "changeMe", Method: "PATCH", Path: "/api/v1/auth/me",
 			Policy: endpoint.Session, Scope: account.ScopeWrite, Wallet: true, Limit: account.LimitWrite, Idempotent: true,
-		}, changeMeRequest.input, c.ChangeProfile, newMeBody),
+		}, changeMeRequest.input, c.ChangeProfile, newMeBody,
+			invalidFields, endpoint.RewordedAt(account.ErrInvalid, "user_type", "Invalid user type")),
 		// C18
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "recordOnboarding", Method: "POST", Path: "/api/v1/auth/onboarding-event",
@@ -212,7 +216,8 @@ func passwordRoutes(c Core) []endpoint.Route {
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "changePassword", Method: "POST", Path: "/api/v1/auth/change-password",
 			Policy: endpoint.Session, Scope: account.ScopeSecurity, Limit: account.LimitVerify, Idempotent: true,
-		}, changePasswordRequest.input, c.ChangePassword, newChangedPasswordBody),
+		}, changePasswordRequest.input, c.ChangePassword, newChangedPasswordBody,
+			endpoint.RewordedAt(account.ErrInvalid, "new_password", account.ErrPasswordRules.Message)),
 		// C02
 		endpoint.Handle(Dialect, endpoint.Meta{
 			ID: "addPassword", Method: "POST", Path: "/api/v1/auth/add-password",

@@ -23,6 +23,8 @@ type binding struct {
 	members map[string]int
 	// whole is the field that takes the body as it came, -1 for none.
 	whole int
+	// asking are the headers that say what is asked for, and not merely who asks: all but those tagged `asks:"-"`.
+	asking []string
 }
 
 type boundField struct {
@@ -58,6 +60,9 @@ func bindingOf(t reflect.Type, sources ...string) binding {
 		field.set = fillerOf(f.Type)
 		if field.set == nil || field.source == "" || (field.source != "json" && parsers[f.Type] == nil) {
 			panic(fmt.Sprintf("endpoint: cannot bind field %s of %s", f.Name, t))
+		}
+		if field.source == "header" && f.Tag.Get("asks") != "-" {
+			b.asking = append(b.asking, field.name)
 		}
 		if field.source == "json" {
 			b.members[field.name] = len(b.fields)

@@ -67,22 +67,31 @@ type Route struct {
 	Dialect *Dialect
 
 	serve    func(c *fiber.Ctx) error
-	reworded map[string]string
+	asking   []string
+	reworded map[wording]string
 	rekinded map[string]account.Kind
 	extended map[string]func(failure any) any
 }
+
+// wording says whose sentence it is: that of a code, or of a code where one field alone is at fault.
+type wording struct{ code, field string }
 
 // Option changes how one route renders.
 type Option func(*Route)
 
 // Reworded says e in the words that this document prints, unless it came with a sentence of its own; code and status stay.
 func Reworded(e *account.Error, message string) Option {
-	return func(r *Route) { r.reworded[e.Code] = message }
+	return func(r *Route) { r.reworded[wording{code: e.Code}] = message }
+}
+
+// RewordedAt is Reworded where nothing but field, by its canonical name, is at fault, and goes before it.
+func RewordedAt(e *account.Error, field, message string) Option {
+	return func(r *Route) { r.reworded[wording{e.Code, field}] = message }
 }
 
 // Reclassified is Reworded, and answers e with the status of another kind.
 func Reclassified(e *account.Error, kind account.Kind, message string) Option {
-	return func(r *Route) { r.rekinded[e.Code], r.reworded[e.Code] = kind, message }
+	return func(r *Route) { r.rekinded[e.Code], r.reworded[wording{code: e.Code}] = kind, message }
 }
 
 // Extended wraps the body of failure e, for documents that add members to it.
@@ -92,7 +101,8 @@ func Extended(e *account.Error, wrap func(failure any) any) Option {
 
 // Handle builds the route of operation. Req is a struct whose fields carry one of the tags json, path, query, header
 // or cookie, or are a []byte tagged body, which takes the whole of it undecoded; its input maps it to what the operation takes,
-// body maps the result to the wire.
+// body maps the result to the wire. A header tagged `asks:"-"` says who asks, as a name of the device does, and may differ when the
+// same is asked for again.
 // It panics on a Req it cannot bind and on a protected route without a scope: both are mistakes in a route table.
 func Handle[Req, In, Out any](
 	d *Dialect, m Meta, input func(Req) In,
@@ -107,12 +117,13 @@ func Handle[Req, In, Out any](
 	}
 	r := Route{
 		Meta: m, Dialect: d,
-		reworded: map[string]string{}, rekinded: map[string]account.Kind{}, extended: map[string]func(any) any{},
+		reworded: map[wording]string{}, rekinded: map[string]account.Kind{}, extended: map[string]func(any) any{},
 	}
 	for _, o := range options {
 		o(&r)
 	}
 	binding := bindingOf(reflect.TypeFor[Req](), sources...)
+	r.asking = binding.asking
 	r.serve = func(c *fiber.Ctx) error {
 		var req Req
 		if err := binding.bind(c, &req); err != nil {
@@ -132,6 +143,17 @@ func Handle[Req, In, Out any](
 		return r.succeed(c, body(out))
 	}
 	return r
+}
+
+// Asked are path and query, body, and the headers that say what the request asks for. Two requests to one route are the same if all
+// of these are.
+func (r Route) Asked(c *fiber.Ctx) (uri, body []byte, headers []string) {
+	for _, name := range r.asking {
+		for _, value := range c.Request().Header.PeekAll(name) {
+			headers = append(headers, name+": "+string(value))
+		}
+	}
+	return c.Request().URI().RequestURI(), c.Request().Body(), headers
 }
 
 // HeaderOperation names, in an answer of whatever status, the operation that the request has begun or joined.

@@ -26,14 +26,26 @@ type pendingBody struct {
 // Fail renders err as this route says it.
 func (r Route) Fail(c *fiber.Ctx, err error) error {
 	e := *classify(err)
-	coined, known := account.Lookup(e.Code)
-	if message, ok := r.reworded[e.Code]; ok && known && e.Message == coined.Message {
-		e.Message = message
+	if coined, known := account.Lookup(e.Code); known && e.Message == coined.Message {
+		e.Message = r.words(&e)
 	}
 	if kind, ok := r.rekinded[e.Code]; ok {
 		e.Kind = kind
 	}
 	return fail(c, r.Dialect, r.Dialect.Status(e.Kind), &e, r.extended[e.Code])
+}
+
+// words are the route's own for e, or else those that it came with.
+func (r Route) words(e *account.Error) string {
+	if len(e.Fields) == 1 {
+		if message, ok := r.reworded[wording{e.Code, e.Fields[0].Name}]; ok {
+			return message
+		}
+	}
+	if message, ok := r.reworded[wording{code: e.Code}]; ok {
+		return message
+	}
+	return e.Message
 }
 
 // Fail renders err in dialect d, outside of any route.

@@ -39,8 +39,8 @@ type googleRequest struct {
 	State               *string `json:"state"`
 
 	StateCookie string `cookie:"google-state"`
-	DeviceID    string `header:"X-Device-Id"`
-	DeviceToken string `header:"X-Device-Token"`
+	DeviceID    string `header:"X-Device-Id" asks:"-"`
+	DeviceToken string `header:"X-Device-Token" asks:"-"`
 }
 
 func (r googleRequest) input() core.GoogleInput {

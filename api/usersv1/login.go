@@ -51,7 +51,7 @@ func newAuthenticatedBody(s core.SignIn) any {
 	return authenticatedBody{
 		UserID: a.ID, Username: a.DisplayUsername(), Email: a.Email,
 		Token: s.AccessToken, AccessToken: s.AccessToken, RefreshToken: s.RefreshToken,
-		Expires: expires, ExpiresAt: expires, Roles: a.Roles, Subscription: newPlanBody(s.Principal.Subscription),
+		Expires: expires, ExpiresAt: expires, Roles: s.Principal.Roles(), Subscription: newPlanBody(s.Principal.Subscription),
 		refreshCookie: newRefreshCookie(s),
 		MFARequired:   s.SecondStep != account.StepNone, StepToken: s.StepToken,
 	}

@@ -61,7 +61,6 @@ func tokenBeforeTheProof(t *testing.T, s *system) {
 	}
 	s.want(t, http.StatusOK, call{Method: http.MethodPatch, Path: pathMe, Token: token, Body: fields{"full_name": "Ada"}})
 	for _, binds := range []call{
-		{Path: pathAddPassword, Body: fields{"password": newPassword}},
 		{Path: pathSendPhoneCode, Body: fields{"phone_number": newNumber(t)}},
 		phoneProof("", newNumber(t), "123456"),
 		{Path: pathProviders, Body: fields{"provider": "google", "provider_account_id": "1", "access_token": "ya29.x"}},
@@ -73,6 +72,7 @@ func tokenBeforeTheProof(t *testing.T, s *system) {
 		binds.Token = token
 		s.refused(t, http.StatusForbidden, "email_not_verified", binds)
 	}
+	s.refused(t, http.StatusConflict, "password_exists", call{Path: pathAddPassword, Token: token, Body: fields{"password": newPassword}})
 	for _, table := range []string{"api_keys", "linked_providers", "phone_attempts", "email_changes", "provider_links", "credit_moves"} {
 		require.Zero(t, s.db.number(t, `SELECT count(*) FROM `+table+` WHERE account_id = (SELECT id FROM accounts WHERE email = $1)`, email), table)
 	}

@@ -208,6 +208,7 @@ var unproven = map[string][]string{
 		"canSetPassword", "getSecurityInfo", "listSessions", "listDevices", "canChangeUsername", "changeUsername", "changePassword", "reauthenticate",
 		"deactivate", "revokeDevice", "revokeSession", "signOut", "signOutAll", "signOutOthers", "unlinkOAuth", "disableTwoFactor",
 		"sendPasswordOTP", "changePasswordWithOTP", "verifyEmailLink", // there is no proven contact to send to
+		"setPassword", // whoever has registered has one
 	},
 	"authv1": {
 		"getMe", "changeMe", "getProfile", "getSecurityOverview", "securityEvents", "loginHistory", "listAccountProviders", "getLinkedAccounts", "listApiKeys",
@@ -215,6 +216,7 @@ var unproven = map[string][]string{
 		"recordOnboarding", "changePassword", "closeAccount", "revokeApiKey", "revokeSession", "revokeSessions", "revokeAllSessions",
 		"disconnectAccountProvider", "unlinkAccount", "linkAccountCallback", "completeAccountLink", // their state cannot be had
 		"oauthSignin", // for service keys alone
+		"addPassword", // whoever has registered has one
 	},
 	"usersv1": {
 		"getDetails", "getSettings", "changeSettings", "getDataProviders", "changeDataProviders", "changePassword", "logout", "listSubscriptions", "listInvoices",

@@ -180,7 +180,7 @@ func addPassword(t *testing.T, s *system) {
 	s.requireMail(t, email, "A password was added to your Gatehouse account")
 
 	squatter := s.register(t, strings.ToLower(newEmail()[5:25]), newEmail())
-	s.refused(t, http.StatusForbidden, "email_not_verified", call{Path: pathAddPassword, Token: squatter, Body: fields{"password": newPassword}})
+	s.refused(t, http.StatusConflict, "password_exists", call{Path: pathAddPassword, Token: squatter, Body: fields{"password": newPassword}})
 }
 
 func resetPassword(t *testing.T, s *system) {
@@ -257,7 +257,8 @@ func guessGate(t *testing.T, s *system) {
 	require.Equal(t, http.StatusUnauthorized, s.login(t, email, password).Status, "the same counter as login")
 	s.db.eventually(t, 1, `SELECT count(*) FROM sessions WHERE auth_time = 'epoch'
 		AND account_id = (SELECT id FROM accounts WHERE email = $1)`, email)
-	s.refused(t, http.StatusForbidden, "reauthentication_required", call{Path: pathAddPassword, Token: stolen, Body: fields{"password": newPassword}})
+	s.refused(t, http.StatusForbidden, "reauthentication_required", moveTo(stolen, newEmail()))
+	s.refused(t, http.StatusConflict, "password_exists", call{Path: pathAddPassword, Token: stolen, Body: fields{"password": newPassword}})
 	for range 5 {
 		rest()
 		s.refused(t, http.StatusBadRequest, "invalid_password", change(stolen, "not-the-password-1", newPassword))
