@@ -47,7 +47,7 @@ func (c *Core) chargeResend(ctx context.Context, by account.Caller, purpose acco
 	if err != nil || !known {
 		return false, err
 	}
-	occasion := by.IdempotencyKey
+	occasion := keyUse(by)
 	if occasion != "" {
 		occasion += "/sent" // whoever repeats what was counted above may have been refused here
 	}

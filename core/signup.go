@@ -292,14 +292,14 @@ func (c *Core) chargeSend(ctx context.Context, by account.Caller, purpose accoun
 func (c *Core) chargeSendIn(
 	ctx context.Context, tx *store.Store, by account.Caller, purpose account.Purpose, email string,
 ) (repeated bool, err error) {
-	return c.chargeOnceIn(ctx, tx, by.IdempotencyKey, func() error {
+	return c.chargeOnceIn(ctx, tx, keyUse(by), func() error {
 		return tx.TakeQuota(ctx, c.sendKey(purpose, email), c.Policy.SendQuotas())
 	})
 }
 
 // chargeOnce takes what a request costs once for all its repetitions under the same Idempotency-Key.
 func (c *Core) chargeOnce(ctx context.Context, by account.Caller, take func() error) (repeated bool, err error) {
-	return c.chargeOnceIn(ctx, c.Store, by.IdempotencyKey, take)
+	return c.chargeOnceIn(ctx, c.Store, keyUse(by), take)
 }
 
 // chargeOnceIn takes something once for each occasion, of which the empty one is always another.
