@@ -170,10 +170,34 @@ func charging(t *testing.T, plan account.Plan, free bool) account.Subscription {
 	}
 	c, err := s.Renew(s.PeriodEnd)
 	require.NoError(t, err)
+	c.After.Charging = true
 	c, err = c.After.Cancel(c.After.PeriodStart.Add(time.Minute))
 	require.NoError(t, err)
 	require.Equal(t, "cancellation_scheduled", c.Event)
+	c.After.Charging = false
 	return c.After
+}
+
+// A renewal that was not charged yet is not paid: nobody is charged for what is cancelled before.
+func TestWhatIsCancelledBeforeItsRenewalIsChargedEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]account.Subscription{
+		"a trial before": opened(trial, true), "paid before": paid(t, opened(starter, false), start).After,
+	} {
+		c, err := s.Renew(s.PeriodEnd)
+		require.NoError(t, err, name)
+		now := s.PeriodEnd.Add(time.Minute)
+		c, err = c.After.Cancel(now)
+		require.NoError(t, err, name)
+		require.Equal(t, "canceled", c.Event, name)
+		require.Equal(t, account.SubscriptionCanceled, c.After.Status, name)
+		require.Equal(t, now, *c.After.EndedAt, name)
+		require.Equal(t, account.InvoiceVoid, c.Settled.Status, name)
+		require.Zero(t, c.Credits, name)
+		require.Equal(t, s.TrialEnd, c.After.TrialEnd, "%s: that there was a trial is kept", name)
+		action, _ := c.After.Next(terms)
+		require.Equal(t, account.ActionNone, action, name)
+	}
 }
 
 func TestWhatIsCancelledDuringItsChargeIsNotTriedAgain(t *testing.T) {

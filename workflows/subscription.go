@@ -32,6 +32,8 @@ const (
 	ChangeDoubtReloads = "subscription-doubt-reloads"
 	// ChangeLookReloads is the id of a change: SubscriptionLook has them read again while no charge is under way.
 	ChangeLookReloads = "subscription-look-reloads"
+	// ChangeCancelUncharged is the id of a change: what is due and not charged yet can be cancelled at once.
+	ChangeCancelUncharged = "subscription-cancel-uncharged"
 )
 
 // SubscriptionWorkflowID is the id of the flow of a subscription, whose own id is opaque.
