@@ -136,6 +136,9 @@ type Decline struct {
 	ActionRequired bool
 }
 
+// DeclineInactive is the code of a charge that was not asked for: its account is closed or deactivated.
+const DeclineInactive = "account_inactive"
+
 // SubscriptionChange is the outcome of one transition: what the row becomes, and what is written with it in the same
 // transaction.
 type SubscriptionChange struct {

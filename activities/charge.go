@@ -60,6 +60,11 @@ func (a *Activities) charged(o payment.Outcome, err error) {
 }
 
 func (a *Activities) charge(ctx context.Context, in ChargeInput, t store.PaymentAttempt) (payment.Outcome, error) {
+	if t.Refused != "" {
+		// Nobody pays for an account that was closed or deactivated before the provider heard of the charge. A worker ends
+		// or pauses the subscription (worker.RealignSubscriptions).
+		return payment.Outcome{State: payment.Declined, Decline: account.Decline{Code: t.Refused, Hard: true}}, nil
+	}
 	if t.Amount.Amount == 0 {
 		return payment.Outcome{State: payment.Succeeded}, nil
 	}
@@ -76,11 +81,9 @@ func (a *Activities) charge(ctx context.Context, in ChargeInput, t store.Payment
 		if s.Status == account.SubscriptionIncomplete {
 			return payment.Outcome{State: payment.Declined, Decline: account.Decline{Code: "expired"}}, nil
 		}
-	}
-	if t.Unwanted && (!t.Begun || t.Age >= a.Billing.LookUpAge) {
-		// Nobody pays for an account that was closed or deactivated before the provider heard of the charge. A worker ends
-		// or pauses the subscription (worker.RealignSubscriptions).
-		return payment.Outcome{State: payment.Declined, Decline: account.Decline{Code: "account_inactive", Hard: true}}, nil
+		if t.Unwanted {
+			return payment.Outcome{State: payment.Declined, Decline: account.Decline{Code: account.DeclineInactive, Hard: true}}, nil
+		}
 	}
 	outcome, err := a.Payments.Charge(ctx, payment.Charge{
 		Key: t.Key, InvoiceID: in.InvoiceID, Customer: t.Customer, MethodID: t.MethodID, Amount: t.Amount,

@@ -196,6 +196,38 @@ func TestCharge_AFirstPaymentThatNeverGotThereIsNotMadeADayLate(t *testing.T) {
 	})
 }
 
+// A worker that dies between the attempt and its outcome leaves behind whether the provider may be asked.
+func TestCharge_OfAClosedAccountIsNotMadeByARepetition(t *testing.T) {
+	t.Parallel()
+	everyProvider(t, func(t *testing.T, s *till) {
+		t.Helper()
+		due := s.due()
+		require.NoError(t, s.Store.DeactivateAccount(t.Context(), s.owner, ""))
+		for range 2 {
+			_, err := s.Store.BeginAttempt(t.Context(), s.Payments.Name(), due.InvoiceID, due.Attempt)
+			require.NoError(t, err)
+		}
+		require.NoError(t, s.charge())
+		require.Equal(t, "payment_declined", s.state.Event)
+		require.Empty(t, s.Charged())
+	})
+}
+
+// What the provider may have heard of before the account was closed keeps its key, and is asked for until its outcome is known.
+func TestCharge_ThatTheAccountsEndOvertakesHasItsOutcome(t *testing.T) {
+	t.Parallel()
+	everyProvider(t, func(t *testing.T, s *till) {
+		t.Helper()
+		due := s.due()
+		s.Lost()
+		s.unknown(t, s.charge())
+		require.NoError(t, s.Store.DeactivateAccount(t.Context(), s.owner, ""))
+		require.NoError(t, s.charge())
+		require.Equal(t, "paid", s.state.Event)
+		require.Equal(t, map[string]int{due.InvoiceID + "/1": 1}, s.Charged())
+	})
+}
+
 func TestCharge_DeclinesLeadWhereTheyShould(t *testing.T) {
 	t.Parallel()
 	for code, retried := range map[string]bool{"insufficient_funds": true, "stolen_card": false, "authentication_required": false} {

@@ -74,5 +74,10 @@ func TestRace_EraseAccountAgainstACharge(t *testing.T) {
 	attempt := <-begun
 	require.Empty(t, attempt.Customer)
 	require.True(t, attempt.Unwanted)
+	require.Equal(t, account.DeclineInactive, attempt.Refused)
+	again, err := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1)
+	require.NoError(t, err)
+	require.True(t, again.Begun)
+	require.Equal(t, account.DeclineInactive, again.Refused, "though it was closed while the charge began")
 	require.Equal(t, 1, w.count(t, `closures WHERE erased_at IS NOT NULL`))
 }

@@ -111,11 +111,14 @@ type PaymentAttempt struct {
 	Begun bool
 	// Unwanted is set when the account is closed or deactivated.
 	Unwanted bool
+	// Refused is why the provider is not asked for the charge, and never was; empty means that it may be.
+	Refused string
 }
 
 // BeginAttempt writes the attempt that a subscription's open invoice is due, before the provider hears of it. One whose outcome
-// is not known yet is returned as it was, with the method it was begun with. It returns account.ErrNotFound when the
-// subscription owes nothing under this invoice and attempt any more.
+// is not known yet is returned as it was, with the method it was begun with. One of an account that is closed or deactivated when it
+// is written is refused, for ever: a repetition could not tell whether the account was closed before the provider was asked or after.
+// It returns account.ErrNotFound when the subscription owes nothing under this invoice and attempt any more.
 func (s *Store) BeginAttempt(ctx context.Context, provider, invoice string, attempt int) (PaymentAttempt, error) {
 	out := PaymentAttempt{InvoiceID: invoice, Attempt: attempt}
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
@@ -133,13 +136,18 @@ func (s *Store) BeginAttempt(ctx context.Context, provider, invoice string, atte
 		var age float64
 		err = tx.only(ctx, `
 			SELECT t.key, t.method_id, coalesce(m.customer, ''), i.amount, i.currency, extract(epoch FROM now() - t.created_at)::float8,
-				a.deactivated_at IS NOT NULL OR a.deleted_at IS NOT NULL
+				a.deactivated_at IS NOT NULL OR a.deleted_at IS NOT NULL, coalesce(t.refused, '')
 			FROM payment_attempts t JOIN invoices i ON i.id = t.invoice_id JOIN accounts a ON a.id = i.account_id
 			LEFT JOIN payment_methods m ON m.provider = t.provider AND m.id = t.method_id
 			WHERE t.invoice_id = $1 AND t.attempt = $2 AND t.state = 'pending' AND i.status = 'open'`, []any{invoice, attempt},
-			&out.Key, &out.MethodID, &out.Customer, &out.Amount.Amount, &out.Amount.Currency, &age, &out.Unwanted)
+			&out.Key, &out.MethodID, &out.Customer, &out.Amount.Amount, &out.Amount.Currency, &age, &out.Unwanted, &out.Refused)
 		out.Age = time.Duration(age * float64(time.Second))
-		return err
+		if err != nil || out.Begun || !out.Unwanted {
+			return err
+		}
+		// Not by the statement that writes it: that one may have waited for the account's end, and does not see it.
+		out.Refused = account.DeclineInactive
+		return tx.change(ctx, `UPDATE payment_attempts SET refused = $1 WHERE invoice_id = $2 AND attempt = $3`, out.Refused, invoice, attempt)
 	})
 	return out, translate(err)
 }
