@@ -283,3 +283,27 @@ func TestAPriceHoldsWithinItsPeriod(t *testing.T) {
 		require.Equal(t, p.Due, c.Opened.Amount)
 	}
 }
+
+// What people ask for is not charged long after; what the calendar asks for is.
+func TestChargesThatComeTooLate(t *testing.T) {
+	t.Parallel()
+	rules := terms
+	rules.LookUpAge = 20 * time.Hour
+	for name, c := range map[string]struct {
+		due    account.DueCharge
+		waited time.Duration
+		late   bool
+	}{
+		"a first one":                  {account.DueCharge{Status: account.SubscriptionIncomplete, PeriodEnd: start.Add(time.Hour)}, 23*time.Hour - 1, false},
+		"a first one, late":            {account.DueCharge{Status: account.SubscriptionIncomplete, PeriodEnd: start.Add(1000 * time.Hour)}, 23 * time.Hour, true},
+		"an upgrade":                   {account.DueCharge{Status: account.SubscriptionActive, Upgrade: true, PeriodEnd: start.Add(99 * time.Hour)}, 20*time.Hour - 1, false},
+		"an upgrade, late":             {account.DueCharge{Status: account.SubscriptionActive, Upgrade: true, PeriodEnd: start.Add(99 * time.Hour)}, 20 * time.Hour, true},
+		"an upgrade of the last hour":  {account.DueCharge{Status: account.SubscriptionActive, Upgrade: true, PeriodEnd: start.Add(time.Hour)}, time.Hour - 1, false},
+		"an upgrade of a period ended": {account.DueCharge{Status: account.SubscriptionActive, Upgrade: true, PeriodEnd: start.Add(time.Hour)}, time.Hour, true},
+		"a renewal":                    {account.DueCharge{Status: account.SubscriptionActive, PeriodEnd: start.Add(time.Hour)}, 9999 * time.Hour, false},
+		"a retry":                      {account.DueCharge{Status: account.SubscriptionPastDue, PeriodEnd: start.Add(time.Hour)}, 9999 * time.Hour, false},
+	} {
+		c.due.DueAt = start
+		require.Equal(t, c.late, rules.TooLate(c.due, start.Add(c.waited)), name)
+	}
+}

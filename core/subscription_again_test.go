@@ -42,7 +42,7 @@ func TestChangeSubscription_AskedAgain(t *testing.T) {
 	_, err = s.ChangeSubscription(t.Context(), again, in)
 	require.ErrorIs(t, err, account.ErrInvalid)
 
-	_, err = s.Store.BeginAttempt(t.Context(), "sandbox", started.Opened.ID, 1)
+	_, err = s.Store.BeginAttempt(t.Context(), "sandbox", started.Opened.ID, 1, nil)
 	require.NoError(t, err)
 	o := store.Settlement{InvoiceID: started.Opened.ID, Attempt: 1, Decline: &account.Decline{Code: "card_declined"}}
 	_, err = s.Store.SettleAttempt(t.Context(), o, now, func(sub account.Subscription) (account.SubscriptionChange, error) {
