@@ -144,7 +144,7 @@ type BillingRules struct {
 	// JoinWindow is how long after its creation the same request for a subscription is answered with it, instead of refused.
 	JoinWindow time.Duration `env:"JOIN_WINDOW" envDefault:"60s"`
 	// LookUpAge is the age from which a charge of unknown outcome is looked up before it is asked for again. Providers
-	// remember keys for a day.
+	// remember keys for a day. From then on a dearer plan that was not charged is not charged any more.
 	LookUpAge time.Duration `env:"LOOK_UP_AGE" envDefault:"23h"`
 }
 

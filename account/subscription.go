@@ -136,6 +136,35 @@ type Decline struct {
 	ActionRequired bool
 }
 
+// The codes of charges that were not asked for.
+const (
+	// DeclineInactive: the account is closed or deactivated.
+	DeclineInactive = "account_inactive"
+	// DeclineExpired: whoever asked for it reckons with it no more.
+	DeclineExpired = "expired"
+)
+
+// DueCharge is what tells whether a charge that the provider has not heard of comes too late.
+type DueCharge struct {
+	Status SubscriptionStatus
+	// Upgrade is set when a dearer plan is to be paid.
+	Upgrade bool
+	// DueAt is since when the charge was due, PeriodEnd when the present period ends.
+	DueAt, PeriodEnd time.Time
+}
+
+// TooLate reports whether a charge must not begin now any more: nobody served what its owner asked for, and they have long gone on without
+// it. What the calendar asks for is owed however late it comes.
+func (r BillingRules) TooLate(c DueCharge, now time.Time) bool {
+	switch waited := now.Sub(c.DueAt); {
+	case c.Upgrade:
+		return !now.Before(c.PeriodEnd) || waited >= r.LookUpAge
+	case c.Status == SubscriptionIncomplete:
+		return waited >= r.IncompleteTTL
+	}
+	return false
+}
+
 // SubscriptionChange is the outcome of one transition: what the row becomes, and what is written with it in the same
 // transaction.
 type SubscriptionChange struct {

@@ -212,20 +212,25 @@ func (s Subscription) Resume(now time.Time) (SubscriptionChange, error) {
 	return s.became("resumed"), nil
 }
 
-// Cancel ends the subscription with its period. One whose present is not paid, or that is paused, ends at once, unless a charge of
-// it has no outcome: it ends with the decline, or with the period that turns out to be paid. The plan that was to come stays: it is
-// what an undoing goes on with.
+// Cancel ends the subscription with its period. One whose present is not paid, as that of a renewal which was not charged yet, or that
+// is paused, ends at once, unless a charge of it has no outcome: it ends with the decline, or with the period that turns out to be
+// paid. The plan that was to come stays: it is what an undoing goes on with.
 func (s Subscription) Cancel(now time.Time) (SubscriptionChange, error) {
 	switch {
 	case s.Status.Ended():
 		return SubscriptionChange{}, s.refuse("has ended")
-	case s.Status != SubscriptionActive && s.Status != SubscriptionTrialing && !s.Charging:
+	case !s.Charging && !s.presentIsPaid():
 		return s.CancelNow(now)
 	case s.CancelAtPeriodEnd:
 		return SubscriptionChange{After: s}, nil
 	}
 	s.CancelAtPeriodEnd, s.CanceledAt = true, &now
 	return s.became("cancellation_scheduled"), nil
+}
+
+// presentIsPaid reports whether the present period is paid, or free as a trial is. A renewal is active before it is paid.
+func (s Subscription) presentIsPaid() bool {
+	return (s.Status == SubscriptionActive || s.Status == SubscriptionTrialing) && (s.Invoice == nil || s.Invoice.Reason != InvoiceCycle)
 }
 
 // CancelNow ends the subscription at once; nothing is paid back, and nothing is owed. While the outcome of a charge is unknown

@@ -170,10 +170,34 @@ func charging(t *testing.T, plan account.Plan, free bool) account.Subscription {
 	}
 	c, err := s.Renew(s.PeriodEnd)
 	require.NoError(t, err)
+	c.After.Charging = true
 	c, err = c.After.Cancel(c.After.PeriodStart.Add(time.Minute))
 	require.NoError(t, err)
 	require.Equal(t, "cancellation_scheduled", c.Event)
+	c.After.Charging = false
 	return c.After
+}
+
+// A renewal that was not charged yet is not paid: nobody is charged for what is cancelled before.
+func TestWhatIsCancelledBeforeItsRenewalIsChargedEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]account.Subscription{
+		"a trial before": opened(trial, true), "paid before": paid(t, opened(starter, false), start).After,
+	} {
+		c, err := s.Renew(s.PeriodEnd)
+		require.NoError(t, err, name)
+		now := s.PeriodEnd.Add(time.Minute)
+		c, err = c.After.Cancel(now)
+		require.NoError(t, err, name)
+		require.Equal(t, "canceled", c.Event, name)
+		require.Equal(t, account.SubscriptionCanceled, c.After.Status, name)
+		require.Equal(t, now, *c.After.EndedAt, name)
+		require.Equal(t, account.InvoiceVoid, c.Settled.Status, name)
+		require.Zero(t, c.Credits, name)
+		require.Equal(t, s.TrialEnd, c.After.TrialEnd, "%s: that there was a trial is kept", name)
+		action, _ := c.After.Next(terms)
+		require.Equal(t, account.ActionNone, action, name)
+	}
 }
 
 func TestWhatIsCancelledDuringItsChargeIsNotTriedAgain(t *testing.T) {
@@ -257,5 +281,29 @@ func TestAPriceHoldsWithinItsPeriod(t *testing.T) {
 		c, err := s.ChangePlan(premium, first, terms, s.PeriodStart.Add(30*time.Second))
 		require.NoError(t, err, "shown in the period's first second")
 		require.Equal(t, p.Due, c.Opened.Amount)
+	}
+}
+
+// What people ask for is not charged long after; what the calendar asks for is.
+func TestChargesThatComeTooLate(t *testing.T) {
+	t.Parallel()
+	rules := terms
+	rules.LookUpAge = 20 * time.Hour
+	for name, c := range map[string]struct {
+		due    account.DueCharge
+		waited time.Duration
+		late   bool
+	}{
+		"a first one":                  {account.DueCharge{Status: account.SubscriptionIncomplete, PeriodEnd: start.Add(time.Hour)}, 23*time.Hour - 1, false},
+		"a first one, late":            {account.DueCharge{Status: account.SubscriptionIncomplete, PeriodEnd: start.Add(1000 * time.Hour)}, 23 * time.Hour, true},
+		"an upgrade":                   {account.DueCharge{Status: account.SubscriptionActive, Upgrade: true, PeriodEnd: start.Add(99 * time.Hour)}, 20*time.Hour - 1, false},
+		"an upgrade, late":             {account.DueCharge{Status: account.SubscriptionActive, Upgrade: true, PeriodEnd: start.Add(99 * time.Hour)}, 20 * time.Hour, true},
+		"an upgrade of the last hour":  {account.DueCharge{Status: account.SubscriptionActive, Upgrade: true, PeriodEnd: start.Add(time.Hour)}, time.Hour - 1, false},
+		"an upgrade of a period ended": {account.DueCharge{Status: account.SubscriptionActive, Upgrade: true, PeriodEnd: start.Add(time.Hour)}, time.Hour, true},
+		"a renewal":                    {account.DueCharge{Status: account.SubscriptionActive, PeriodEnd: start.Add(time.Hour)}, 9999 * time.Hour, false},
+		"a retry":                      {account.DueCharge{Status: account.SubscriptionPastDue, PeriodEnd: start.Add(time.Hour)}, 9999 * time.Hour, false},
+	} {
+		c.due.DueAt = start
+		require.Equal(t, c.late, rules.TooLate(c.due, start.Add(c.waited)), name)
 	}
 }

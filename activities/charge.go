@@ -28,7 +28,10 @@ const again = 10 * time.Second
 // From account.BillingRules.LookUpAge on, the charge is looked up first. It returns account.ErrUnavailable while the outcome
 // is unknown; an attempt that is settled already, or owed no more, changes nothing.
 func (a *Activities) ChargeInvoice(ctx context.Context, in ChargeInput) (SubscriptionState, error) {
-	attempt, err := a.Store.BeginAttempt(ctx, a.Payments.Name(), in.InvoiceID, in.Attempt)
+	now := a.Clock.Now()
+	attempt, err := a.Store.BeginAttempt(ctx, a.Payments.Name(), in.InvoiceID, in.Attempt, func(c account.DueCharge) bool {
+		return a.Billing.TooLate(c, now)
+	})
 	if errors.Is(err, account.ErrNotFound) {
 		return a.LoadSubscription(ctx, SubscriptionInput{SubscriptionID: in.SubscriptionID})
 	}
@@ -60,6 +63,11 @@ func (a *Activities) charged(o payment.Outcome, err error) {
 }
 
 func (a *Activities) charge(ctx context.Context, in ChargeInput, t store.PaymentAttempt) (payment.Outcome, error) {
+	if t.Refused != "" {
+		// Nobody pays for an account that was closed or deactivated before the provider heard of the charge, whose subscription a
+		// worker ends or pauses (worker.RealignSubscriptions), or for what was asked for long ago.
+		return payment.Outcome{State: payment.Declined, Decline: account.Decline{Code: t.Refused, Hard: true}}, nil
+	}
 	if t.Amount.Amount == 0 {
 		return payment.Outcome{State: payment.Succeeded}, nil
 	}
@@ -68,19 +76,17 @@ func (a *Activities) charge(ctx context.Context, in ChargeInput, t store.Payment
 		if err == nil || !errors.Is(err, payment.ErrNotFound) {
 			return found, err
 		}
-		// It never got there. A first payment is too late by now; any other is still owed.
+		// It never got there. A first payment is too late by now, and so is a dearer plan; any other is still owed.
 		s, err := a.Store.Subscription(ctx, in.SubscriptionID)
 		if err != nil {
 			return payment.Outcome{}, err
 		}
-		if s.Status == account.SubscriptionIncomplete {
-			return payment.Outcome{State: payment.Declined, Decline: account.Decline{Code: "expired"}}, nil
+		if s.Status == account.SubscriptionIncomplete || s.Upgrade != nil {
+			return payment.Outcome{State: payment.Declined, Decline: account.Decline{Code: account.DeclineExpired}}, nil
 		}
-	}
-	if t.Unwanted && (!t.Begun || t.Age >= a.Billing.LookUpAge) {
-		// Nobody pays for an account that was closed or deactivated before the provider heard of the charge. A worker ends
-		// or pauses the subscription (worker.RealignSubscriptions).
-		return payment.Outcome{State: payment.Declined, Decline: account.Decline{Code: "account_inactive", Hard: true}}, nil
+		if t.Unwanted {
+			return payment.Outcome{State: payment.Declined, Decline: account.Decline{Code: account.DeclineInactive, Hard: true}}, nil
+		}
 	}
 	outcome, err := a.Payments.Charge(ctx, payment.Charge{
 		Key: t.Key, InvoiceID: in.InvoiceID, Customer: t.Customer, MethodID: t.MethodID, Amount: t.Amount,

@@ -196,6 +196,118 @@ func TestCharge_AFirstPaymentThatNeverGotThereIsNotMadeADayLate(t *testing.T) {
 	})
 }
 
+// A worker that dies between the attempt and its outcome leaves behind whether the provider may be asked.
+func TestCharge_OfAClosedAccountIsNotMadeByARepetition(t *testing.T) {
+	t.Parallel()
+	everyProvider(t, func(t *testing.T, s *till) {
+		t.Helper()
+		due := s.due()
+		require.NoError(t, s.Store.DeactivateAccount(t.Context(), s.owner, ""))
+		for range 2 {
+			_, err := s.Store.BeginAttempt(t.Context(), s.Payments.Name(), due.InvoiceID, due.Attempt, nil)
+			require.NoError(t, err)
+		}
+		require.NoError(t, s.charge())
+		require.Equal(t, "payment_declined", s.state.Event)
+		require.Empty(t, s.Charged())
+	})
+}
+
+// What the provider may have heard of before the account was closed keeps its key, and is asked for until its outcome is known.
+func TestCharge_ThatTheAccountsEndOvertakesHasItsOutcome(t *testing.T) {
+	t.Parallel()
+	everyProvider(t, func(t *testing.T, s *till) {
+		t.Helper()
+		due := s.due()
+		s.Lost()
+		s.unknown(t, s.charge())
+		require.NoError(t, s.Store.DeactivateAccount(t.Context(), s.owner, ""))
+		require.NoError(t, s.charge())
+		require.Equal(t, "paid", s.state.Event)
+		require.Equal(t, map[string]int{due.InvoiceID + "/1": 1}, s.Charged())
+	})
+}
+
+// movable is the machine's clock, ahead by as long as a test says.
+type movable struct{ ahead time.Duration }
+
+func (m *movable) Now() time.Time { return time.Now().UTC().Add(m.ahead) }
+
+// Nobody served an opening for a day: its owner has long gone on without it.
+func TestCharge_AFirstPaymentThatNobodyBegan(t *testing.T) {
+	t.Parallel()
+	everyProvider(t, func(t *testing.T, s *till) {
+		t.Helper()
+		s.Clock = &movable{ahead: 23*time.Hour + time.Minute}
+		require.NoError(t, s.charge())
+		require.Equal(t, "payment_declined", s.state.Event)
+		require.Equal(t, account.ActionExpire, s.state.Action)
+		require.Empty(t, s.Charged())
+
+		// Another card, at the last moment, is asked for anew.
+		s.change(t, activities.SubscriptionCommand{
+			Kind: activities.CommandChangeMethod, Key: "method", At: s.Clock.Now(), MethodID: s.state.Subscription.MethodID,
+		})
+		require.NoError(t, s.charge())
+		require.Equal(t, "paid", s.state.Event)
+	})
+}
+
+func TestCharge_AFirstPaymentThatIsLateIsNotMadeByARepetition(t *testing.T) {
+	t.Parallel()
+	everyProvider(t, func(t *testing.T, s *till) {
+		t.Helper()
+		due := s.due()
+		begun, err := s.Store.BeginAttempt(t.Context(), s.Payments.Name(), due.InvoiceID, due.Attempt, func(account.DueCharge) bool { return true })
+		require.NoError(t, err)
+		require.Equal(t, account.DeclineExpired, begun.Refused)
+		require.NoError(t, s.charge())
+		require.Equal(t, "payment_declined", s.state.Event)
+		require.Empty(t, s.Charged())
+	})
+}
+
+// A dearer plan is not paid once the period is over that its price was for, or after a day.
+func TestCharge_AnUpgradeThatComesTooLate(t *testing.T) {
+	t.Parallel()
+	upgraded := func(t *testing.T, s *till) map[string]int {
+		t.Helper()
+		require.NoError(t, s.charge())
+		s.change(t, activities.SubscriptionCommand{Kind: activities.CommandChangePlan, PlanID: "premium_monthly", Key: "up", At: s.Clock.Now()})
+		require.NotNil(t, s.state.Subscription.Upgrade)
+		return s.Charged()
+	}
+	for name, c := range map[string]struct {
+		ahead time.Duration
+		rules func(*account.BillingRules)
+	}{
+		"a day":                 {23*time.Hour + time.Minute, func(*account.BillingRules) {}},
+		"the end of a period":   {31 * 24 * time.Hour, func(r *account.BillingRules) { r.LookUpAge = 9999 * time.Hour }},
+		"a charge that is lost": {0, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			everyProvider(t, func(t *testing.T, s *till) {
+				t.Helper()
+				paid := upgraded(t, s)
+				if c.rules == nil {
+					s.Down()
+					s.unknown(t, s.charge())
+					s.Billing.LookUpAge = 0
+				} else {
+					c.rules(&s.Billing)
+					s.Clock = &movable{ahead: c.ahead}
+				}
+				require.NoError(t, s.charge())
+				require.Equal(t, "plan_change_declined", s.state.Event)
+				require.Equal(t, starterPlan, s.state.Subscription.Plan.ID)
+				require.Equal(t, account.SubscriptionActive, s.state.Subscription.Status)
+				require.Equal(t, paid, s.Charged())
+			})
+		})
+	}
+}
+
 func TestCharge_DeclinesLeadWhereTheyShould(t *testing.T) {
 	t.Parallel()
 	for code, retried := range map[string]bool{"insufficient_funds": true, "stolen_card": false, "authentication_required": false} {

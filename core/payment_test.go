@@ -57,7 +57,7 @@ func begun(t *testing.T, w world) string {
 		ID: "sub_" + uuid.NewString(), AccountID: by.Principal.Account.ID, Generation: 1, Plan: plan, MethodID: "pm_1",
 	}, w.clock.Now())
 	require.NoError(t, err)
-	attempt, err := w.Store.BeginAttempt(t.Context(), "stripe", s.Invoice.ID, 1)
+	attempt, err := w.Store.BeginAttempt(t.Context(), "stripe", s.Invoice.ID, 1, nil)
 	require.NoError(t, err)
 	return attempt.Key
 }

@@ -42,7 +42,7 @@ func TestChangeSubscription_AskedAgain(t *testing.T) {
 	_, err = s.ChangeSubscription(t.Context(), again, in)
 	require.ErrorIs(t, err, account.ErrInvalid)
 
-	_, err = s.Store.BeginAttempt(t.Context(), "sandbox", started.Opened.ID, 1)
+	_, err = s.Store.BeginAttempt(t.Context(), "sandbox", started.Opened.ID, 1, nil)
 	require.NoError(t, err)
 	o := store.Settlement{InvoiceID: started.Opened.ID, Attempt: 1, Decline: &account.Decline{Code: "card_declined"}}
 	_, err = s.Store.SettleAttempt(t.Context(), o, now, func(sub account.Subscription) (account.SubscriptionChange, error) {
@@ -75,4 +75,19 @@ func TestSubscription_EndedByAnEarlierRequest(t *testing.T) {
 	}
 	_, err = s.ResumeSubscription(t.Context(), again, SubscriptionInput{ID: own.ID})
 	require.ErrorIs(t, err, account.ErrSubscriptionState, "the key was of another request")
+}
+
+// What a year costs and when it ends is the same whatever time zone the preview's moment comes back in.
+func TestChangeSubscription_MomentsHaveNoTimeZone(t *testing.T) {
+	t.Parallel()
+	shown := time.Date(2026, 2, 28, 22, 30, 0, 0, time.UTC)
+	year := account.Interval{Unit: account.IntervalYear, Count: 1}
+	month := account.Interval{Unit: account.IntervalMonth, Count: 1}
+	for _, offset := range []time.Duration{0, 2 * time.Hour, -23 * time.Hour} {
+		text := shown.In(time.FixedZone("", int(offset.Seconds()))).Format(time.RFC3339)
+		at, err := ChangeSubscriptionInput{PlanID: new("annual"), ProrationTime: &text}.validate(shown.Add(time.Minute))
+		require.NoError(t, err)
+		require.Equal(t, time.Date(2027, 2, 28, 22, 30, 0, 0, time.UTC), year.After(at, at).UTC(), text)
+		require.Equal(t, time.Date(2026, 3, 28, 22, 30, 0, 0, time.UTC), month.After(at, at).UTC(), text)
+	}
 }

@@ -53,7 +53,7 @@ func (s shop) sold(t *testing.T, by account.Caller, planID string, paid bool) ac
 		ID: s.subscriptionID(owner, plan.Family, 1), AccountID: owner, Generation: 1, Plan: plan, MethodID: method.ID,
 	}, now)
 	require.NoError(t, err)
-	_, err = s.Store.BeginAttempt(t.Context(), "sandbox", opened.Invoice.ID, 1)
+	_, err = s.Store.BeginAttempt(t.Context(), "sandbox", opened.Invoice.ID, 1, nil)
 	require.NoError(t, err)
 	o := store.Settlement{InvoiceID: opened.Invoice.ID, Attempt: 1}
 	if !paid {

@@ -43,7 +43,8 @@ func (in ChangeSubscriptionInput) validate(now time.Time) (at time.Time, err err
 			invalid = invalid.On("proration_time", "must be a time of the last ten minutes, as the preview returned it")
 		}
 	}
-	return at, faults(invalid)
+	// The period's end is reckoned in the moment's time zone.
+	return at.UTC(), faults(invalid)
 }
 
 // ChangeSubscription changes the plan, the payment method, or both (B20). A dearer plan takes over once it is paid, and so does the

@@ -51,7 +51,7 @@ func TestBacklogs(t *testing.T) {
 		event, []uuid.UUID{on, off})
 
 	s := w.subscribed(t, "bob@example.com")
-	_, err = w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1)
+	_, err = w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1, nil)
 	require.NoError(t, err)
 	w.exec(t, `UPDATE payment_attempts SET created_at = now() - interval '3 minutes'`)
 

@@ -28,7 +28,7 @@ func TestEraseAccount_WaitsForTheOutcomeOfACharge(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s, id := w.leaving(t, "ann@example.com")
-	_, err := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1)
+	_, err := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1, nil)
 	require.NoError(t, err)
 	for range 2 {
 		wait, err := w.EraseAccount(t.Context(), id)
@@ -36,7 +36,7 @@ func TestEraseAccount_WaitsForTheOutcomeOfACharge(t *testing.T) {
 		require.Equal(t, time.Hour, wait)
 		require.NoError(t, w.Sweep(t.Context(), time.Hour))
 	}
-	again, err := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1)
+	again, err := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1, nil)
 	require.NoError(t, err)
 	require.Equal(t, "cus_1", again.Customer)
 
@@ -62,7 +62,7 @@ func TestRace_EraseAccountAgainstACharge(t *testing.T) {
 			return err
 		}
 		go func() {
-			attempt, _ := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1)
+			attempt, _ := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1, nil)
 			begun <- attempt
 		}()
 		testkit.Eventually(t, 10*time.Second, func() bool {
@@ -74,5 +74,10 @@ func TestRace_EraseAccountAgainstACharge(t *testing.T) {
 	attempt := <-begun
 	require.Empty(t, attempt.Customer)
 	require.True(t, attempt.Unwanted)
+	require.Equal(t, account.DeclineInactive, attempt.Refused)
+	again, err := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1, nil)
+	require.NoError(t, err)
+	require.True(t, again.Begun)
+	require.Equal(t, account.DeclineInactive, again.Refused, "though it was closed while the charge began")
 	require.Equal(t, 1, w.count(t, `closures WHERE erased_at IS NOT NULL`))
 }

@@ -111,12 +111,18 @@ type PaymentAttempt struct {
 	Begun bool
 	// Unwanted is set when the account is closed or deactivated.
 	Unwanted bool
+	// Refused is why the provider is not asked for the charge, and never was; empty means that it may be.
+	Refused string
 }
 
 // BeginAttempt writes the attempt that a subscription's open invoice is due, before the provider hears of it. One whose outcome
-// is not known yet is returned as it was, with the method it was begun with. It returns account.ErrNotFound when the
-// subscription owes nothing under this invoice and attempt any more.
-func (s *Store) BeginAttempt(ctx context.Context, provider, invoice string, attempt int) (PaymentAttempt, error) {
+// is not known yet is returned as it was, with the method it was begun with. One of an account that is closed or deactivated when it
+// is written is refused, and so is one that comes too late, which nil says of none. Both stay so: a repetition cannot tell what had
+// happened before the provider was asked. It returns account.ErrNotFound when the subscription owes nothing under this invoice and
+// attempt any more.
+func (s *Store) BeginAttempt(
+	ctx context.Context, provider, invoice string, attempt int, tooLate func(account.DueCharge) bool,
+) (PaymentAttempt, error) {
 	out := PaymentAttempt{InvoiceID: invoice, Attempt: attempt}
 	err := s.InTx(ctx, func(ctx context.Context, tx *Store) error {
 		made, err := tx.run(ctx, `
@@ -131,15 +137,31 @@ func (s *Store) BeginAttempt(ctx context.Context, provider, invoice string, atte
 		}
 		out.Begun = made == 0
 		var age float64
+		var due account.DueCharge
 		err = tx.only(ctx, `
 			SELECT t.key, t.method_id, coalesce(m.customer, ''), i.amount, i.currency, extract(epoch FROM now() - t.created_at)::float8,
-				a.deactivated_at IS NOT NULL OR a.deleted_at IS NOT NULL
-			FROM payment_attempts t JOIN invoices i ON i.id = t.invoice_id JOIN accounts a ON a.id = i.account_id
+				a.deactivated_at IS NOT NULL OR a.deleted_at IS NOT NULL, coalesce(t.refused, ''),
+				s.status, s.upgrade_plan_id IS NOT NULL, coalesce(s.retry_at, i.created_at), s.period_end
+			FROM payment_attempts t JOIN invoices i ON i.id = t.invoice_id JOIN subscriptions s ON s.id = i.subscription_id
+			JOIN accounts a ON a.id = i.account_id
 			LEFT JOIN payment_methods m ON m.provider = t.provider AND m.id = t.method_id
 			WHERE t.invoice_id = $1 AND t.attempt = $2 AND t.state = 'pending' AND i.status = 'open'`, []any{invoice, attempt},
-			&out.Key, &out.MethodID, &out.Customer, &out.Amount.Amount, &out.Amount.Currency, &age, &out.Unwanted)
+			&out.Key, &out.MethodID, &out.Customer, &out.Amount.Amount, &out.Amount.Currency, &age, &out.Unwanted, &out.Refused,
+			&due.Status, &due.Upgrade, &due.DueAt, &due.PeriodEnd)
 		out.Age = time.Duration(age * float64(time.Second))
-		return err
+		if err != nil || out.Begun {
+			return err
+		}
+		switch {
+		case out.Unwanted:
+			out.Refused = account.DeclineInactive
+		case tooLate != nil && tooLate(due):
+			out.Refused = account.DeclineExpired
+		default:
+			return nil
+		}
+		// Not by the statement that writes it: that one may have waited for the account's end, and does not see it.
+		return tx.change(ctx, `UPDATE payment_attempts SET refused = $1 WHERE invoice_id = $2 AND attempt = $3`, out.Refused, invoice, attempt)
 	})
 	return out, translate(err)
 }

@@ -141,7 +141,7 @@ func TestReviewBilling(t *testing.T) {
 	}
 	sound, late := w.brought(t, "ada@example.com", account.SubscriptionActive), w.brought(t, "bob@example.com", account.SubscriptionActive)
 	open, left := w.subscribed(t, "cyd@example.com"), w.subscribed(t, "dan@example.com")
-	_, err = w.BeginAttempt(ctx, "sandbox", open.Invoice.ID, 1)
+	_, err = w.BeginAttempt(ctx, "sandbox", open.Invoice.ID, 1, nil)
 	require.NoError(t, err)
 	require.Empty(t, review())
 
@@ -197,7 +197,7 @@ func TestOverdueSubscriptions(t *testing.T) {
 	require.Empty(t, overdue(), "it is to be tried again tomorrow")
 	w.exec(t, `UPDATE subscriptions SET retry_at = now() - interval '2 hours' WHERE id = $1`, owing.ID)
 	require.Equal(t, []string{owing.ID}, overdue())
-	_, err := w.BeginAttempt(t.Context(), "sandbox", owing.Invoice.ID, 1)
+	_, err := w.BeginAttempt(t.Context(), "sandbox", owing.Invoice.ID, 1, nil)
 	require.NoError(t, err)
 	require.Empty(t, overdue(), "it is being asked for")
 }

@@ -94,7 +94,7 @@ func TestStrays_WaitForWhatIsUnderWay(t *testing.T) {
 	open := w.subscribed(t, "bob@example.com")
 	w.exec(t, `UPDATE accounts SET deleted_at = now() WHERE id = $1`, open.AccountID)
 	require.Equal(t, account.RealignEnd, w.needs(t)[open.ID])
-	_, err := w.BeginAttempt(t.Context(), "sandbox", open.Invoice.ID, 1)
+	_, err := w.BeginAttempt(t.Context(), "sandbox", open.Invoice.ID, 1, nil)
 	require.NoError(t, err)
 	require.Empty(t, w.needs(t), "a charge is under way")
 }

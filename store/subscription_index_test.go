@@ -73,7 +73,7 @@ func (w world) renewAndRead(ctx context.Context, t *testing.T, tx *store.Store, 
 			requireIndexed(ctx, t, tx, "ChangeSubscription")
 			s = c.After
 		}
-		_, err = tx.BeginAttempt(ctx, "sandbox", s.Invoice.ID, 1)
+		_, err = tx.BeginAttempt(ctx, "sandbox", s.Invoice.ID, 1, nil)
 		require.NoError(t, err)
 		requireIndexed(ctx, t, tx, "BeginAttempt")
 		_, err = tx.AwaitedCharge(ctx, s.Invoice.ID+"/1", 0)

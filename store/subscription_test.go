@@ -43,7 +43,7 @@ func (w world) newSubscription(t *testing.T, accountID uuid.UUID, plan string) a
 // settled charges the open invoice: decline nil means that it was paid.
 func (w world) settled(ctx context.Context, s account.Subscription, decline *account.Decline, at time.Time) (account.SubscriptionChange, error) {
 	i := *s.Invoice
-	if _, err := w.BeginAttempt(ctx, "sandbox", i.ID, i.Attempt); err != nil {
+	if _, err := w.BeginAttempt(ctx, "sandbox", i.ID, i.Attempt, nil); err != nil {
 		return account.SubscriptionChange{}, err
 	}
 	o := store.Settlement{InvoiceID: i.ID, Attempt: i.Attempt, ProviderID: "ch_1", Decline: decline}
@@ -131,7 +131,7 @@ func TestDeclinesAreCounted(t *testing.T) {
 	require.Equal(t, 2, change.After.Invoice.Attempt)
 	require.Equal(t, 2, one[int](t, w, `SELECT attempt FROM invoices`))
 	require.Equal(t, "insufficient_funds", one[string](t, w, `SELECT decline_code FROM payment_attempts`))
-	_, err = w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1)
+	_, err = w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1, nil)
 	require.ErrorIs(t, err, account.ErrNotFound, "the first charge is over")
 	change, err = w.settled(t.Context(), change.After, nil, noon.Add(time.Hour))
 	require.NoError(t, err)
@@ -152,7 +152,7 @@ func TestADeclineEndsWhatWasCancelledMeanwhile(t *testing.T) {
 	})
 	require.NoError(t, err)
 	renewed := change.After
-	_, err = w.BeginAttempt(t.Context(), "sandbox", renewed.Invoice.ID, 1)
+	_, err = w.BeginAttempt(t.Context(), "sandbox", renewed.Invoice.ID, 1, nil)
 	require.NoError(t, err)
 	_, err = w.ChangeSubscription(t.Context(), s.ID, "cancel", renewal, func(s account.Subscription) (account.SubscriptionChange, error) {
 		return s.Cancel(renewal)
@@ -205,7 +205,7 @@ func TestADearerPlanIsChargedToItsMethod(t *testing.T) {
 			})
 			require.NoError(t, err)
 			w.exec(t, `UPDATE subscriptions SET upgrade_method_id = 'pm_left'`)
-			begun, err := w.BeginAttempt(t.Context(), "sandbox", change.After.Invoice.ID, 1)
+			begun, err := w.BeginAttempt(t.Context(), "sandbox", change.After.Invoice.ID, 1, nil)
 			require.NoError(t, err)
 			require.Equal(t, want, begun.MethodID)
 			w.requireBillingInvariants(t)
@@ -224,7 +224,7 @@ func TestACancellationIsKeptWhileAFirstChargeHasNoOutcome(t *testing.T) {
 	}
 	for email, decline := range map[string]*account.Decline{"ann@example.com": {Code: "card_declined"}, "bob@example.com": nil} {
 		s := w.subscribed(t, email)
-		_, err := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1)
+		_, err := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1, nil)
 		require.NoError(t, err)
 		change, err := cancel(s, "cancel")
 		require.NoError(t, err)
@@ -255,12 +255,12 @@ func TestAttemptsKeepWhatTheyBeganWith(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s := w.subscribed(t, "ann@example.com")
-	first, err := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1)
+	first, err := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1, nil)
 	require.NoError(t, err)
 	require.False(t, first.Begun)
 	w.exec(t, `UPDATE subscriptions SET method_id = 'pm_other'`)
 	w.exec(t, `UPDATE payment_attempts SET created_at = now() - interval '1 day'`)
-	again, err := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1)
+	again, err := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1, nil)
 	require.NoError(t, err)
 	require.True(t, again.Begun)
 	require.Equal(t, first.Key, again.Key)
@@ -287,7 +287,7 @@ func TestRefusedOpenings(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, ended)
 	require.Equal(t, s.ID, *current)
-	_, err = w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1)
+	_, err = w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1, nil)
 	require.NoError(t, err)
 	_, err = w.ChangeSubscription(t.Context(), s.ID, "x", noon, func(s account.Subscription) (account.SubscriptionChange, error) { return s.CancelNow(noon) })
 	require.ErrorIs(t, err, account.ErrSubscriptionState, "its charge has no outcome")
@@ -318,7 +318,7 @@ func TestRace_SettleAttempt(t *testing.T) {
 	w := newWorld(t)
 	for range *rounds {
 		s := w.subscribed(t, uuid.NewString()+"@example.com")
-		_, err := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1)
+		_, err := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, 1, nil)
 		require.NoError(t, err)
 		events := make([]string, crowd)
 		errs := race(crowd, func(i int) error {
@@ -350,7 +350,7 @@ func TestRace_CancelAgainstBegin(t *testing.T) {
 		begun := make([]bool, crowd)
 		errs := race(crowd, func(i int) error {
 			if i%2 == 0 {
-				_, err := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, change.After.Invoice.Attempt)
+				_, err := w.BeginAttempt(t.Context(), "sandbox", s.Invoice.ID, change.After.Invoice.Attempt, nil)
 				begun[i] = err == nil
 				return err
 			}
@@ -462,7 +462,7 @@ func TestAwaitedCharge(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s := w.subscribed(t, "ann@example.com")
-	attempt, err := w.BeginAttempt(t.Context(), "stripe", s.Invoice.ID, 1)
+	attempt, err := w.BeginAttempt(t.Context(), "stripe", s.Invoice.ID, 1, nil)
 	require.NoError(t, err)
 	_, err = w.AwaitedCharge(t.Context(), attempt.Key, time.Minute)
 	require.ErrorIs(t, err, account.ErrNotFound, "too young")

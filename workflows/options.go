@@ -50,7 +50,7 @@ func Register(r worker.Registry) {
 func Changes() []string {
 	return []string{
 		"end-subscriptions", "push", "stages", "tell-declined-changes",
-		ChangeSharedRuns, ChangeRecheckDue, ChangeDoubtReloads, ChangeLookReloads,
+		ChangeSharedRuns, ChangeRecheckDue, ChangeDoubtReloads, ChangeLookReloads, ChangeCancelUncharged, ChangeLateOpening,
 	}
 }
 

@@ -32,6 +32,10 @@ const (
 	ChangeDoubtReloads = "subscription-doubt-reloads"
 	// ChangeLookReloads is the id of a change: SubscriptionLook has them read again while no charge is under way.
 	ChangeLookReloads = "subscription-look-reloads"
+	// ChangeCancelUncharged is the id of a change: what is due and not charged yet can be cancelled at once.
+	ChangeCancelUncharged = "subscription-cancel-uncharged"
+	// ChangeLateOpening is the id of a change: an opening that nobody took up in time is refused.
+	ChangeLateOpening = "subscription-late-opening"
 )
 
 // SubscriptionWorkflowID is the id of the flow of a subscription, whose own id is opaque.
@@ -205,55 +209,12 @@ func (s *subscription) closures(ctx workflow.Context) workflow.ReceiveChannel {
 	})
 }
 
-// open creates the subscription, or finds it. It is tried for as long as our database takes. A payment provider that is away
-// refuses it: nothing was made, and whoever asked asks again.
-func (s *subscription) open(ctx workflow.Context) error {
-	if err := s.mutex.Lock(ctx); err != nil {
-		return err
-	}
-	defer s.mutex.Unlock()
-	s.shared = workflow.GetVersion(ctx, ChangeSharedRuns, workflow.DefaultVersion, 1) != workflow.DefaultVersion
-	var state activities.SubscriptionState
-	err := s.opening(ctx, &state)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	s.loaded, s.refused = true, err
-	if err == nil {
-		s.period = state.Subscription.PeriodStart
-		s.took(ctx, state, s.flow.Opening != nil)
-	}
-	return nil
-}
-
-func (s *subscription) opening(ctx workflow.Context, state *activities.SubscriptionState) error {
-	o := s.flow.Opening
-	if o == nil {
-		return s.ask(ctx, a.LoadSubscription, activities.SubscriptionInput{SubscriptionID: s.flow.SubscriptionID}, state)
-	}
-	method, err := s.attach(ctx, o.AccountID, o.MethodID, attachWithin)
-	if err != nil {
-		return err
-	}
-	return enduring(ctx, a.OpenSubscription, activities.OpenSubscriptionInput{
-		SubscriptionID: s.flow.SubscriptionID, AccountID: o.AccountID, Generation: o.Generation, PlanID: o.PlanID,
-		MethodID: method, At: workflow.Now(ctx),
-	}, state)
-}
-
 // ask has our database do what nobody waits for, at once where it can.
 func (s *subscription) ask(ctx workflow.Context, activity, in any, out *activities.SubscriptionState) error {
 	if s.shared {
 		return enduring(ctx, activity, in, out)
 	}
 	return patiently(ctx, activity, in).Get(ctx, out)
-}
-
-func (s *subscription) attach(ctx workflow.Context, accountID uuid.UUID, method string, within time.Duration) (string, error) {
-	var attached activities.AttachedMethod
-	err := workflow.ExecuteActivity(withPayment(ctx, within), a.AttachMethod,
-		activities.AttachMethodInput{AccountID: accountID, MethodID: method}).Get(ctx, &attached)
-	return attached.MethodID, err
 }
 
 // next waits for what comes first, a request or the time of the next action, and then acts.

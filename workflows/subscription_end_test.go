@@ -222,3 +222,53 @@ func TestSubscription_CanceledDuringACharge(t *testing.T) {
 		})
 	}
 }
+
+// A renewal is due, and no charge of it was begun: its owner ends it, by either way, and is not charged.
+func TestSubscription_CanceledBeforeARenewalIsCharged(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		kind    activities.SubscriptionCommandKind
+		begun   bool
+		held    []string
+		refused error
+	}{
+		"with its period":            {kind: activities.CommandCancel},
+		"at once":                    {kind: activities.CommandCancelNow},
+		"at once, charged":           {kind: activities.CommandCancelNow, begun: true, refused: account.ErrSubscriptionState},
+		"at once, while it was held": {kind: activities.CommandCancelNow, held: []string{workflows.ChangeCancelUncharged}, refused: account.ErrSubscriptionState},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLife(t)
+			l.hold(c.held...)
+			renewal := midnight.AddDate(0, 1, 0).Sub(midnight)
+			back := renewal + 2*time.Hour
+			away := func() error {
+				if since := l.Now().Sub(midnight); since >= renewal && since < back {
+					return account.ErrUnavailable
+				}
+				return nil
+			}
+			if c.begun {
+				l.Refuse = func(account.Invoice) (*account.Decline, error) { return nil, away() }
+			} else {
+				l.Begin = away
+			}
+			canceled := l.change(renewal+time.Hour, c.kind, workflows.SubscriptionRequest{})
+			ended, err := l.until(renewal+days(10), "starter")
+			require.NoError(t, err)
+			require.True(t, canceled.answered)
+			require.ErrorIs(t, canceled.err, c.refused)
+			require.Less(t, canceled.took, 5*time.Second)
+			if c.refused != nil {
+				require.False(t, ended)
+				require.Equal(t, []string{"created", "paid", "renewed", "paid"}, l.Events)
+				return
+			}
+			require.True(t, ended)
+			require.Equal(t, account.SubscriptionCanceled, canceled.state.Subscription.Status)
+			require.Equal(t, []string{"created", "paid", "renewed", "canceled"}, l.Events)
+			require.Len(t, l.Ledger, 1)
+		})
+	}
+}

@@ -105,6 +105,14 @@ func (s *subscription) busy(ctx workflow.Context) bool {
 	return s.charging || s.now.Action == account.ActionCharge && !s.now.DueAt.After(workflow.Now(ctx))
 }
 
+// mayEnd reports whether a request is to end the subscription at once, though a charge is under way or due: whether one was begun,
+// the store knows, and then refuses. GetVersion is called only in this case, so other histories get no marker. A run that once took
+// the old way keeps it.
+func (s *subscription) mayEnd(ctx workflow.Context, kind activities.SubscriptionCommandKind) bool {
+	return kind == activities.CommandCancelNow &&
+		workflow.GetVersion(ctx, ChangeCancelUncharged, workflow.DefaultVersion, 1) != workflow.DefaultVersion
+}
+
 func (s *subscription) change(ctx workflow.Context, kind activities.SubscriptionCommandKind, r SubscriptionRequest) error {
 	if err := s.mutex.Lock(ctx); err != nil {
 		return err
@@ -120,7 +128,7 @@ func (s *subscription) change(ctx workflow.Context, kind activities.Subscription
 			return err
 		}
 	}
-	if s.busy(ctx) && !harmless(kind) {
+	if s.busy(ctx) && !harmless(kind) && !s.mayEnd(ctx, kind) {
 		return errCharging
 	}
 	var state activities.SubscriptionState

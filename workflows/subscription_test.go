@@ -48,6 +48,8 @@ type life struct {
 	end  time.Time
 	// prefer has changes of the flow be held; nil means that none is.
 	prefer worker.PreferredVersionProvider
+	// waited is how long a run was asked for before it is taken up.
+	waited time.Duration
 	// watch sees what ops could not.
 	watch blind
 	// dim is set where a request may be tried again after the end, when the details say nothing of what comes next.
@@ -150,7 +152,7 @@ func (l *life) environment(from time.Time) *testsuite.TestWorkflowEnvironment {
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetDataConverter(l.keys.DataConverter())
 	env.SetFailureConverter(l.keys.FailureConverter())
-	env.SetWorkerOptions(worker.Options{Interceptors: interceptors(&l.watch), PreferredVersionProvider: l.prefer})
+	env.SetWorkerOptions(worker.Options{Interceptors: interceptors(&l.watch, &waited{by: l.waited}), PreferredVersionProvider: l.prefer})
 	env.SetStartTime(from)
 	env.SetCurrentHistorySize(l.size)
 	env.SetTestTimeout(20 * time.Second)

@@ -326,7 +326,8 @@ func TestDeploy_AStoppingWorkerFinishesItsStep(t *testing.T) {
 // heldSince are the ids of the changes of flows since the commit before the newest migration, as GATEHOUSE_HELD_CHANGES would have
 // them on the day of the deploy.
 const heldSince = durable.ChangeBarePayloads + "," + workflows.ChangeSharedRuns + "," + workflows.ChangeRecheckDue + "," +
-	workflows.ChangeDoubtReloads + "," + workflows.ChangeLookReloads
+	workflows.ChangeDoubtReloads + "," + workflows.ChangeLookReloads + "," + workflows.ChangeCancelUncharged +
+	"," + workflows.ChangeLateOpening
 
 // The build from before the newest migration and this one, as a deploy has them: old processes on the new schema, old and new ones
 // side by side.

@@ -25,9 +25,9 @@ type Books struct {
 	Now   func() time.Time
 	// Refuse says how a charge goes; nil means well. An error leaves its outcome unknown: after ErrLost the money has moved.
 	Refuse func(account.Invoice) (*account.Decline, error)
-	// Attach says whether a payment method can be had, Open whether the answer of our database to an opening comes, Load whether it
-	// can be read, Post whether a mail goes out; nil means yes.
-	Attach, Open, Load, Post func() error
+	// Attach says whether a payment method can be had, Open whether the answer of our database to an opening comes, Begin whether a
+	// charge is begun, Load whether our database can be read, Post whether a mail goes out; nil means yes.
+	Attach, Open, Begin, Load, Post func() error
 	// Change is called before a change is made; it may take its time. Changed says whether the answer of our database to one that is
 	// made comes; nil means yes.
 	Change  func(activities.SubscriptionCommandKind)
@@ -167,6 +167,11 @@ func (b *Books) change(in activities.SubscriptionCommand) (activities.Subscripti
 func (b *Books) ChargeInvoice(_ context.Context, in activities.ChargeInput) (activities.SubscriptionState, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.Begin != nil {
+		if err := b.Begin(); err != nil {
+			return activities.SubscriptionState{}, err
+		}
+	}
 	i := b.Sub.Invoice
 	if i == nil || i.ID != in.InvoiceID || i.Attempt != in.Attempt {
 		return b.state(), nil
