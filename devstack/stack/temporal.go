@@ -27,6 +27,7 @@ import (
 	"go.temporal.io/server/temporal"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"gatehouse/internal/durable"
 	"gatehouse/internal/machine"
 )
 
@@ -146,6 +147,8 @@ func (t *Temporal) Stop() error {
 // dynamicSettings lift limits that protect a shared production cluster and only slow a developer's machine.
 func dynamicSettings() *dynamicconfig.MemoryClient {
 	settings := dynamicconfig.NewMemoryClient()
+	// The rate of a queue is shared out evenly among its partitions, and charges are not.
+	whole := []dynamicconfig.ConstrainedValue{{Constraints: dynamicconfig.Constraints{TaskQueueName: durable.QueuePayments}, Value: 1}}
 	for key, value := range map[dynamicconfig.Key]any{
 		dynamicconfig.TransferProcessorMaxPollRPS.Key():   pollRPS,
 		dynamicconfig.TimerProcessorMaxPollRPS.Key():      pollRPS,
@@ -158,7 +161,9 @@ func dynamicSettings() *dynamicconfig.MemoryClient {
 		dynamicconfig.WorkflowPauseEnabled.Key():                    true,
 		// A worker that stops lets go of its polls and finishes what it got; else a flow task that it was just given waits
 		// ten seconds for its timeout.
-		dynamicconfig.EnableCancelWorkerPollsOnShutdown.Key(): true,
+		dynamicconfig.EnableCancelWorkerPollsOnShutdown.Key():   true,
+		dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():  whole,
+		dynamicconfig.MatchingNumTaskqueueWritePartitions.Key(): whole,
 	} {
 		settings.OverrideValue(key, value)
 	}
