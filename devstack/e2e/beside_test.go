@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
@@ -46,10 +47,21 @@ func beside[V any](t *testing.T, cases map[string]V, test func(t *testing.T, one
 		}
 		all.Go(func() {
 			defer func() { <-place }() // also when the subtest gives up this whole test, and this goroutine with it
-			t.Run(name, func(t *testing.T) { test(t, cases[name]) })
+			t.Run(name, func(t *testing.T) {
+				defer failOfPanic(t)
+				test(t, cases[name])
+			})
 		})
 	}
 	all.Wait()
+}
+
+// failOfPanic lets a subtest that panics fail. Go would end the run, and begin by cleaning up after the test while its other
+// subtests are under way: what they complain of then is all that is seen.
+func failOfPanic(t *testing.T) {
+	if reason := recover(); reason != nil {
+		t.Fatalf("panic: %v\n%s", reason, debug.Stack())
+	}
 }
 
 // playAll plays scenarios on one system, beside each other.
